@@ -1,59 +1,253 @@
 import { ChildProcess } from "node:child_process";
-import { Worker } from "node:worker_threads";
+import { ResourceLimits, Worker } from "node:worker_threads";
+import { Socket } from "node:net";
+import { Server } from "node:http";
+import { Server as Server$1 } from "node:https";
 
+//#region src/js/archives/contract.d.ts
+/** The public types of `pack()` and `unpack()`. Caches share them. */
+/** Limits on what a reader accepts. All of them are counted during decoding; no header is trusted. */
+interface Limits {
+  /** Total size of all files in bytes. @default 64 GiB */
+  maxBytes?: number;
+  /** Number of entries in the archive. @default 5_000_000 */
+  maxFiles?: number;
+  /** Size of one file in bytes. @default 64 GiB */
+  maxFileBytes?: number;
+  /**
+   * Highest ratio of decoded to compressed bytes. Checked once 64 MiB are decoded. Applies to the whole archive if its
+   * size is known in advance (a path, or an object of a store), and otherwise to the bytes read so far. A file of zeros
+   * reaches up to 33 000. A restore applies it to bytes that a signed pointer declares only if you set it. @default 1000
+   */
+  maxRatio?: number;
+  /** Memory in bytes for the decoder and its buffers. @default 192 MiB */
+  maxMemoryBytes?: number;
+  /** Bytes that must stay free on the disk. @default 64 MiB */
+  minFreeBytes?: number;
+}
+/** Progress of a call. */
+interface Progress {
+  phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit';
+  files: number;
+  bytes: number;
+  totalBytes?: number;
+}
+/** Outcome of a restore. */
+type RestoreOutcome = 'restored' | 'unchanged' | 'miss' | 'disabled' | 'timeout' | 'aborted' | 'corrupt' | 'refused' | 'incompatible' | 'target-not-empty' | 'busy' | 'no-space' | 'denied' | 'unavailable' | 'superseded' | 'error';
+/**
+ * Result of a restore. `ok` is true for 'restored' and 'unchanged'. After any other outcome the target is as it was
+ * before.
+ */
+interface RestoreResult {
+  ok: boolean;
+  outcome: RestoreOutcome;
+  /** Human-readable reason, if `ok` is false. */
+  reason?: string;
+  key?: string;
+  generation?: string;
+  /** Phase in which it failed, if `ok` is false. */
+  stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit';
+  files: number;
+  bytes: number;
+  compressedBytes: number;
+  /** Number of entries that the target already had (mode 'merge'). */
+  skippedFiles: number;
+  /** Number of pipes and devices in the archive. They are not created. Absent if there are none. */
+  skipped?: {
+    path: string;
+    why: string;
+  }[];
+  retries: number;
+  /** How the target was changed. 'children' and 'merge' are atomic only for each child or file. */
+  commit?: 'rename' | 'exchange' | 'children' | 'merge';
+  /** Duration of each phase in milliseconds, and `total`. */
+  timings: Record<string, number>;
+  ticket?: string;
+}
+/** Kind of tree. Excludes files that are not part of the cache for this kind. */
+type Preset = 'deno' | 'node_modules' | 'vite' | 'none';
+interface PackOptions {
+  /**
+   * Glob patterns to exclude, matched against the path relative to the directory. A pattern without `/` matches a name
+   * at any depth.
+   */
+  exclude?: string[];
+  /** @default 'none' */
+  preset?: Preset;
+  /** Compression level: -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
+  level?: number;
+  /** @default 'tar.zst' */
+  format?: 'tar.zst' | 'tar.gz' | 'tar';
+  signal?: AbortSignal;
+}
+interface UnpackOptions {
+  /**
+   * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it as a
+   * whole, 'merge' adds missing files and overwrites nothing. @default 'if-empty'
+   */
+  mode?: 'if-empty' | 'replace' | 'merge';
+  /**
+   * Which symbolic links are created: those that stay inside the tree, all relative ones, all, or none. An archive with
+   * any other link is refused. @default 'contained'
+   */
+  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  /**
+   * What to do with a path that occurs twice in the archive, as `tar -r` and `tar -u` write it. 'replace': the last
+   * entry replaces the earlier one, never through a link; directories are not replaced and replace nothing. 'reject':
+   * the archive is refused. @default 'replace'
+   */
+  duplicates?: 'replace' | 'reject';
+  /**
+   * Size of the archive in bytes, as its sender declared it (`Content-Length`). If the size differs, the outcome is
+   * 'corrupt'. An archive of exactly this size may lack the end marker.
+   */
+  contentLength?: number;
+  limits?: Limits;
+  /** Time limit in milliseconds for the whole call, disk writes and commit included. @default Infinity */
+  deadlineMs?: number;
+  signal?: AbortSignal;
+  /** Whether to throw instead of resolving with an outcome that is not ok. @default false */
+  strict?: boolean;
+  /** Called with the progress, at most ten times a second. */
+  onProgress?(progress: Progress): void;
+}
+//#endregion
+//#region src/js/archives/pack.d.ts
+/**
+ * Packs a directory into an archive stream. The stream is pull-driven and uses bounded memory. If a file changes while
+ * it is read, the file is read again; if it changes twice in a row, the stream ends with an error. Discard what was
+ * read before an error: it is not a complete archive.
+ *
+ * @param directory Absolute path of the directory.
+ * @param options Format, compression level, and what to exclude.
+ * @returns A stream of the archive's bytes; tar.zst by default.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments. The stream fails with ERR_IO, ERR_UNSTABLE or
+ * ERR_NOT_FOUND.
+ */
+declare function pack(directory: string, options?: PackOptions): ReadableStream<Uint8Array>;
+//#endregion
+//#region src/js/archives/unpack.d.ts
+/**
+ * Unpacks a tar, tar.gz or tar.zst archive into a directory. The format is detected by magic bytes. The tree is staged
+ * next to the target, verified, and then committed atomically.
+ *
+ * @param source Absolute path of an archive, or a stream or iterable of its bytes.
+ * @param directory Absolute path of the target. It is created if it does not exist.
+ * @param options Mode, limits, time limit and signal.
+ * @returns The outcome. `ok` is true for 'restored' and 'unchanged'.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments; with `strict`, also for an outcome that is not ok.
+ */
+declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
+//#endregion
 //#region src/js/bundles/contract.d.ts
-/** What a store of bundles offers. */
+/** The public types of bundle stores. */
 interface BundleStoreOptions {
-  /** 'process' survives kill -9; 'power' also survives power loss (fsync order). @default 'process' */
+  /**
+   * What a published generation survives. 'process': kill -9. 'power': also power loss (fsync in the right order).
+   * @default 'process'
+   */
   durability?: 'process' | 'power';
-  /** How many generations besides the current one stay: those that were current most recently. Kept in the store; an opener that passes it changes it. @default 1 */
+  /**
+   * Number of previous generations to keep: the most recently current ones. Stored in the store; opening it with
+   * another value changes the value. @default 1
+   */
   keep?: number;
-  /** How long an unpinned generation stays after it stopped being current, for readers that cannot pin (browsers). Kept in the store. @default 0 */
+  /**
+   * How long, in milliseconds, an unpinned generation is kept after it stopped being current, for readers that cannot
+   * pin (browsers). Stored in the store. @default 0
+   */
   graceMs?: number;
   /**
-   * A path (such as `dist`) that becomes a symlink to a copy of the current generation, also after `rollback()`. Tools may
-   * delete, add and write there: pinned generations do not change, and the next publish replaces the copy. An empty
-   * directory at the path is replaced. A directory with files is refused with ERR_INVALID_ARGUMENT unless `adopt` is true.
+   * Bound on the bytes of all generations. A collection removes generations that `keep` and `graceMs` keep, the one that
+   * was current longest ago first, until the rest fits. It never removes the current generation or a pinned one: where
+   * these alone are larger, a process warning with the code WARMSWAP_MAX_BYTES says so. Copies for `link` do not count.
+   * Kept in the store; an opener that passes it changes it, and Infinity removes it. Default: no bound.
+   */
+  maxBytes?: number;
+  /**
+   * Bound on the time in milliseconds since an unpinned generation stopped being current. A collection removes older ones,
+   * also those that `keep` and `graceMs` keep. Kept in the store; an opener that passes it changes it, and Infinity removes
+   * it. Default: no bound.
+   */
+  maxAgeMs?: number;
+  /**
+   * A path, such as `dist`, that becomes a symbolic link to a copy of the current generation, also after `rollback()`.
+   * Tools may delete, add and change files there: pinned generations do not change, and the next publish replaces the
+   * copy. An empty directory at the path is replaced. A directory with files is refused with ERR_INVALID_ARGUMENT
+   * unless `adopt` is true.
    */
   link?: string;
   /**
-   * Allows `link` to replace a directory with files. `openBundles()` publishes its content as a generation, puts the link
-   * in its place, and keeps the directory in `<root>/set-aside/`: a warning with the code WARMSWAP_SET_ASIDE names it,
-   * `warmswap doctor` lists it, and only you remove it. @default false
+   * Allows `link` to replace a directory with files. `openBundles()` publishes the directory's content as a generation,
+   * puts the link in its place, and moves the directory to `<root>/set-aside/`. A warning with the code
+   * WARMSWAP_SET_ASIDE names the new path, and `warmswap doctor` lists it. warmswap never deletes it. @default false
    */
   adopt?: boolean;
-  /** Ends the opening; the call rejects with the signal's reason. */
+  /** Aborts the opening. The call rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** How long to wait for the writer lock, and for a filesystem that does not answer: ERR_TIMEOUT. Infinity allowed. @default 30_000 */
+  /**
+   * How long to wait, in milliseconds, for the writer lock and for a filesystem that does not respond. Then the call
+   * fails with ERR_TIMEOUT. Infinity is allowed. @default 30_000
+   */
   timeoutMs?: number;
 }
-/** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT carries the holder. */
+/** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT names the holder. */
 interface WriteOptions {
   signal?: AbortSignal;
-  /** @default 30_000 */
+  /** Longest wait in milliseconds. Infinity is allowed. @default 30_000 */
   timeoutMs?: number;
 }
-/** One store is one bundle: a dev server with forty functions opens forty stores. Filesystems whose flock cannot be trusted are ERR_UNSUPPORTED (put `root` on a local one and use `link`). */
+/**
+ * A store of generations of one bundle. A dev server with forty functions opens forty stores. Filesystems whose flock
+ * cannot be trusted are refused with ERR_UNSUPPORTED: put `root` on a local filesystem and use `link`.
+ */
 interface BundleStore extends AsyncDisposable {
-  /** Absolute, with every link resolved. */
+  /** Absolute path of the store, with all symbolic links resolved. */
   readonly root: string;
   readonly capabilities: {
     filesystem: string;
     clone: boolean;
   };
-  /** One readlink gives `number` and `path`; the other fields are read on first use and throw ERR_GENERATION_GONE if the generation was collected meanwhile. */
+  /**
+   * Returns the current generation, or null before the first publish. `number` and `path` take one readlink. The other
+   * fields are read on first use, and throw ERR_GENERATION_GONE if the generation was collected in between.
+   */
   current(): Generation | null;
-  /** Synchronous and cheap (a handful of syscalls, none of which waits). The generation stays until release() or the end of this thread or process. */
+  /**
+   * Pins a generation: it is kept until `release()`, or until this thread or process ends. The result is one complete
+   * generation that was current at some point during the call. Synchronous: a few system calls, none of which waits.
+   */
   pin(options?: {
     generation?: number;
   }): Pin;
+  /**
+   * Keeps a generation under a name until `expiresAt`. The name outlives this process and a reboot, whatever the
+   * `durability` of the store is. A second call with the same name returns the same generation, also if others are current
+   * by then, and replaces `expiresAt`. With `generation`, the name moves to that generation.
+   *
+   * The result also is a pin of this process: `release()` ends that pin and not the name. `store.release(name)` ends the
+   * name.
+   *
+   * Errors: ERR_INVALID_ARGUMENT for an `expiresAt` that is missing or past, ERR_NO_GENERATION if nothing is published,
+   * ERR_GENERATION_GONE if the generation no longer exists.
+   */
+  pin(options: NamedPinOptions): Promise<NamedPin>;
+  /** The names that have not ended, sorted by name. Pins of processes are not listed: they have no record on disk. */
+  pins(): Promise<PinRecord[]>;
+  /** Ends a name. Resolves with `false` if there is none. Processes that have pinned the generation keep it. */
+  release(name: string, options?: WriteOptions): Promise<boolean>;
   stage(options?: WriteOptions & {
-    from?: 'empty' | 'current'; /** publish() refuses with ERR_FENCED once a later-staged fenced generation has been published. */
+    from?: 'empty' | 'current';
+    /**
+     * Publishes a stage as the current generation. Fails with ERR_FENCED if a fenced generation that was staged later
+     * has already been published.
+     */
     fenced?: boolean;
   }): Promise<Stage>;
   /**
-   * Pin a generation made from `fingerprint`, building it first only if there is none or it does not verify.
-   * Single flight over all threads and processes; a killed builder is replaced by one waiter.
+   * Pins a generation that was built from `fingerprint`. If there is none, or its files do not verify, builds it first.
+   * Exactly one of the concurrent callers in all threads and processes builds; the others wait. If the builder is
+   * killed, one waiter replaces it.
    */
   ensure(build: (stage: Stage, context: {
     signal: AbortSignal;
@@ -63,7 +257,10 @@ interface BundleStore extends AsyncDisposable {
     timeoutMs?: number;
   }): Promise<Pin>;
   rollback(generation: number, options?: WriteOptions): Promise<Generation>;
-  /** publish() and rollback() collect by themselves in the background; this waits for it. */
+  /**
+   * Removes generations that are neither pinned nor kept. `publish()` and `rollback()` start this in the background;
+   * this call waits for it.
+   */
   collect(options?: WriteOptions): Promise<{
     removed: number[];
     kept: number[];
@@ -78,41 +275,44 @@ interface BundleStore extends AsyncDisposable {
       problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra';
     }[];
   }>;
-  /** Coalesced; never misses the last publish. Does not keep the process alive. */
+  /**
+   * Calls the listener after the current generation changed. Several changes may be reported as one; the last one is
+   * never missed. Does not keep the process alive.
+   */
   watch(listener: (generation: Generation) => void): Disposable;
   close(): Promise<void>;
 }
 interface Generation {
   readonly number: number;
-  /** Absolute, explicit: never through `current`. */
+  /** Absolute path of the generation's directory. It does not go through `current`. */
   readonly path: string;
-  /** Over paths, types, modes, link targets and bytes. */
+  /** Digest over paths, types, modes, link targets and file contents. */
   readonly digest: string;
-  /** ISO 8601. */
+  /** Time of publication, in ISO 8601. */
   readonly publishedAt: string;
   readonly files: number;
   readonly bytes: number;
   readonly fingerprint?: string;
-  /** JSON. */
+  /** JSON value given to `publish()`. */
   readonly meta?: unknown;
 }
 interface Stage extends AsyncDisposable {
-  /** Write here with any tool; same depth and filesystem as generations. */
+  /** Directory to write to, with any tool. It has the same depth and filesystem as generations. */
   readonly path: string;
   write(relative: string, data: string | Uint8Array, options?: {
     mode?: number;
   }): Promise<void>;
-  /** esbuild's `outputFiles` (build with `write: false`). */
+  /** Writes esbuild's `outputFiles` (build with `write: false`). */
   writeAll(files: Iterable<{
     path: string;
     contents: Uint8Array;
   }>, base: string): Promise<void>;
-  /** A link may point anywhere: it is stored and hashed as text, and nothing of ours follows it. */
+  /** Creates a symbolic link. It may lead anywhere: it is stored and hashed as text, and warmswap never follows it. */
   symlink(relative: string, target: string): Promise<void>;
   /**
-   * Takes over the contents of a directory, as they were at one moment, or nothing: rejects with ERR_UNSTABLE if they change in
-   * the meantime. A directory that was changed within the last 50 ms has to rest first. 'clone' shares blocks where the filesystem can and copies
-   * elsewhere.
+   * Copies the contents of a directory, as they were at one moment, or nothing. Rejects with ERR_UNSTABLE if they
+   * change during the call. A directory that was changed within the last 50 ms is not copied until it is stable.
+   * 'clone' shares blocks where the filesystem supports it and copies elsewhere.
    * @default 'clone'
    */
   adopt(directory: string, how?: 'clone' | 'copy' | 'move'): Promise<void>;
@@ -125,158 +325,522 @@ interface Stage extends AsyncDisposable {
   }): Promise<Generation & {
     readonly changed: boolean;
   }>;
-  /** Dispose means discard; after publish() it does nothing. */
+  /** Dispose discards the stage. It does nothing after `publish()`. */
   discard(): Promise<void>;
+}
+interface NamedPinOptions extends WriteOptions {
+  /** 1 to 1024 bytes of UTF-8, such as `session:42`. Programs with the same name share one generation. */
+  name: string;
+  /** When the name ends by itself: a Date, milliseconds since 1970, or ISO 8601. Call `pin()` again to extend it. */
+  expiresAt: Date | number | string;
+  /** Generation that gets the name. Default: the one that has it, else the current one. */
+  generation?: number;
+}
+/** A name of a generation. */
+interface PinRecord {
+  readonly name: string;
+  /** Number of the generation. */
+  readonly generation: number;
+  /** When the generation got the name, ISO 8601. */
+  readonly pinnedAt: string;
+  /** When the name ends by itself, ISO 8601. */
+  readonly expiresAt: string;
+}
+/** A pin of this process on a generation that has a name. */
+interface NamedPin extends Pin {
+  readonly name: string;
+  /** When the name ends by itself, ISO 8601. */
+  readonly expiresAt: string;
+  /** Whether the generation had the name before the call. */
+  readonly resumed: boolean;
 }
 interface Pin extends Disposable {
   readonly generation: Generation;
   readonly path: string;
   /**
-   * `file:` URL inside the generation. It has a query with the store's id if this process has had another store at the same
-   * path. Throws ERR_CLOSED after release().
+   * Returns a `file:` URL inside the generation. It has a query with the store's id if this process has opened another
+   * store at the same path. Throws ERR_CLOSED after `release()`.
    */
   url(relative: string): string;
-  /** Absolute path inside the generation. Throws ERR_INVALID_ARGUMENT for a path that leaves it, ERR_CLOSED after release(). */
+  /**
+   * Returns an absolute path inside the generation. Throws ERR_INVALID_ARGUMENT for a path that leaves it, and
+   * ERR_CLOSED after `release()`.
+   */
   resolve(relative: string): string;
-  /** `false` also once the store was removed, moved or replaced. */
+  /**
+   * Whether the pin still protects the generation. `false` after `release()`, and if the store was removed, moved or
+   * replaced.
+   */
   isCurrent(): boolean;
-  /** Idempotent. */
+  /** Releases the pin. Calling it again does nothing. */
   release(): void;
 }
 //#endregion
 //#region src/js/bundles/hand-over.d.ts
-/** Gives a child process the generation: it pins it and says so before this resolves; then the parent may release. */
+/**
+ * Hands the generation of a pin over to a child. Resolves once the child has its own pin; then the parent may release
+ * its pin.
+ *
+ * @param child A worker thread, or a child process with an IPC channel.
+ * @param pin The pin on the generation.
+ * @throws {WarmswapError} ERR_CLOSED if the pin was released or the child ends, ERR_TIMEOUT if the child does not call
+ * `takeOver()` in time, ERR_INVALID_ARGUMENT for other arguments.
+ */
 declare function handOver(child: ChildProcess | Worker, pin: Pin, options?: {
   timeoutMs?: number;
 }): Promise<void>;
-/** In the child: the pin that the parent handed over. ERR_TIMEOUT if it hands none over in time (30 s), ERR_CLOSED if it goes before. */
+/**
+ * Takes over a generation from the parent; call it in the child.
+ *
+ * @returns A pin of this thread or process on the generation.
+ * @throws {WarmswapError} ERR_TIMEOUT if the parent offers no generation within the time limit (30 s by default),
+ * ERR_CLOSED if the parent ends before.
+ */
 declare function takeOver(options?: {
   timeoutMs?: number;
 }): Promise<Pin>;
 //#endregion
 //#region src/js/bundles/ignores.d.ts
-/** What watchers must not look at. */
+/** Ignore patterns for file watchers. */
 /**
- * Returns patterns for chokidar (as `ignored` functions use picomatch), @parcel/watcher (`ignore`), Vite
- * (`server.watch.ignored`) and Vitest (`test.exclude`), so that what is written in a store causes no rebuild loop, and tests
- * in kept generations do not run. `current.json` is not among them: it is the file to watch.
+ * Returns patterns for chokidar (as `ignored` functions that use picomatch), @parcel/watcher (`ignore`), Vite
+ * (`server.watch.ignored`) and Vitest (`test.exclude`). With them, writes to a store cause no rebuild loop, and tests
+ * inside kept generations do not run. `current.json` is not excluded: watch this file to notice publishes.
  */
 declare function bundleIgnores(root: string): string[];
 //#endregion
 //#region src/js/bundles/store.d.ts
-/** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
+/**
+ * Opens the bundle store at `root`. Creates it if it does not exist, and repairs what killed processes left behind.
+ *
+ * @param root Directory of the store.
+ * @param options Durability, generations to keep, `link`, time limit and signal.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments, ERR_UNSUPPORTED for a filesystem whose flock cannot
+ * be trusted, ERR_TIMEOUT if another process holds the writer lock.
+ *
+ * @example
+ * const store = await openBundles('.cache/bundles')
+ * const stage = await store.stage()
+ * await stage.write('index.js', code)
+ * await stage.publish()
+ */
 declare function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore>;
 //#endregion
-//#region src/js/archives/contract.d.ts
-/** The public types of pack and unpack, which caches share. */
-/** Limits of what a reader accepts. Everything is counted while it happens, never taken from a header. */
-interface Limits {
-  /** All files together. @default 64 GiB */
-  maxBytes?: number;
-  /** Entries of the archive. @default 5_000_000 */
-  maxFiles?: number;
-  /** One file. @default 64 GiB */
-  maxFileBytes?: number;
+//#region src/js/caches/ensure-contract.d.ts
+/** What to ensure, where, and how to build it. */
+interface EnsureOptions {
+  /** Identifies the inputs of the build: a hash of the lock file, the platform, the version of the runtime. At most 512 bytes. Callers with another fingerprint build for themselves. */
+  fingerprint: string;
+  /** Absolute path of the tree. Unchanged after every outcome that is not a success. */
+  into: string;
   /**
-   * Decoded bytes for one compressed byte, once 64 MiB are decoded: over the whole where the archive's size is known first
-   * (a path, an object of a store), else over the bytes read so far. A file of zeros has up to 33 000. By default a restore
-   * does not apply it to the bytes that a pointer declares; if you give it, it does. @default 1000
+   * Builds the tree into `dir`, never into `into`. It can be called a second time: a build whose lease was lost does not
+   * count, and the call waits for the caller that took over.
    */
-  maxRatio?: number;
-  /** What decoder and buffers may take. @default 192 MiB */
-  maxMemoryBytes?: number;
-  /** What must stay free on the disk. @default 64 MiB */
-  minFreeBytes?: number;
+  build(context: EnsureBuild): unknown;
+  /** How long the call coordinates with other callers; Infinity allowed. Then it builds alone. A build that has begun is not interrupted. @default Infinity */
+  deadlineMs?: number;
+  /** Limit of the restore. @default 120_000 */
+  restoreDeadlineMs?: number;
+  /** Limit of packing and uploading what was built. @default 120_000 */
+  uploadDeadlineMs?: number;
+  /** How long the record of a builder may stay unchanged; it is renewed every third of it. At least 1_000, at most 600_000. @default 30_000 */
+  ttlMs?: number;
+  /** Whether a failed build also fails the callers that waited for it ('share'), or one of them builds again ('retry'). @default 'share' */
+  onFailure?: 'share' | 'retry';
+  /** 'if-empty' refuses a target with other entries, 'replace' exchanges it. @default 'if-empty' */
+  mode?: 'if-empty' | 'replace';
+  /** Compression level, -7 to 19. @default 3 */
+  level?: number;
+  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  limits?: Limits;
+  /** Connections at the same time. @default 8 */
+  concurrency?: number;
+  /** How long a connection that is waited for may be silent. @default 3_000 */
+  idleMs?: number;
+  /** Least throughput of a transfer over a window of `idleMs`; 0 is off. @default 0 */
+  minBytesPerSecond?: number;
+  /** How often one request of a transfer may be tried. @default 3 */
+  attempts?: number;
+  /** Stops the wait and the build. The call rejects when the build has ended. */
+  signal?: AbortSignal;
+  onEvent?(event: EnsureEvent): void;
 }
-/** How far a call has come. */
-interface Progress {
-  phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit';
-  files: number;
-  bytes: number;
-  totalBytes?: number;
+/** What a build gets. */
+interface EnsureBuild {
+  /** An empty directory on the filesystem of `into`. */
+  readonly dir: string;
+  readonly lock: EnsureLock;
+  /** Aborts when the lease is lost, before another caller can have taken over, and when the caller aborts. The call waits until the build has ended. */
+  readonly signal: AbortSignal;
+  /** Why the tree will not be published, for a build without coordination. */
+  readonly alone?: string;
 }
-/** How a restore ended. */
-type RestoreOutcome = 'restored' | 'unchanged' | 'miss' | 'disabled' | 'timeout' | 'aborted' | 'corrupt' | 'refused' | 'incompatible' | 'target-not-empty' | 'busy' | 'no-space' | 'denied' | 'unavailable' | 'superseded' | 'error';
-/** What a restore did. `ok` is true for 'restored' and 'unchanged'; for every other outcome the target is as it was. */
-interface RestoreResult {
-  ok: boolean;
-  outcome: RestoreOutcome;
-  /** For people, if it is not ok. */
+/** The lease of a build. */
+interface EnsureLock {
+  /** Shows `phase` to the callers that wait. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost. */
+  progress(phase: string): void;
+  /** Throws ERR_LOCK_LOST if the lease is lost. */
+  assertHeld(): void;
+}
+/** What happens during a call: another caller builds, this caller builds, or the lease of its build was lost. */
+type EnsureEvent = {
+  kind: 'waiting';
+  holder: {
+    host: string;
+    pid: number;
+  }; /** What the builder passed to `lock.progress()`, or 'upload'; empty before. */
+  phase: string;
+  waitedMs: number; /** Time until this caller takes over if the builder stays silent. */
+  leaseLeftMs: number;
+} | {
+  kind: 'building';
+  dir: string;
+  alone?: string;
+} | {
+  kind: 'lost';
+};
+/** How a caller got its tree. */
+interface EnsureResult {
+  /**
+   * - 'restored': another caller built it, now or earlier.
+   * - 'built': this caller built and published it.
+   * - 'alone': this caller built it, and it was not published. `reason` says why.
+   */
+  role: 'restored' | 'built' | 'alone';
+  /** Human-readable. */
   reason?: string;
-  key?: string;
+  /** Absent for 'alone'. */
   generation?: string;
-  /** Where it stopped, if it is not ok. */
-  stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit';
+  /** The restore, for 'restored'. */
+  restore?: RestoreResult;
+  /** Milliseconds of the call. */
+  ms: number;
+}
+//#endregion
+//#region src/js/caches/contract.d.ts
+/** Time limits and retries of a call. */
+interface Budget {
+  /**
+   * Time limit in milliseconds for the whole call: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others
+   */
+  deadlineMs?: number;
+  /** How long, in milliseconds, a connection may be silent while data is awaited. @default 3_000 */
+  idleMs?: number;
+  /**
+   * Minimum throughput in bytes per second, measured over `idleMs` while the network is awaited. 0 is off. @default 0
+   */
+  minBytesPerSecond?: number;
+  /** Number of attempts for each request, within the deadline. @default 3 */
+  attempts?: number;
+  /** Cancels the work, not only the promise. Ignored once the commit has begun. */
+  signal?: AbortSignal;
+}
+/** Outcome of a snapshot. */
+type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unguarded' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
+/** Result of a snapshot. */
+interface SnapshotResult {
+  ok: boolean;
+  outcome: SnapshotOutcome;
+  /**
+   * Human-readable. If `ok` is false, the reason. Otherwise which options a restore of this snapshot needs because the
+   * defaults refuse it, such as `symlinks: 'relative'` or `limits.maxRatio of 26000`.
+   */
+  reason?: string;
+  generation?: string;
   files: number;
   bytes: number;
   compressedBytes: number;
-  /** Entries that the target had already (mode 'merge'). */
-  skippedFiles: number;
-  /** Pipes and devices of the archive, which are not made; absent if there are none. */
-  skipped?: {
+  /** Bytes that were sent, retries included. 0 for 'unchanged'. */
+  uploadedBytes: number;
+  /** Number of excluded entries for each reason. */
+  skipped: {
     path: string;
     why: string;
   }[];
-  retries: number;
-  /** How the target was changed; 'children' and 'merge' are atomic for each child or file only. */
-  commit?: 'rename' | 'exchange' | 'children' | 'merge';
-  /** Milliseconds of each phase, and `total`. */
+  /** 'none' if writes were not conditional: the later one of two concurrent writers wins. */
+  guard: 'etag' | 'none';
   timings: Record<string, number>;
-  ticket?: string;
 }
-/** Which tree it is, so that what is no cache is left out. */
-type Preset = 'deno' | 'node_modules' | 'vite' | 'none';
-interface PackOptions {
-  /** Globs against the path relative to the directory; one without `/` matches a name at any depth. */
-  exclude?: string[];
-  /** @default 'none' */
-  preset?: Preset;
-  /** -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
-  level?: number;
-  /** @default 'tar.zst' */
-  format?: 'tar.zst' | 'tar.gz' | 'tar';
-  signal?: AbortSignal;
-}
-interface UnpackOptions {
-  /** 'if-empty' refuses a target that holds anything, 'replace' exchanges it as a whole, 'merge' adds what is not there. @default 'if-empty' */
+/** Target and conditions of a restore. */
+interface RestoreOptions extends Budget {
+  key: string;
+  /** Keys to try in order if `key` has no usable tree. */
+  fallbackKeys?: string[];
+  /** Absolute path of the target. It is created if it does not exist. A symbolic link is followed. */
+  into: string;
+  /**
+   * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it, 'merge'
+   * adds missing files and overwrites nothing. @default 'if-empty'
+   */
   mode?: 'if-empty' | 'replace' | 'merge';
-  /** Which symbolic links are made: those that stay in the tree, all relative ones, all, or none. An archive with another one is refused. @default 'contained' */
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
   /**
-   * What happens to a path that the archive has twice, as `tar -r` and `tar -u` write it. 'replace': the last entry replaces
-   * the earlier one, never through a link; a directory is not replaced and replaces nothing. 'reject': the archive is
+   * What to do with a path that occurs twice in the archive: the last entry replaces the earlier one, or the archive is
    * refused. @default 'replace'
    */
   duplicates?: 'replace' | 'reject';
-  /**
-   * Size of the archive in bytes, as its sender declared it (`Content-Length`). Another size is 'corrupt', and an archive of
-   * this size may lack its end marker.
-   */
-  contentLength?: number;
+  /** Properties that the snapshot must have been recorded with. If one differs, the outcome is 'incompatible'. */
+  expect?: {
+    platform?: string;
+    arch?: string;
+    libc?: string;
+    fingerprint?: string;
+  };
   limits?: Limits;
-  /** For the whole call, disk and commit included. @default Infinity */
-  deadlineMs?: number;
-  signal?: AbortSignal;
-  /** Throw instead of resolving with an outcome that is not ok. @default false */
+  /** Number of connections at the same time. @default 8 */
+  concurrency?: number;
+  /** Whether to throw if `ok` would be false. @default false */
   strict?: boolean;
-  /** At most ten times a second. */
   onProgress?(progress: Progress): void;
 }
-//#endregion
-//#region src/js/archives/pack.d.ts
+/** Source and checks of a snapshot. */
+interface SnapshotOptions extends Budget {
+  key: string;
+  /** Absolute path of the directory to save. A symbolic link is followed. */
+  from: string;
+  /**
+   * Ticket of the restore that this snapshot is based on. The snapshot replaces the key's tree only if it is still the
+   * one that the restore read.
+   */
+  ticket?: string;
+  /** Glob patterns to exclude. */
+  exclude?: string[];
+  preset?: Preset;
+  /**
+   * Text recorded with the generation, for `expect.fingerprint` of a restore, such as a hash of the lock file. At most
+   * 512 bytes.
+   */
+  fingerprint?: string;
+  guard?: {
+    /** Minimum number of files. Fewer end as 'empty'. @default 1 */minFiles?: number; /** Minimum total size in bytes. Less ends as 'empty'. @default 1 */
+    minBytes?: number;
+    /**
+     * Largest allowed decrease of files or bytes compared with the current generation, from 0 to 1. A larger one ends
+     * as 'shrunk'. @default 0.5
+     */
+    maxShrink?: number; /** Whether to accept a tree that is much smaller than the current generation. @default false */
+    allowShrink?: boolean;
+  };
+  /**
+   * Waits until the tree has been unchanged for this many milliseconds, as a sign that dependencies are complete. 0 is
+   * off. @default 0
+   */
+  quietMs?: number;
+  /**
+   * Whether the call keeps the process alive. Set it to false in a daemon that must be able to exit during a snapshot.
+   * @default true
+   */
+  keepProcessAlive?: boolean;
+  /** Compression level, -7 to 19. @default 3 */
+  level?: number;
+  limits?: Limits;
+  strict?: boolean;
+  onProgress?(progress: Progress): void;
+}
 /**
- * A tar.zst stream of a directory: pull-driven, bounded memory. It ends with an error if a file changed while it was read,
- * twice in a row; what was read before that is no archive and must be thrown away.
+ * A cache: a store and the calls on it. Calls resolve with an outcome whatever happens on the network, on the disk or
+ * in other processes.
  */
-declare function pack(directory: string, options?: PackOptions): ReadableStream<Uint8Array>;
+interface Cache extends AsyncDisposable {
+  /**
+   * Restores the tree of a key into a directory. Never rejects because of the network, the disk or other processes:
+   * resolves with an outcome. With `strict: true` it throws instead.
+   */
+  restore(options: RestoreOptions): Promise<RestoreResult>;
+  /**
+   * Saves a directory under a key. A key that ends in .tar, .tgz, .tar.gz or .tar.zst is stored as one object, written
+   * conditionally. Any other key is a pointer with immutable blobs.
+   */
+  snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
+  /**
+   * Restores the tree of this fingerprint. If there is none, exactly one of all callers builds and publishes it, while the
+   * others wait and then restore it. Needs a store with conditional writes. With another store, and after `deadlineMs`, it
+   * builds alone.
+   *
+   * Rejects with what `build` threw. A caller that waited for that build gets its message. An aborted signal rejects with
+   * its reason. If the tree cannot be written to `into`, the error has an `outcome`.
+   */
+  ensure(key: string, options: EnsureOptions): Promise<EnsureResult>;
+  /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */
+  inspect(key: string, budget?: Budget): Promise<CacheInfo | null>;
+  /**
+   * Removes generations that are no longer needed. Keeps the current one, the `keep - 1` newest others, and everything
+   * younger than `olderThanMs` (@default 3_600_000, because a running snapshot may be about to refer to it).
+   */
+  prune(options: Budget & {
+    key: string;
+    keep?: number;
+    olderThanMs?: number;
+  }): Promise<{
+    removed: string[];
+    outcome: 'pruned' | RestoreOutcome;
+    reason?: string;
+  }>;
+  /** Removes a key and all its objects, for example when its site was deleted. */
+  remove(key: string, budget?: Budget): Promise<{
+    outcome: 'removed' | RestoreOutcome;
+    reason?: string;
+  }>;
+  /**
+   * Probes what the store permits, with small objects that are removed again. All fields are false for a cache without
+   * a store or with `readOnly`. `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if
+   * the store refuses the credentials, and with another outcome if the probe fails.
+   */
+  probe(budget?: Budget): Promise<{
+    conditionalPut: boolean;
+    conditionalMultipart: boolean;
+    ranged: boolean;
+    writable: boolean;
+  }>;
+  /**
+   * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
+   * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
+   * with ERR_CLOSED.
+   */
+  close(): Promise<void>;
+}
+/** What is stored under a key. */
+interface CacheInfo {
+  generation: string;
+  files: number;
+  bytes: number;
+  compressedBytes: number;
+  createdAt: string;
+  producer: Record<string, string>;
+}
 //#endregion
-//#region src/js/archives/unpack.d.ts
-/** Any of tar, tar.gz, tar.zst, told by their magic bytes; staged, verified, then committed at once. */
-declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
+//#region src/js/caches/events.d.ts
+/** Outcome and figures of one call. */
+interface CacheEvent {
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove' | 'ensure';
+  key: string;
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed' | 'built' | 'alone';
+  reason?: string;
+  ms: number;
+  bytes: number;
+  files: number;
+}
+//#endregion
+//#region src/js/caches/location-types.d.ts
+/** The types of store locations. Editors complete the fields of objects, and TypeScript reports typos in URLs. */
+/**
+ * An S3 bucket. Without credentials here, the AWS credential chain is used: environment, profile, SSO, web identity,
+ * container, IMDS.
+ */
+interface S3Location {
+  scheme: 's3';
+  bucket: string;
+  /** Path in the bucket under which all objects are stored. */
+  prefix?: string | undefined;
+  /** Region that requests are signed for. Default `AWS_REGION`; with an `endpoint`, `us-east-1`. */
+  region?: string | undefined;
+  /** Address of an S3-compatible server, with http or https. */
+  endpoint?: string | undefined;
+  /** Name of the profile in the shared AWS configuration. */
+  profile?: string | undefined;
+  accessKeyId?: string | undefined;
+  secretAccessKey?: string | undefined;
+  sessionToken?: string | undefined;
+  /** ARN of a role to assume with the credentials. */
+  roleArn?: string | undefined;
+  /** Whether the bucket name is part of the path. Default true with an `endpoint`. */
+  pathStyle?: boolean | 'true' | 'false' | undefined;
+  serverSideEncryption?: 'AES256' | 'aws:kms' | undefined;
+  /** Key for `aws:kms`. */
+  kmsKeyId?: string | undefined;
+  /** Whether requests are sent without a signature. Default false. */
+  anonymous?: boolean | 'true' | 'false' | undefined;
+}
+/** Absolute path of a folder. */
+interface FileLocation {
+  scheme: 'file';
+  path: string;
+}
+/**
+ * Memory of this process. Stores with the same name share their objects. A store without a name shares with no other.
+ */
+interface MemoryLocation {
+  scheme: 'memory';
+  name?: string | undefined;
+}
+/** Location of a store as a URL. */
+type StoreUrl = `s3://${string}` | `file:///${string}` | `memory:${string}`;
+/**
+ * Location of a store: 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the
+ * same fields.
+ */
+type StoreLocation = string | S3Location | FileLocation | MemoryLocation;
+/** Options of an S3 URL. Credentials do not belong in a URL, because logs and process lists show it. */
+type S3Parameter = Exclude<keyof S3Location, 'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>;
+type NameOf<Pair extends string> = Pair extends `${infer Name}=${string}` ? Name : Pair;
+type NamesOf<Query extends string> = Query extends `${infer Pair}&${infer Rest}` ? NameOf<Pair> | NamesOf<Rest> : NameOf<Query>;
+/** Unknown option names of a URL. Names that are known only at run time are not checked. */
+type Unknown<Name extends string> = Name extends S3Parameter | '' ? never : IsWhole<Name> extends true ? Name : never;
+/** Whether a string is known completely at compile time: `Record` keeps only such names as properties. */
+type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true;
+/**
+ * The URL itself if it is valid, otherwise the accepted URLs. A string that is known only at run time, such as
+ * `process.env.CACHE`, is accepted: `openCache()` checks it.
+ */
+type CheckedUrl<Url extends string> = string extends Url ? Url : Url extends `s3://${infer Rest}` ? Rest extends '' | `/${string}` | `?${string}` ? 's3://bucket/prefix?region=…' : Rest extends `${string}?${infer Query}` ? [Unknown<NamesOf<Query>>] extends [never] ? Url : `s3://…?${S3Parameter}=…` : Url : Url extends StoreUrl | `file://${string}` ? Url : StoreUrl;
+//#endregion
+//#region src/js/caches/caches.d.ts
+/** Options of `openCache()`. */
+interface CacheOptions {
+  /** Secret of at least 16 bytes that signs and verifies pointers. */
+  hmacKey?: string | Uint8Array;
+  /** Whether the cache is read-only. Calls that write then end as 'disabled'. @default false */
+  readOnly?: boolean;
+  /**
+   * Whether writes are conditional (If-Match, If-None-Match), so that one of two concurrent writers of a key ends as
+   * 'superseded'.
+   * - 'auto': conditional if the store honours conditions, which is probed once with a small object. Results carry
+   *   `guard: 'none'` if it does not.
+   * - 'required': if the store does not honour conditions, a snapshot ends as 'unguarded' and writes nothing under the
+   *   key. If a policy denies the probe, conditions are sent and trusted.
+   * - 'off': no conditions are sent, and `guard` is 'none'.
+   * @default 'auto'
+   */
+  conditions?: 'auto' | 'required' | 'off';
+  /** Called once per call, when it has ended. */
+  onEvent?(event: CacheEvent): void;
+}
+/**
+ * Opens a cache. Does no I/O.
+ *
+ * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the
+ * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
+ * call ends as 'disabled'.
+ * @param options Signing secret, read-only mode, conditional writes and the event listener.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
+ *
+ * @example
+ * const cache = openCache('s3://bucket/prefix?region=eu-central-1')
+ * const { outcome, ticket } = await cache.restore({ key: 'site-1', directory })
+ */
+declare function openCache<const Url extends string>(store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined, options?: CacheOptions): Cache;
+//#endregion
+//#region src/js/caches/location.d.ts
+/**
+ * Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`,
+ * `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from a record such as `process.env`. Without a
+ * bucket, `store` is undefined, and every call on the cache ends as 'disabled'.
+ *
+ * @param env The record.
+ * @param prefix Start of the variable names.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value is not a string.
+ */
+declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
+  region?: string;
+}): {
+  store: S3Location | undefined;
+  key?: string;
+};
 //#endregion
 //#region src/js/locks/holder.d.ts
-/** Who holds a lock, and how it is described. */
-/** Who holds a lock. */
+/** The holder of a lock, and its description in messages. */
+/** The holder of a lock. */
 interface Holder {
   readonly pid?: number;
   readonly hostname?: string;
@@ -289,11 +853,11 @@ interface Holder {
   };
   readonly metadata?: Record<string, unknown>;
   /**
-   * With `coverChildren`: the process that acquired the lock, once a child that inherited it has it. `pid` and `command`
-   * are the child's, and are missing where it cannot be seen from here.
+   * The process that acquired the lock, if a child that inherited it holds it now (`coverChildren`). `pid` and
+   * `command` are then the child's, and are missing if the child cannot be seen from here.
    */
   readonly inheritedFrom?: number;
-  /** Why its directory is never taken over: it holds files that are not a lock's. */
+  /** Why the directory is never taken over: it contains files that do not belong to a lock. */
   readonly note?: string;
   readonly format: 'warmswap' | 'owner-json' | 'ownerless';
 }
@@ -301,20 +865,32 @@ type Liveness = 'alive' | 'dead' | 'unknown';
 //#endregion
 //#region src/js/locks/contract.d.ts
 interface LockOptions {
-  /** 'auto' decides by filesystem type before any lock call. @default 'auto' */
+  /** How the lock is kept. 'auto' decides by filesystem type before any lock call. @default 'auto' */
   mode?: 'auto' | 'kernel' | 'lease';
-  /** Infinity allowed; 0 is one try. @default Infinity */
+  /** Longest wait in milliseconds. 0 tries once; Infinity never times out. @default Infinity */
   timeoutMs?: number;
-  /** How long the record may stay unchanged; it is renewed every third of it. @default 30_000 */
+  /**
+   * How long, in milliseconds, a lease's record may stay unchanged before the lease counts as expired. It is renewed
+   * every third of this time. @default 30_000
+   */
   leaseTtlMs?: number;
-  /** Unverifiable foreign holder, measured as locally observed non-change. @default 600_000 */
+  /**
+   * How long, in milliseconds, the record of an unverifiable holder on another machine must stay unchanged, as observed
+   * here, before the lock is taken over. @default 600_000
+   */
   foreignStaleMs?: number;
-  /** JSON that others see in {@link Holder}; at most 32 KiB of it. */
+  /** JSON value that other processes see in {@link Holder}. At most 32 KiB. */
   metadata?: Record<string, unknown>;
-  /** The lock outlives this process as long as a child started with `lock.childEnv()` and `lock.childFd()` lives. ERR_UNSUPPORTED on Windows. @default false */
+  /**
+   * Keeps the lock beyond the end of this process, as long as a child lives that was started with `lock.childEnv()` and
+   * `lock.childFd()`. @default false
+   */
   coverChildren?: boolean;
   signal?: AbortSignal;
-  /** Without it, one process warning after 10 s says who is waited for, also when it is this very thread. First call within 100 ms of blocking, then on each change of holder or progress and every 10 s. */
+  /**
+   * Called while the caller waits: first within 100 ms, then on each change of holder or progress, and every 10 s.
+   * Without it, one process warning names the holder after 10 s, even if it is this thread.
+   */
   onWait?(info: {
     path: string;
     waitedMs: number;
@@ -326,24 +902,27 @@ interface LockOptions {
 interface Lock extends Disposable {
   readonly path: string;
   readonly token: string;
-  /** Fencing token: grows with each acquisition of this path, also after the lock's files were deleted. */
+  /** Fencing token. It grows with each acquisition of this path, even after the lock's files were deleted. */
   readonly generation: number;
   readonly mode: 'kernel' | 'lease';
-  /** The dead holder whose lock this was: an orphan's leftovers may need cleaning. */
+  /** The dead holder that this lock was taken over from. Check for incomplete work that it left. */
   readonly tookOverFrom: Holder | null;
   /** Aborts when the lock is lost. */
   readonly signal: AbortSignal;
   /** Throws ERR_LOCK_LOST unless the lock is held. */
   assertHeld(): void;
-  /** Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is held. */
+  /**
+   * Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is
+   * held.
+   */
   progress(phase: string): void;
-  /** Fenced atomic rename: refused with ERR_FENCED once a later generation exists. */
+  /** Renames a file or directory atomically. Fails with ERR_FENCED if a later holder has already published. */
   publish(from: string, to: string): Promise<void>;
-  /** WARMSWAP_LOCK and its generation, for {@link publishFenced} in a child. */
+  /** Environment with WARMSWAP_LOCK and the lock's generation, for {@link publishFenced} in a child. */
   childEnv(): Record<string, string>;
-  /** With coverChildren: pass it in `stdio`. */
+  /** Descriptor to pass in `stdio` of a child, with `coverChildren`. */
   childFd(): number;
-  /** Idempotent, synchronous; dispose calls it. */
+  /** Releases the lock. Synchronous; calling it again does nothing. Dispose calls it. */
   release(): {
     released: boolean;
     reason?: 'lost';
@@ -351,34 +930,50 @@ interface Lock extends Disposable {
 }
 interface SweepLocksOptions extends AnswerOptions {
   /**
-   * Guard, records and spare of a lock are removed if nobody has used the lock for this time. In milliseconds; Infinity keeps
-   * them. Locks in lease mode keep theirs. @default 86_400_000, one day
+   * Removes the files of locks (guard, records, spare) that no process has used for this many milliseconds. Infinity
+   * keeps them. Files of locks in lease mode are always kept. @default 86_400_000 (one day)
    */
   unusedMs?: number;
 }
-/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+/** Time limit for a filesystem that does not respond, and a signal that ends the wait. */
 interface AnswerOptions {
   signal?: AbortSignal;
-  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  /**
+   * Longest wait in milliseconds; then the call rejects with ERR_TIMEOUT. Infinity is allowed. The operation itself
+   * continues in the background until the filesystem responds. @default 30_000
+   */
   timeoutMs?: number;
 }
 //#endregion
 //#region src/js/locks/locks.d.ts
 /**
- * Acquires a lock, waiting for it up to `timeoutMs`. `path` is the lock directory itself: any name that is not in use.
- * Its parent is made. The directory exists while the lock is held, or was left by a dead holder.
+ * Acquires a lock, waiting up to `timeoutMs`.
  *
- * A directory that is already at `path` is only taken over if it is empty, or holds nothing but the `owner.json` of a
- * dead holder. To lock an existing folder, lock `${folder}.lock`.
+ * The lock is a directory at `path`, which exists while the lock is held or after a holder was killed. Its parent is
+ * created. If a directory already exists at `path`, it is taken over only if it is empty, or contains nothing but the
+ * `owner.json` of a dead holder. To lock an existing folder, lock `${folder}.lock`.
  *
- * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_INVALID_ARGUMENT if `path` is an
- * ordinary folder, a file or a link, with ERR_UNTRUSTED if another user's entry holds a name that the lock needs, with
- * ERR_UNSUPPORTED if the filesystem cannot give what was asked for, with ERR_IO.
+ * @param path Path of the lock: a name that is not used for anything else.
+ * @param options Longest wait, signal, mode and the events of the wait.
+ * @returns The lock. Release it with `release()` or `using`.
+ * @throws {WarmswapError} ERR_LOCK_TIMEOUT (with `holder`) if the lock is not free in time. ERR_INVALID_ARGUMENT if
+ * `path` is an ordinary folder, a file or a link. ERR_UNTRUSTED if an entry of another user has a name that the lock
+ * needs. ERR_UNSUPPORTED if the filesystem does not support an option. ERR_IO if a system call fails. Aborting rejects
+ * with the signal's reason.
+ *
+ * @example
+ * const lock = await acquireLock('.cache/build.lock', { timeoutMs: 10_000 })
+ * try { await build() } finally { lock.release() }
  */
 declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>;
-/** Takes the lock if it is free now; `null` where it is not. */
+/**
+ * Acquires the lock if it is free now. Returns `null` if another holder has it.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT and a `cause` if the filesystem does not answer within 3 s: then it is not known whether
+ * the lock is free. Rejects like {@link acquireLock} otherwise.
+ */
 declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
-/** Runs a task under the lock, and gives it back however the task ends. */
+/** Runs a task while holding the lock, and releases the lock when the task has ended or failed. */
 declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
 /**
  * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
@@ -395,309 +990,74 @@ declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
   ageMs: number | null;
   warning: string | null;
 }>;
-/** Waits until nobody holds the lock. Acquires nothing, but removes what a provably dead holder left. */
+/** Waits until the lock has no holder. Does not acquire it, but removes the files of a holder that is proven dead. */
 declare function waitForLock(path: string, options?: LockOptions): Promise<{
   waitedMs: number;
   orphaned: boolean;
 }>;
 /**
- * Removes what killed processes left in a directory of locks, and the files of locks that nobody has used for `unusedMs`
- * (`.name.guard`, `.name.lease`, `.name.spare`). Never removes what a live process has: the sweep acquires a lock before it
- * removes its files, and a concurrent `acquireLock()` waits for it. Only entries whose content proves that this library made
- * them are removed, and in a directory that everybody may write to only those of this user, of root or of the directory's
- * owner.
+ * Removes the files that killed processes left in a directory of locks, and the files of locks that no process has used
+ * for `unusedMs` (`.name.guard`, `.name.lease`, `.name.spare`). Never removes files of a live process: the sweep
+ * acquires a lock before it removes the lock's files, and a concurrent `acquireLock()` waits for the sweep.
  *
- * `removed` has the paths that no longer exist, `held` the locks whose holders are alive or unknown. After the files of a lock
- * were removed, `publishFenced()` refuses the generations of its earlier holders, and later generations are larger.
+ * Only entries whose content proves that this library created them are removed. In a directory that all users may write
+ * to, only those of this user, of root or of the directory's owner are removed.
  *
- * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
- * continues in the background.
+ * After the files of a lock were removed, `publishFenced()` refuses the generations of its earlier holders, and later
+ * generations are larger.
+ *
+ * @returns `removed`: paths that no longer exist. `held`: locks whose holders are alive or unknown.
+ * @throws {WarmswapError} ERR_TIMEOUT if the sweep takes longer than `timeoutMs`; it continues in the background.
+ * Aborting rejects with the signal's reason.
  */
 declare function sweepLocks(directory: string, options?: SweepLocksOptions): Promise<{
   removed: string[];
   held: string[];
 }>;
-/** What `lock.publish` does, for a child that was given `childEnv()`. */
+/** Does the same as `lock.publish`, in a child that was started with `childEnv()`. */
 declare function publishFenced(lock: {
   path: string;
   generation: number;
 }, from: string, to: string): Promise<void>;
 //#endregion
 //#region src/js/locks/prewarm.d.ts
-/** The thing that many want and one makes. */
+/** The result that several processes need and one produces. */
 interface PrewarmJob<T extends {} | null> {
   /**
-   * The value, if it is there. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)` works; `null`
-   * is a value. Once run() has resolved, isReady() must return a value, else prewarm() rejects with ERR_NOT_READY.
+   * Returns the result if it exists. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)`
+   * works; `null` is a result. After `run()` has resolved, `isReady()` must return a result, otherwise `prewarm()`
+   * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false;
   run(lock: Lock): Promise<T> | T;
 }
-/** The value, and how this call got it. */
+/** The result, and how this call obtained it. */
 interface Prewarmed<T> {
   value: T;
   role: 'ran' | 'reused';
   waitedMs: number;
-  /** The dead runner whose leftovers may need cleaning. */
+  /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null;
 }
 /**
- * `run` happens once; if its process dies exactly one waiter runs it again; nobody throws for that.
+ * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers in all processes runs
+ * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
+ * because of that.
  *
- * Rejects with what `run` threw; for those who waited through that run ('share') with its message; with
- * ERR_NOT_READY where `run` resolved and `isReady` still says no; else like acquireLock.
+ * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
+ * `run` resolved and `isReady` still returns nothing. Otherwise the same errors as `acquireLock()`.
  */
 declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: LockOptions & {
   onFailure?: 'share' | 'retry';
 }): Promise<Prewarmed<T>>;
 //#endregion
-//#region src/js/caches/contract.d.ts
-/** How much time and patience a call has. */
-interface Budget {
-  /** The whole call, hard: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others */
-  deadlineMs?: number;
-  /** How long a connection that is waited for may be silent. @default 3_000 */
-  idleMs?: number;
-  /** Least throughput over a window of `idleMs` while the network is waited for; 0 is off. @default 0 */
-  minBytesPerSecond?: number;
-  /** How often one request may be tried, inside the deadline. @default 3 */
-  attempts?: number;
-  /** Stops the work, not only the promise. After the commit has begun it is ignored. */
-  signal?: AbortSignal;
-}
-/** How a snapshot ended. */
-type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unguarded' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
-/** What a snapshot did. */
-interface SnapshotResult {
-  ok: boolean;
-  outcome: SnapshotOutcome;
-  /**
-   * Human-readable: why it is not ok; or what a restore of it needs because the defaults refuse it, such as
-   * `symlinks: 'relative'` or `limits.maxRatio of 26000`.
-   */
-  reason?: string;
-  generation?: string;
-  files: number;
-  bytes: number;
-  compressedBytes: number;
-  /** Bytes that were sent, repetitions included; 0 for 'unchanged'. */
-  uploadedBytes: number;
-  /** What was left out, and why. */
-  skipped: {
-    path: string;
-    why: string;
-  }[];
-  /** 'none' if writes were not conditional, so that the later one of two concurrent writers wins. */
-  guard: 'etag' | 'none';
-  timings: Record<string, number>;
-}
-/** Where a tree goes and what is accepted. */
-interface RestoreOptions extends Budget {
-  key: string;
-  /** Tried in turn where nothing is under `key`, or nothing that can be used. */
-  fallbackKeys?: string[];
-  /** Absolute; made if it is absent. A symbolic link is followed to the directory that it leads to. */
-  into: string;
-  /** 'if-empty' refuses a target with entries, 'replace' exchanges it, 'merge' adds and never overwrites. @default 'if-empty' */
-  mode?: 'if-empty' | 'replace' | 'merge';
-  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
-  /** What happens to a path that the archive has twice: the last entry replaces the earlier one, or the archive is refused. @default 'replace' */
-  duplicates?: 'replace' | 'reject';
-  /** What the snapshot's machine must have been; anything else is 'incompatible'. */
-  expect?: {
-    platform?: string;
-    arch?: string;
-    libc?: string;
-    fingerprint?: string;
-  };
-  limits?: Limits;
-  /** Connections at once. @default 8 */
-  concurrency?: number;
-  /** Throw where `ok` would be false. @default false */
-  strict?: boolean;
-  onProgress?(progress: Progress): void;
-}
-/** What becomes a generation, and what must not. */
-interface SnapshotOptions extends Budget {
-  key: string;
-  /** Absolute. A symbolic link is followed to the directory that it leads to. */
-  from: string;
-  /** Of the restore that this snapshot builds on: it may only replace what that restore saw. */
-  ticket?: string;
-  /** Globs of what stays out. */
-  exclude?: string[];
-  preset?: Preset;
-  /** Recorded with the generation, for `expect.fingerprint` of a restore; such as a hash of the lock file. At most 512 bytes. */
-  fingerprint?: string;
-  guard?: {
-    /** @default 1 */minFiles?: number; /** @default 1 */
-    minBytes?: number; /** Largest share of files or bytes that may be missing against the current generation. @default 0.5 */
-    maxShrink?: number; /** @default false */
-    allowShrink?: boolean;
-  };
-  /** Wait until the tree has been unchanged this long (the 'dependencies are ready' signal). 0 is off. @default 0 */
-  quietMs?: number;
-  /** false for a daemon that must be able to exit while the snapshot runs detached. @default true */
-  keepProcessAlive?: boolean;
-  /** Of the compression. @default 3 */
-  level?: number;
-  limits?: Limits;
-  strict?: boolean;
-  onProgress?(progress: Progress): void;
-}
-/** A store and the calls on it. All of them resolve with an outcome whatever the world does. */
-interface Cache extends AsyncDisposable {
-  /** Never rejects for anything the world does: resolves with an outcome. `strict: true` throws instead. */
-  restore(options: RestoreOptions): Promise<RestoreResult>;
-  /** A key that ends in .tar, .tgz, .tar.gz or .tar.zst is one object, read and written as such (conditionally); any other key is a pointer and immutable blobs. */
-  snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
-  /** What a key holds; null where there is nothing. Rejects where the store cannot say. */
-  inspect(key: string, budget?: Budget): Promise<CacheInfo | null>;
-  /** Removes generations that nobody needs: keeps the current one and the `keep - 1` newest others, and everything younger than `olderThanMs` (@default 3_600_000, because a snapshot may be about to point to it). */
-  prune(options: Budget & {
-    key: string;
-    keep?: number;
-    olderThanMs?: number;
-  }): Promise<{
-    removed: string[];
-    outcome: 'pruned' | RestoreOutcome;
-    reason?: string;
-  }>;
-  /** Removes the key and all its objects (a site was deleted). */
-  remove(key: string, budget?: Budget): Promise<{
-    outcome: 'removed' | RestoreOutcome;
-    reason?: string;
-  }>;
-  /** Finds out what the store can do, with small objects that it removes again. All are false for a cache without a store or with `readOnly`; `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if the store does not accept the credentials, and with another outcome if it cannot say. */
-  probe(budget?: Budget): Promise<{
-    conditionalPut: boolean;
-    conditionalMultipart: boolean;
-    ranged: boolean;
-    writable: boolean;
-  }>;
-  /** Waits for the calls that run; later ones reject with ERR_CLOSED. */
-  close(): Promise<void>;
-}
-/** What a key holds. */
-interface CacheInfo {
-  generation: string;
-  files: number;
-  bytes: number;
-  compressedBytes: number;
-  createdAt: string;
-  producer: Record<string, string>;
-}
-//#endregion
-//#region src/js/caches/events.d.ts
-/** How one call ended. */
-interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
-  key: string;
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
-  reason?: string;
-  ms: number;
-  bytes: number;
-  files: number;
-}
-//#endregion
-//#region src/js/caches/location-types.d.ts
-/** The types of store locations: objects whose fields complete, and URLs whose typos are errors of the compiler. */
-/** A bucket. Without credentials the chain of AWS is used: environment, profile, SSO, web identity, container, IMDS. */
-interface S3Location {
-  scheme: 's3';
-  bucket: string;
-  /** Path in the bucket under which all objects are. */
-  prefix?: string | undefined;
-  /** Region to sign for. Default: `AWS_REGION`; `us-east-1` with an `endpoint`. */
-  region?: string | undefined;
-  /** Address of a server that is not AWS, with http or https. */
-  endpoint?: string | undefined;
-  /** Profile of the shared AWS configuration. */
-  profile?: string | undefined;
-  accessKeyId?: string | undefined;
-  secretAccessKey?: string | undefined;
-  sessionToken?: string | undefined;
-  /** Role that is assumed with the credentials found. */
-  roleArn?: string | undefined;
-  /** Whether the name of the bucket is in the path. Default: true with an `endpoint`. */
-  pathStyle?: boolean | 'true' | 'false' | undefined;
-  serverSideEncryption?: 'AES256' | 'aws:kms' | undefined;
-  /** Key of `aws:kms`. */
-  kmsKeyId?: string | undefined;
-  /** Whether requests are sent without a signature. Default: false. */
-  anonymous?: boolean | 'true' | 'false' | undefined;
-}
-/** An absolute folder. */
-interface FileLocation {
-  scheme: 'file';
-  path: string;
-}
-/** Memory of this process. Stores of one name share their objects; without a name a store shares with nobody. */
-interface MemoryLocation {
-  scheme: 'memory';
-  name?: string | undefined;
-}
-/** Where a store is, as a URL. */
-type StoreUrl = `s3://${string}` | `file:///${string}` | `memory:${string}`;
-/** Where a store is: 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the same fields. */
-type StoreLocation = string | S3Location | FileLocation | MemoryLocation;
-/** Options of an S3 URL. Credentials do not belong in a URL, which logs and process lists show. */
-type S3Parameter = Exclude<keyof S3Location, 'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>;
-type NameOf<Pair extends string> = Pair extends `${infer Name}=${string}` ? Name : Pair;
-type NamesOf<Query extends string> = Query extends `${infer Pair}&${infer Rest}` ? NameOf<Pair> | NamesOf<Rest> : NameOf<Query>;
-/** Names that are not known. One with a part that is known only at run time is not judged. */
-type Unknown<Name extends string> = Name extends S3Parameter | '' ? never : IsWhole<Name> extends true ? Name : never;
-/** Whether a text is known as a whole: `Record` keeps only such names as properties. */
-type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true;
-/**
- * The URL itself if it is one, else the URLs that are accepted. A string that is known only at run time, such as
- * `process.env.CACHE`, is accepted: `openCache()` checks it.
- */
-type CheckedUrl<Url extends string> = string extends Url ? Url : Url extends `s3://${infer Rest}` ? Rest extends '' | `/${string}` | `?${string}` ? 's3://bucket/prefix?region=…' : Rest extends `${string}?${infer Query}` ? [Unknown<NamesOf<Query>>] extends [never] ? Url : `s3://…?${S3Parameter}=…` : Url : Url extends StoreUrl | `file://${string}` ? Url : StoreUrl;
-//#endregion
-//#region src/js/caches/caches.d.ts
-/** Options of `openCache()`. */
-interface CacheOptions {
-  /** Secret of 16 bytes or more that signs pointers and verifies them. */
-  hmacKey?: string | Uint8Array;
-  /** Whether writing calls end as 'disabled'. @default false */
-  readOnly?: boolean;
-  /**
-   * Whether writes are conditional (If-Match, If-None-Match), so that one of two concurrent writers of a key ends as 'superseded'.
-   *
-   * - 'auto': if the store honours conditions, which a small object finds out once. Results have `guard: 'none'` if it does not.
-   * - 'required': the snapshot ends as 'unguarded' and writes nothing under the key if the store does not honour them. If a policy denies the small object, the conditions are sent and trusted.
-   * - 'off': no condition is sent, and `guard` is 'none'.
-   *
-   * @default 'auto'
-   */
-  conditions?: 'auto' | 'required' | 'off';
-  /** Called once for each call. */
-  onEvent?(event: CacheEvent): void;
-}
-/**
- * Opens a store. Does no I/O. `undefined` gives a cache whose calls all answer 'disabled'.
- *
- * `store` is a URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the same
- * fields. TypeScript checks URLs that are literals: the scheme, and the names of the options of an S3 URL.
- *
- * Throws ERR_INVALID_ARGUMENT if the location or an option is wrong.
- */
-declare function openCache<const Url extends string>(store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined, options?: CacheOptions): Cache;
-//#endregion
-//#region src/js/caches/location.d.ts
-/** Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`, `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from any record; no bucket gives `store: undefined`, which every call answers with 'disabled'. */
-declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
-  region?: string;
-}): {
-  store: S3Location | undefined;
-  key?: string;
-};
-//#endregion
 //#region src/js/native/errors.d.ts
-/** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
+/**
+ * All error codes. The reference documents the meaning of each, whether it is retryable, and which calls throw it.
+ * Codes are added, never renamed.
+ */
 type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL' | 'ERR_UNTRUSTED' | 'ERR_UNSTABLE';
-/** What a {@link WarmswapError} carries beside its code and message. */
+/** Details of a {@link WarmswapError} in addition to its code and message. */
 interface ErrorFacts {
   path?: string | undefined;
   syscall?: string | undefined;
@@ -707,277 +1067,299 @@ interface ErrorFacts {
 }
 /** The only error class of this library. Test with {@link isWarmswapError}, not with `instanceof`. */
 declare class WarmswapError extends Error {
-  /** Row of the table in the README. */
+  /** One of the documented error codes. */
   readonly code: ErrorCode;
-  /** Whether the same call can succeed later without anybody changing the program. */
+  /** Whether the same call can succeed later without a change to the program. */
   readonly retryable: boolean;
-  /** The path it was about. */
+  /** The path that the error is about. */
   readonly path?: string;
   /** The system call that failed. */
   readonly syscall?: string;
-  /** Who holds the lock that was waited for. */
+  /** The holder of the lock that the call waited for. */
   readonly holder?: Holder;
-  /** How the call of a cache ended that was told to throw, or had no other way to say it. */
+  /** Outcome of a call on a cache that throws instead of resolving. */
   readonly outcome?: string;
   constructor(code: ErrorCode, message: string, facts?: ErrorFacts);
 }
-/** Brand check, true across realms, workers and duplicate copies of the package. */
+/**
+ * Whether a value is a WarmswapError. Also true for errors from other realms, workers and duplicate copies of the
+ * package.
+ */
 declare function isWarmswapError(error: unknown): error is WarmswapError;
 //#endregion
-//#region src/js/state/cells.d.ts
-/** A versioned value shared by every thread of the process. Structured-clone bytes, never references. */
-interface SharedCell<T> extends Disposable {
-  /** Value and version of one moment; a fresh copy at each call. `undefined` and `0n` before the first write. */
-  read(): {
-    value: T | undefined;
-    version: bigint;
-  };
-  /** Writes whatever stood there; returns the new version. */
-  write(value: T): bigint;
-  /** Writes only if the version is still `expected`; `version` is the one that stands afterwards. */
-  compareAndSet(expected: bigint, value: T): {
-    ok: boolean;
-    version: bigint;
-  };
-  /** Reads, changes and writes until nobody came between. `change` may run several times. */
-  update(change: (value: T | undefined) => T): {
-    value: T;
-    version: bigint;
-  };
-  /** Whether there is a version other than this one. Costs a memory load, no native call. */
-  changedSince(version: bigint): boolean;
-  /**
-   * Resolves with the latest version as soon as it is not `since`. Does not keep the thread alive: a thread that has
-   * nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or ERR_CLOSED.
-   */
-  waitForChange(since: bigint, options?: {
-    timeoutMs?: number;
-    signal?: AbortSignal;
-  }): Promise<bigint>;
-}
-/**
- * The cell of `key`, the same for every thread of the process. It lives as long as the process; the handle is
- * closed by dispose, which ends its waits with ERR_CLOSED. A value over `maxBytes` (@default 16 MiB) is refused.
- */
-declare function sharedCell<T>(key: string, options?: {
-  maxBytes?: number;
-}): SharedCell<T>;
-//#endregion
-//#region src/js/state/root.d.ts
-/** What happened to a key. */
-interface StateChange {
-  key: string;
-  type: 'define' | 'replace' | 'drop' | 'migrate';
-}
-//#endregion
-//#region src/js/state/scope.d.ts
-/** How far a value reaches: 'isolate' is one per thread, over all vm contexts. */
-type StateScope = 'isolate' | 'realm' | 'test-file';
-//#endregion
-//#region src/js/state/registry.d.ts
-/** How a value is defined. */
-interface StateOptions<T> {
-  /**
-   * Version of the value. A definition with another version than the stored one disposes of the old value and makes a
-   * new one. `'auto'` is a version that changes with each edit of the module that calls defineState, and with nothing
-   * else: an edit of another module, a reload, a re-optimization and a restart of the server keep the value. With the
-   * Vite plugin `'auto'` is the content of the module's file, otherwise the source text of `init`. Default: 1.
-   */
-  version?: 'auto' | (string & {}) | number;
-  /** 'isolate' is one value per thread, over all its vm contexts; 'realm' one per vm context; 'test-file' one per run of a test file. @default 'isolate' */
-  scope?: StateScope;
-  /**
-   * Closes a value. It runs once, before the next value is made: for a new version, replaceState, dropState and
-   * resetState. defineStateAsync waits for the promise that it returns, at most 10 seconds; defineState cannot wait.
-   * An error becomes a process warning, and the next value is made.
-   */
-  dispose?(old: T): void | Promise<void>;
-  /** Makes the new value of a version bump from the old one, in place of the initialiser. */
-  migrate?(old: T, from: string | number): T;
-}
-/**
- * The value of `key`, made by `init` if there is none. The same object for every module, copy of this package, vm
- * context and module runner of the thread. A hit costs a `Map.get`: the stored value wins, and `init` is not called.
- */
-declare function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T;
-/**
- * As {@link defineState} with an initialiser that takes time: calls that come meanwhile share it, and a failure
- * rejects them all and is not stored, so that the next call tries again.
- */
-declare function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T>;
-/** The value of `key`, or undefined where nothing is stored (or `undefined` is: {@link hasState} tells). */
-declare function peekState<T>(key: string): T | undefined;
-/** Whether something is stored under `key`, `undefined` and `null` included. */
-declare function hasState(key: string): boolean;
-/** Puts another value in the place of a defined one; the old one is disposed of unless it is the same. */
-declare function replaceState<T>(key: string, value: T): void;
-/** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
-declare function dropState(key: string): Promise<boolean>;
-/** Drops everything, or everything whose key begins with `prefix`; the latest definition first. */
-declare function resetState(filter?: {
-  prefix?: string;
-}): Promise<void>;
-/** What is stored, in the order of definition: for debugging and leak hunting. */
-declare function listState(): {
-  key: string;
-  version: string | number;
-  generation: number;
-  definedAt: string;
-  definedBy?: string;
-  kind: 'data' | 'code';
-}[];
-/** Hears of every change in this thread until it is disposed of. Does not keep the process alive. */
-declare function onStateChange(listener: (event: StateChange) => void): Disposable;
-//#endregion
-//#region src/js/state/index.d.ts
-/**
- * State that survives the module graph, on the addon: values are found in the main realm of the thread also from
- * inside vm contexts. Where the addon cannot be loaded this works as the portable build does, in one realm.
- */
-/** 'native' where the addon was loaded, else 'js'. */
-declare const stateBackend: 'native' | 'js';
-//#endregion
 //#region src/js/restarts/build.d.ts
-/** What a build needs. */
+/** What a build must contain, and how long to wait for it. */
 interface BuildNeed {
-  /** The stamp that change() gave for the change that the build must contain. */
+  /** The stamp from `change()` of the change that the build must contain. */
   atLeast: number;
   signal?: AbortSignal;
   /**
-   * How long this caller waits. A build that has run for the `timeoutMs` of the caller that began it is hung: its signal
-   * is raised, and whoever else waits for it takes over. @default 300_000
+   * Longest wait of this caller in milliseconds. If a build runs longer than the `timeoutMs` of the caller that started
+   * it, it counts as hung: its signal aborts, and another waiter takes over. @default 300_000
    */
   timeoutMs?: number;
 }
-/** What a build is given. */
+/** Arguments of a build. */
 interface BuildContext {
-  /** Write the bundle here; it is published when the build resolves. */
+  /** Stage to write the bundle to. It is published when the build resolves. */
   stage: Stage;
-  /** When this build started, comparable with change(). */
+  /** Start of this build, comparable with stamps from `change()`. */
   startedAt: number;
-  /** Raised when nobody waits for this build any more, or when it hangs. */
+  /** Aborts when no caller waits for this build any more, or when it hangs. */
   signal: AbortSignal;
 }
-/** Builds into the stage; what it resolves with (JSON or undefined) is the generation's `meta`. */
+/** Builds into the stage. Its result (JSON or undefined) becomes the generation's `meta`. */
 type BuildRun = (context: BuildContext) => Promise<unknown>;
-/** A pin on a generation that holds the change, and how it came about. */
+/** A pin on a generation that contains the change, and how the generation was built. */
 interface BuildResult {
   pin: Pin;
   role: 'ran' | 'joined' | 'reused';
 }
 //#endregion
-//#region src/js/restarts/queue.d.ts
-/** How a request may be treated. */
-interface DispatchOptions {
-  /** Whether a request that a worker had begun when it died may be sent to the next one. @default 'never' */
-  replay?: 'never' | 'idempotent';
-  /** Until the answer, or the first sign of one that comes in parts. @default 30_000 */
-  timeoutMs?: number;
-  /** Calls it off, also in the middle of an answer that comes in parts; the worker is told. */
-  signal?: AbortSignal;
-}
-//#endregion
 //#region src/js/restarts/handle.d.ts
+/** Where a worker listens: a Unix socket (on Windows a named pipe), or a TCP port of this machine. */
+type WorkerAddress = {
+  socketPath: string;
+} | {
+  host: string;
+  port: number;
+};
 /** A running worker. */
 interface WorkerHandle<Q = unknown, R = unknown> {
   /**
-   * Sends a request; resolves with the worker's reply. One that comes in parts is an async iterable or a stream; it fails
+   * Sends a request. Resolves with the worker's reply. A reply in parts is an async iterable or a stream, which fails
    * if the worker ends before its last part.
    */
   send(request: Q, context: {
     incarnation: number;
     signal: AbortSignal;
   }): Promise<R>;
-  /** Resolves once the worker is gone, however it ended. */
+  /** Resolves once the worker has ended, for any reason. */
   readonly exited: Promise<unknown>;
-  /** Lets the worker finish for up to `deadlineMs`, then kills it. Resolves once it is gone. */
+  /** Lets the worker finish for up to `deadlineMs` milliseconds, then kills it. Resolves once it has ended. */
   stop(deadlineMs: number): Promise<void>;
+  /**
+   * Answers a Fetch request, for `coordinator.fetch()` and `coordinator.attach()`. Optional for a handle of your own;
+   * without it these answer 501. A rejection that is not ERR_WORKER_EXITED is the failure of this request alone.
+   */
+  fetch?(request: Request, context: {
+    incarnation: number;
+    signal: AbortSignal;
+  }): Promise<Response>;
+  /**
+   * Opens a new connection to the server of a worker that listens. Where it exists, `coordinator.attach()` proxies HTTP
+   * and WebSocket upgrades over such connections. A rejection means that no byte of the request was sent.
+   */
+  connect?(): Promise<Socket>;
+  /** Where the worker listens, for programs that connect by themselves. */
+  readonly address?: WorkerAddress;
 }
 //#endregion
+//#region src/js/restarts/queue.d.ts
+/** How a request may be handled. */
+interface DispatchOptions {
+  /** Whether to send a request again if its worker had begun it and died. @default 'never' */
+  replay?: 'never' | 'idempotent';
+  /** Time limit in milliseconds until the answer, or the beginning of an answer in parts. @default 30_000 */
+  timeoutMs?: number;
+  /** Cancels the request, even in the middle of an answer in parts. The worker is notified. */
+  signal?: AbortSignal;
+}
+//#endregion
+//#region src/js/restarts/drain.d.ts
+/** How long an old worker may finish what it has: milliseconds, or until it has nothing any more. */
+type Drain = number | 'until-quiet';
+//#endregion
 //#region src/js/restarts/workers.d.ts
-/** What a worker is started with. */
+/** Arguments of a worker's start. */
 interface StartContext {
   incarnation: number;
-  /** The generation it runs; kept until the worker is gone. */
+  /** The generation to run. It is kept until the worker has ended. */
   pin: Pin;
-  /** Raised when the start takes too long or the coordinator closes. */
+  /** Aborts when the start takes too long or the coordinator closes. */
   signal: AbortSignal;
 }
 /** Starts a worker on a pinned generation. */
 type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>;
-/** How a reboot came out. */
+/** Result of a reboot. */
 interface RebootResult {
   incarnation: number;
   outcome: 'started' | 'joined' | 'already';
 }
 //#endregion
-//#region src/js/restarts/coordinator.d.ts
+//#region src/js/restarts/coordinator-options.d.ts
 /** Options of {@link openCoordinator}. */
 interface CoordinatorOptions<Q, R> {
   /** Starts a worker on a pinned generation. Called at most once per incarnation. */
   start: Start<Q, R>;
   /** How many requests may wait for a worker. @default 1_000 */
   queueLimit?: number;
-  /** How long an old worker may finish what it has, answers in parts too, after its successor took over. @default 5_000 */
+  /**
+   * `'start-first'`: the new worker is started next to the old one, which serves until the new one is ready.
+   * `'stop-first'`: the old worker has ended before the new one is started, for a resource that only one process can have
+   * (a database file, a device). Requests wait in the queue in the meantime. @default 'start-first'
+   */
+  order?: 'start-first' | 'stop-first';
+  /**
+   * How long an old worker may finish what it has: responses, answers in parts and upgraded sockets. A number of
+   * milliseconds, or `'until-quiet'`: until nothing of it is under way, with `maxDraining` as the only limit. What is left
+   * then is cut; a WebSocket gets "1012 Service Restart". `order: 'stop-first'` requires a number. @default 5_000
+   */
+  drain?: Drain;
+  /** The name of `drain` before 0.2, for a number. */
   drainMs?: number;
-  /** How long `start` may take. @default 60_000 */
+  /** With `drain: 'until-quiet'`: how many old workers may drain; one more cuts the oldest. @default 3 */
+  maxDraining?: number;
+  /** How long `start` may take, in milliseconds. @default 60_000 */
   startTimeoutMs?: number;
+  /**
+   * A build waits until there was no `change()` for so many milliseconds, so that many changes make one build.
+   * @default 0
+   */
+  quietMs?: number;
+  /** A build waits for quiet at most so long, in milliseconds. @default 10 × quietMs */
+  maxQuietMs?: number;
 }
-/** What a coordinator is doing. */
+//#endregion
+//#region src/js/restarts/http/options.d.ts
+/** How HTTP requests are treated. */
+interface FetchOptions {
+  /**
+   * Whether a request that a worker had begun when it ended may be sent to the next worker. `'safe'` does so for GET and
+   * HEAD without a body, as long as the head of the answer was not sent. A request that no worker had begun always goes to
+   * the next one. @default 'never'
+   */
+  replay?: 'never' | 'safe';
+  /**
+   * How long a request may take until the head of its answer, in milliseconds. Each part of the request's body starts
+   * this time again. Infinity is allowed. @default 30_000
+   */
+  timeoutMs?: number;
+  /** Whether answers to failed requests show messages and stacks. @default `process.env.NODE_ENV !== 'production'` */
+  development?: boolean;
+}
+//#endregion
+//#region src/js/restarts/http/attach.d.ts
+/** A server that attach() takes. */
+type AttachedServer = Server | Server$1;
+//#endregion
+//#region src/js/restarts/coordinator.d.ts
+/** State of a coordinator. */
 interface CoordinatorStatus {
   state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed';
-  /** The incarnation that serves, or served last; 0 before the first. */
+  /** The incarnation that serves, or served last. 0 before the first. */
   incarnation: number;
   /** The generation that it runs. */
   generation: number | null;
-  /** Requests that no worker has. */
+  /** Number of requests that are not assigned to a worker. */
   waiting: number;
   /**
-   * The last failure that nothing has made good since: of a build, of a start, of the clean-up, or the uncaught error that
-   * ended a worker.
+   * The last failure that nothing has replaced since: of a build, of a start, of the clean-up, or the uncaught error that
+   * ended a worker. The error of a worker stays until a worker runs another generation.
    */
   lastError?: Error;
 }
-/** Builds, swaps, starts the new worker, then drains the old one. */
+/** Coordinates one bundle: builds it, publishes it, starts the new worker, then drains the old one. */
 interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
-  /** Call after an input changed. A stamp that is comparable between the processes of one machine (monotonic microseconds of this boot); takes no lock. */
+  /**
+   * Call it after an input has changed. Returns a stamp that is comparable between the processes of one machine
+   * (monotonic microseconds since boot). Takes no lock.
+   */
   change(): number;
   /**
-   * Joins or reuses only a build that started at or after `atLeast`; otherwise exactly one trailing build serves all
-   * late callers. The stage is published when `run` resolves; what it resolves with (JSON or undefined) is the
-   * generation's `meta`, so every process can read it. Resolves with a pin on the generation that holds the change,
-   * which the caller releases. A failed build leaves the current generation serving.
+   * Returns a build that started at or after `atLeast`. Joins or reuses such a build; otherwise exactly one trailing
+   * build serves all late callers. The stage is published when `run` resolves. The result of `run` (JSON or undefined)
+   * is the generation's `meta`, which every process can read. Resolves with a pin on the generation that contains the
+   * change; the caller releases it. After a failed build, the current generation remains in use.
    *
-   * @throws {WarmswapError} ERR_TIMEOUT when it takes longer than `timeoutMs`, ERR_CLOSED after close; a build that
-   * fails rejects with its own error.
+   * @throws {WarmswapError} ERR_TIMEOUT if it takes longer than `timeoutMs`, ERR_CLOSED after close. If the build
+   * fails, rejects with the build's error.
    */
   build(need: BuildNeed, run: BuildRun): Promise<BuildResult>;
   /**
-   * Makes sure that a worker newer than `observed` runs the current generation. Exactly one start per incarnation
-   * however many ask; a dead but unreaped worker never swallows it. `observed` is the incarnation the caller saw fail.
+   * Ensures that a worker newer than `observed` runs the current generation. Concurrent callers share one start, and a
+   * worker that is dead but not yet reaped does not delay it. `observed` is the incarnation that the caller saw fail.
    */
   reboot(request: {
     observed: number | null;
     reason: string;
   }): Promise<RebootResult>;
   /**
-   * Starts a worker if there is none. The queue belongs to the bundle, not to a worker: a request outlives the worker
-   * that was to answer it. An answer in parts is a ReadableStream of them, whatever the worker made it of: it is read
-   * as fast as its consumer reads, cancelling it stops the worker's source, and it fails with ERR_WORKER_EXITED when its
-   * worker ends, or when it has been replaced for `drainMs`.
+   * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
+   * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
+   * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
+   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
    *
-   * @throws {WarmswapError} ERR_WORKER_EXITED when a worker ended after it had begun the request, ERR_QUEUE_FULL,
+   * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
    * ERR_TIMEOUT, ERR_CLOSED.
    */
   dispatch(request: Q, options?: DispatchOptions): Promise<R>;
+  /**
+   * Answers a Fetch request with a worker that calls serveFetch(). Starts a worker if there is none. The bodies of the
+   * request and of the answer are streams with back-pressure. An abort of `request.signal` aborts the signal of the
+   * `Request` that the worker has.
+   *
+   * Resolves with a 502, 503 (with Retry-After), 504 or 501 where no worker answers; its header `x-warmswap-error` has the
+   * error's code, or `handler` for an error that the worker's handler threw. In development its body has the message and
+   * the stack of the worker or of the last build: as HTML where the request accepts that, as text otherwise.
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED. An aborted `request.signal` rejects with its reason.
+   */
+  fetch(request: Request, options?: FetchOptions): Promise<Response>;
+  /**
+   * Answers all requests of a server of node:http or node:https like fetch(), its `Expect: 100-continue` requests and its
+   * malformed requests included. The client's `Host` is kept; forwarding headers (`X-Forwarded-*`, `Forwarded`,
+   * `X-Real-IP`) are replaced. A client that disconnects aborts `request.signal` in the worker. The server needs no other
+   * listener for requests. Returns a function that stops this; it closes nothing.
+   *
+   * An upgrade is answered with 501 unless the worker listens (`listen: true`).
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED.
+   */
+  attach(server: AttachedServer, options?: FetchOptions): () => void;
   status(): CoordinatorStatus;
 }
 /**
  * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
  *
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED if the store was closed.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong options, ERR_CLOSED if the store was closed.
  */
 declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
+//#endregion
+//#region src/js/restarts/process-options.d.ts
+/** Where the output of a worker goes: to this process's, nowhere, or to `process.stdout` and `process.stderr` of the handle. */
+type WorkerOutput = 'inherit' | 'ignore' | 'pipe';
+/** Options of {@link startProcess}. */
+interface ProcessOptions {
+  /** Arguments of the program. @default [] */
+  args?: string[];
+  /** Variables that are added to this process's environment; `undefined` removes one. @default {} */
+  env?: Record<string, string | undefined>;
+  /**
+   * The worker is an HTTP server: it is ready when it listens. It listens on the socket path `process.env.WARMSWAP_LISTEN`
+   * or, on Linux, on the port `process.env.PORT` (a free one, unless `env` has a PORT). The coordinator keeps the public
+   * port and proxies HTTP and upgrades, so that any server in any language works unchanged. The worker gets SIGTERM once
+   * nothing of it is under way, or when the drain ends. @default false
+   */
+  listen?: boolean;
+  /** The program that runs the entry. @default process.execPath */
+  execPath?: string;
+  /** Arguments of that program, before the entry. @default process.execArgv */
+  execArgv?: string[];
+  /** The working directory, an absolute path. @default the folder of the generation */
+  cwd?: string;
+  /** Where standard output and standard error go; an array of two sets them separately. With 'pipe' you have to read them. @default 'inherit' */
+  stdio?: WorkerOutput | [stdout: WorkerOutput, stderr: WorkerOutput];
+  /** A text in front of each line that the worker prints, such as `[api] `. Not with `stdio`. */
+  outputPrefix?: string;
+  /** How long until the entry calls serveRequests() or serveFetch(), or listens, in milliseconds. @default 30_000 */
+  readyTimeoutMs?: number;
+  /**
+   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
+   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
+   */
+  killDetached?: boolean;
+}
 //#endregion
 //#region src/js/restarts/start-context.d.ts
 /** The part of the {@link StartContext} that a start needs. */
@@ -986,70 +1368,248 @@ interface GivenContext {
   signal: AbortSignal;
 }
 //#endregion
+//#region src/js/restarts/process.d.ts
+/** A worker that is a process. */
+interface ProcessHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The process: its pid, its output, and messages of your own. */
+  readonly process: ChildProcess;
+}
+/**
+ * Starts `entry`, a file of the pinned generation, as a process in a group of its own. Its working directory is the
+ * generation. Before this resolves, the process has its own pin, so the generation is kept even if this process dies.
+ *
+ * When the process ends, for any reason, the rest of its group and session is killed. When this process ends, even by
+ * SIGKILL, a keeper process (about 7 MiB, started with the first worker) kills the worker with its group and session.
+ * Its exit handlers have 500 ms.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
+ * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
+ */
+declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<ProcessHandle<Q, R>>;
+//#endregion
+//#region src/js/restarts/serve.d.ts
+/** The worker's side of dispatch(). */
+/** Context of a request. */
+interface RequestContext {
+  incarnation: number;
+  /** Aborts when no caller waits for the answer any more. */
+  signal: AbortSignal;
+}
+/**
+ * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts
+ * are read as fast as the consumer reads them.
+ */
+type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>;
+/**
+ * In a worker that startWorkerThread() or startProcess() started: answers the requests of `coordinator.dispatch()`, and
+ * notifies the coordinator that the worker is ready. Requests are handled concurrently. When the coordinator stops the
+ * worker, it ends itself once it has answered what it began; so does a process whose host is gone.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED if no coordinator started this thread or process, ERR_REENTRANT if it is
+ * called twice.
+ */
+declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
+//#endregion
+//#region src/js/restarts/serve-fetch.d.ts
+/** The worker's side of fetch() and attach(). */
+/** What is known of an HTTP request in addition to the `Request`. */
+interface FetchContext {
+  /** The generation that this worker runs. */
+  generation: number;
+  /** The number of this worker among those that its coordinator has started. */
+  incarnation: number;
+  /** Raised when the client has disconnected, or when nobody waits for the answer any more; also `request.signal`. */
+  signal: AbortSignal;
+}
+/** Answers one HTTP request. */
+type FetchHandler = (request: Request, context: FetchContext) => Response | Promise<Response>;
+/**
+ * In a worker that startWorkerThread() or startProcess() started: answers the HTTP requests of `coordinator.fetch()` and
+ * `coordinator.attach()`, and notifies the coordinator that the worker is ready. Requests are handled concurrently. The
+ * bodies of requests and answers are streams, read as fast as their consumer reads. An error of the handler is the
+ * answer to that request alone (502).
+ *
+ * A worker can call serveRequests() too.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
+ * called twice.
+ */
+declare function serveFetch(handler: FetchHandler): void;
+//#endregion
 //#region src/js/restarts/thread.d.ts
 /** Options of {@link startWorkerThread}. */
 interface WorkerThreadOptions {
   /** `workerData` of the thread. */
   workerData?: unknown;
-  /** How long until the entry calls serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number;
-}
-/**
- * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread has
- * the working directory of its process: Node can give it none of its own.
- *
- * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
- */
-declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>>;
-//#endregion
-//#region src/js/restarts/process.d.ts
-/** Options of {@link startProcess}. */
-interface ProcessOptions {
+  /** Arguments of the program: `process.argv` of the thread from the third on. @default [] */
   args?: string[];
-  /** Added to this process's environment. */
-  env?: Record<string, string>;
-  /** How long until the entry calls serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number;
+  /** Variables that are added to a copy of this process's environment; `undefined` removes one. Without it the thread has a copy. */
+  env?: Record<string, string | undefined>;
   /**
-   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
-   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
+   * The worker is an HTTP server: it is ready when it listens on the socket path `process.env.WARMSWAP_LISTEN` or, on
+   * Linux, on the port `process.env.PORT`. See `listen` of {@link startProcess}; instead of a SIGTERM the thread is
+   * terminated. @default false
    */
-  killDetached?: boolean;
+  listen?: boolean;
+  /** Options of Node for the thread. @default process.execArgv */
+  execArgv?: string[];
+  /** Limits of the thread's heap and stack, as `node:worker_threads` has them. */
+  resourceLimits?: ResourceLimits;
+  /** A text in front of each line that the thread prints, such as `[api] `. */
+  outputPrefix?: string;
+  /** How long until the entry calls serveRequests() or serveFetch(), or listens, in milliseconds. @default 30_000 */
+  readyTimeoutMs?: number;
+}
+/** A worker that is a thread. */
+interface ThreadHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The thread: its id, its output, and messages of your own. */
+  readonly thread: Worker;
 }
 /**
- * Starts `entry`, a file of the pinned generation, as a process in a group of its own; its working directory is the
- * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
- * When it ends, however it ends, the rest of its group and session is killed. When this process ends, also by SIGKILL,
- * a keeper process (about 7 MiB of its own, started with the first worker) kills the worker with its group and session,
- * whatever state the worker is in; its exit handlers have 500 ms.
+ * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread shares
+ * the working directory of its process.
  *
- * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
+ * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
  */
-declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>>;
+declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<ThreadHandle<Q, R>>;
 //#endregion
-//#region src/js/restarts/serve.d.ts
-/** The worker's side: answers requests. */
-/** What is known of a request. */
-interface RequestContext {
-  incarnation: number;
-  /** Raised when nobody waits for the answer any more. */
-  signal: AbortSignal;
+//#region src/js/state/cells.d.ts
+/** A versioned value that all threads of the process share. Stored as structured-clone bytes, never as a reference. */
+interface SharedCell<T> extends Disposable {
+  /**
+   * Returns value and version of one moment, as a new copy at each call. `undefined` and `0n` before the first write.
+   */
+  read(): {
+    value: T | undefined;
+    version: bigint;
+  };
+  /** Writes unconditionally. Returns the new version. */
+  write(value: T): bigint;
+  /** Writes only if the version is still `expected`. `version` is the version after the call. */
+  compareAndSet(expected: bigint, value: T): {
+    ok: boolean;
+    version: bigint;
+  };
+  /**
+   * Reads, changes and writes, and repeats until no other writer came in between. `change` may be called several times.
+   */
+  update(change: (value: T | undefined) => T): {
+    value: T;
+    version: bigint;
+  };
+  /** Whether the version differs from this one. Costs a memory load and no native call. */
+  changedSince(version: bigint): boolean;
+  /**
+   * Resolves with the latest version as soon as it differs from `since`. Does not keep the thread alive: a thread that
+   * has nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or
+   * ERR_CLOSED.
+   */
+  waitForChange(since: bigint, options?: {
+    timeoutMs?: number;
+    signal?: AbortSignal;
+  }): Promise<bigint>;
 }
 /**
- * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts are
- * taken as fast as the consumer reads them.
- */
-type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>;
-/**
- * In a worker that startWorkerThread() or startProcess() started: answers requests, and tells the coordinator that the
- * worker is ready. Requests are handled side by side. When the coordinator stops the worker, it ends itself once it
- * has answered what it began; so does a process whose host is gone.
+ * Opens the cell of `key`, which is the same for every thread of the process. It lives as long as the process. Dispose
+ * closes this handle and ends its waits with ERR_CLOSED.
  *
- * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
- * called twice.
+ * @param key Name of the cell.
+ * @param options `maxBytes`: largest value in bytes (@default 16 MiB). Larger values are refused.
  */
-declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
+declare function sharedCell<T>(key: string, options?: {
+  maxBytes?: number;
+}): SharedCell<T>;
 //#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+//#region src/js/state/root.d.ts
+/** A change of a key. */
+interface StateChange {
+  key: string;
+  type: 'define' | 'replace' | 'drop' | 'migrate';
+}
+//#endregion
+//#region src/js/state/scope.d.ts
+/** How far a value is shared. 'isolate' is one per thread, over all vm contexts. */
+type StateScope = 'isolate' | 'realm' | 'test-file';
+//#endregion
+//#region src/js/state/registry.d.ts
+/** Options of a definition. */
+interface StateOptions<T> {
+  /**
+   * Version of the value. If a definition has another version than the stored one, the old value is disposed of and a
+   * new one is created. `'auto'` is a version that changes with each edit of the module that calls defineState, and
+   * with nothing else: an edit of another module, a reload, a re-optimization and a restart of the server keep the
+   * value. With the Vite plugin `'auto'` is the content of the module's file, otherwise the source text of `init`.
+   * @default 1
+   */
+  version?: 'auto' | (string & {}) | number;
+  /**
+   * How far the value is shared. 'isolate': one value per thread, over all its vm contexts; 'realm': one per vm
+   * context; 'test-file': one per run of a test file. @default 'isolate'
+   */
+  scope?: StateScope;
+  /**
+   * Closes a value. Called once, before the next value is created: for a new version, and by replaceState, dropState
+   * and resetState. defineStateAsync waits up to 10 seconds for the promise that it returns; defineState cannot wait.
+   * An error becomes a process warning, and the next value is created.
+   */
+  dispose?(old: T): void | Promise<void>;
+  /** Creates the value of a new version from the old value, instead of the initialiser. */
+  migrate?(old: T, from: string | number): T;
+}
+/**
+ * Returns the value of `key`, and creates it with `init` if there is none. Every module, copy of this package, vm
+ * context and module runner of the thread gets the same object. If a value is stored, `init` is not called, and the
+ * call costs one `Map.get`.
+ *
+ * @param key Name of the value.
+ * @param init Creates the value.
+ * @param options Version, scope, `dispose` and `migrate`.
+ */
+declare function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T;
+/**
+ * Like {@link defineState}, with an asynchronous initialiser. Concurrent calls share it. A failure rejects them all and
+ * is not stored, so that the next call tries again.
+ */
+declare function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T>;
+/**
+ * Returns the value of `key`, or undefined if none is stored. The value may itself be `undefined`: {@link hasState}
+ * distinguishes the two.
+ */
+declare function peekState<T>(key: string): T | undefined;
+/** Whether a value is stored under `key`, even if it is `undefined` or `null`. */
+declare function hasState(key: string): boolean;
+/** Replaces a defined value. The old one is disposed of unless it is the same. */
+declare function replaceState<T>(key: string, value: T): void;
+/**
+ * Disposes of a value and removes it. Returns false if there was none. A value that is being created is awaited first.
+ */
+declare function dropState(key: string): Promise<boolean>;
+/** Drops all values, or all whose key begins with `prefix`, the latest definition first. */
+declare function resetState(filter?: {
+  prefix?: string;
+}): Promise<void>;
+/** Lists the stored values in the order of definition, for debugging and for finding leaks. */
+declare function listState(): {
+  key: string;
+  version: string | number;
+  generation: number;
+  definedAt: string;
+  definedBy?: string;
+  kind: 'data' | 'code';
+}[];
+/**
+ * Calls the listener for every change in this thread until the subscription is disposed of. Does not keep the process
+ * alive.
+ */
+declare function onStateChange(listener: (event: StateChange) => void): Disposable;
+//#endregion
+//#region src/js/state/index.d.ts
+/**
+ * State that survives the module graph, stored through the addon: values are found in the main realm of the thread,
+ * also from inside vm contexts. If the addon cannot be loaded, this works like the portable build, in one realm.
+ */
+/** 'native' if the addon was loaded, otherwise 'js'. */
+declare const stateBackend: 'native' | 'js';
+//#endregion
+export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

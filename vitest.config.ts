@@ -38,8 +38,8 @@ export default defineConfig({
   test: {
     // Native addons and processes that get killed: one file, one process (vitest's own advice for addons).
     pool: 'forks',
-    // For a suite that is run against its mutants. Set in the tests' processes only: rolldown's loader reads the same
-    // variable, and would take our addon for its own.
+    // Runs the suite with seeded bugs. Set in the tests' processes only: rolldown's loader reads the same variable, and
+    // would load this addon as its own.
     env: process.env.WARMSWAP_TESTING_ADDON === '1' ? { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon } : {},
     testTimeout: 60_000,
     hookTimeout: 60_000,

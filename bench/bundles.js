@@ -1,4 +1,4 @@
-// Bundles against what people do today: cost of a pin and of a publish, and what readers see meanwhile.
+// Bundles compared with today's methods: the cost of a pin and of a publish, and what readers see during a publish.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -90,7 +90,7 @@ async function publishes(files, { reach, rounds, durable }) {
   }
   const publishing = (store) => ({
     prepare: async () => {
-      // The collection of the publish before runs behind it: not part of this one.
+      // The collection for the previous publish runs in the background. It is not part of this measurement.
       await store.collect()
     },
     run: async () => void (await (await written(store)).publish()),
@@ -139,13 +139,14 @@ async function publishes(files, { reach, rounds, durable }) {
   for (const store of Object.values(stores)) await store.close()
 }
 
-// ── readers under publish ──
-// Each way has a writer here and a reader in a process of its own, which reads two files of 64 KiB that must agree.
+// ── readers during publishes ──
+// Each method has a writer here and a reader in a process of its own. The reader reads two files of 64 KiB that must
+// match.
 
 const SECONDS = Number(process.env.WARMSWAP_BENCH_SECONDS ?? 4)
-/** A zero out of fewer reads says little. The other ways show what they do wrong within the seconds. */
+/** Minimum number of reads: zero bad reads out of fewer say little. The other methods fail within seconds. */
 const LEAST_READS_OF_OURS = 100_000
-/** A machine that is too slow for the reads above ends the bench all the same; the row says how many there were. */
+/** Time limit for a machine that is too slow for that many reads. The row says how many there were. */
 const AT_MOST_SECONDS = 45
 const body = (generation) => Buffer.from(`${String(generation).padStart(15, '0')}\n`.repeat(4096))
 
@@ -216,7 +217,7 @@ async function read(how, dist) {
     seen.reads += 1
     try {
       const [one, other] = ['a', 'b'].map((name) => readFileSync(join(directory, name)))
-      // One line again and again, so whole bytes are equal to themselves one line on.
+      // The same line repeated: whole bytes are equal to themselves one line on.
       const isWhole = (bytes) => bytes.length === 65_536 && bytes.subarray(16).equals(bytes.subarray(0, -16))
       if (!isWhole(one) || !isWhole(other)) seen.torn += 1
       else if (!one.equals(other)) seen.mixed += 1
@@ -254,7 +255,7 @@ async function readersUnderPublish() {
     ratio: bad(ours),
   })
   const table = [
-    '| Who writes | publishes | reads | missing | half-written | mixed |',
+    '| Method | publishes | reads | missing | half-written | mixed |',
     '| --- | --- | --- | --- | --- | --- |',
     ...results.map(
       (each) => `| ${each.name} | ${each.published} | ${each.reads} | ${each.missing} | ${each.torn} | ${each.mixed} |`,
@@ -267,7 +268,7 @@ async function readersUnderPublish() {
   return [table.join('\n'), '![bad reads per way to write](bundles.svg)']
 }
 
-/** Bars of the share of reads that found nothing, half or two generations. */
+/** Bars of the share of reads that found no file, a half-written file or two generations. */
 function plot(bars) {
   const height = 26
   const lines = bars.map(({ name, share }, index) => {

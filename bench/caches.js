@@ -1,6 +1,6 @@
-// Caches: real node_modules of three sizes on tmpfs and on a disk, against GNU tar with zstd or gzip, node-tar and tar-fs;
-// calls that find nothing new against the first one; eight ranges against one connection of a far store; what a call takes
-// of memory and of the event loop.
+// Caches: real node_modules of three sizes on tmpfs and on a disk, compared with GNU tar with zstd or gzip, node-tar
+// and tar-fs. Also: calls that find nothing new compared with the first call, eight ranges compared with one connection
+// of a remote store, and the memory and event-loop delay of a call.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -35,15 +35,15 @@ const disk = mkdtempSync(join(tmpdir(), 'warmswap-bench-'))
 const archive = join(work, 'tree.tar.zst')
 const gzipped = join(work, 'tree.tgz')
 const out = join(work, 'out')
-/** Beside nothing else, as stamps lie beside the tree that they are of. */
+/** In a folder without other entries, because tree manifests are stored next to their tree. */
 const live = join(work, 'live/tree')
 const store = join(work, 'store')
 const PATIENT = { deadlineMs: 120_000 }
 const ONE_ROUND = { rounds: 1, warmup: 0 }
-/** What AWS says that one connection to S3 gives, and the latency of a first byte. */
+/** Throughput of one S3 connection and latency of a first byte, as AWS documents them. */
 const FAR = { latencyMs: 60, bytesPerSecond: 90e6 }
 const MIB = 2 ** 20
-/** What the invariants allow. */
+/** Limits of the guarantees. */
 const MOST_BYTES = 128 * MIB
 const LATEST_MS = 20
 
@@ -104,7 +104,7 @@ async function packing() {
   return [row(what, times, 'ours', 'tar │ zstd -3 -T0', 0.9), row(what, times, 'ours', 'tar -czf', 0.15)]
 }
 
-/** Both ways against tar and zstd, for a tree of another size or on another filesystem. */
+/** Both directions compared with tar and zstd, for a tree of another size or on another filesystem. */
 async function elsewhere(size, where, folder) {
   const from = tree(size)
   const packed = join(folder, 'tree.tar.zst')
@@ -128,7 +128,9 @@ async function elsewhere(size, where, folder) {
   ]
 }
 
-/** Peak memory over idle and delay of the event loop, in processes of their own: the tests' programs on the real tree. */
+/**
+ * Peak memory above idle and delay of the event loop, in separate processes: the tests' programs with the real tree.
+ */
 async function footprint() {
   const program = (name, ...args) => {
     const path = fileURLToPath(new URL(`../__test__/programs/${name}`, import.meta.url))
@@ -172,7 +174,10 @@ async function footprint() {
   ])
 }
 
-/** Bars of the ratios: ours / peer, with a line where both take the same time. */
+/**
+ * Bars of the ratios (warmswap
+ * peer), with a line where both take the same time.
+ */
 function plot(rows) {
   const height = 26
   const scale = 320
@@ -186,7 +191,7 @@ function plot(rows) {
   return `<svg xmlns="http://www.w3.org/2000/svg" width="860" height="${bottom + 10}" font-family="sans-serif" font-size="13">\n<text x="10" y="18">Time of warmswap / time of the peer: shorter is better, the line is 1</text>\n${bars.join('\n')}\n<line x1="${408 + scale}" x2="${408 + scale}" y1="26" y2="${bottom}" stroke="#333" stroke-dasharray="3"/>\n</svg>\n`
 }
 
-/** The stamp is written off the critical path. */
+/** The tree manifest is written after the call has returned. */
 async function stampOf(path) {
   const isStamp = (name) => /^\.warmswap-stamp-[0-9a-f]{16}$/.test(name)
   while (!readdirSync(join(path, '..')).some(isStamp)) await sleep(5)
@@ -250,7 +255,7 @@ async function restores() {
   return [row('restore over an unchanged tree', times, 'unchanged', 'first restore', 0.2)]
 }
 
-/** 256 MiB that do not compress, so that the network is what is measured. */
+/** 256 MiB that do not compress, so that the network is measured. */
 async function ranges() {
   const noise = join(work, 'noise')
   const object = join(work, 'noise.tar.zst')

@@ -1,4 +1,4 @@
-// Locks: against proper-lockfile, mkdir with polling, and flock(1) blocking in the kernel as the limit.
+// Locks: compared with proper-lockfile, with polled mkdir, and with flock(1), which blocks in the kernel, as the limit.
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, rmdir } from 'node:fs/promises'
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { inTurn, median, quantile } from './lib/measure.js'
 import { report } from './lib/report.js'
 
 const PAIRS = 200
-/** Until then eight programs have started: one that loops before or after the others gets in more often. */
+/** Milliseconds until eight programs have started. A program that loops alone would get more turns. */
 const START_MS = 4000
 const KILLS = 200
 const PEER_KILLS = 3
@@ -31,7 +31,7 @@ const text = (milliseconds) =>
       ? `${milliseconds.toFixed(1)} ms`
       : `${(milliseconds / 1000).toFixed(1)} s`
 
-/** The way of most tools: mkdir is the lock, whoever finds it asks again later. */
+/** The method of most tools: mkdir is the lock, and a process that finds it polls. */
 async function mkdirPolled(path) {
   for (;;) {
     try {
@@ -57,7 +57,7 @@ async function uncontended(parent, reach) {
   await rm(root, { recursive: true })
   const [ours, proper] = [median(times.ours) / PAIRS, median(times.proper) / PAIRS]
   return {
-    what: `acquire + release, nobody else, ${parent}`,
+    what: `acquire + release, uncontended,  ${parent}`,
     ours: text(ours),
     peer: `proper-lockfile ${text(proper)}`,
     ratio: ours / proper,
@@ -89,7 +89,7 @@ async function killedHolder(root) {
       },
     })
     took.push(performance.now() - killedAt)
-    // A holder that ended by itself, or was never met, has measured nothing.
+    // A holder that ended by itself, or was never observed, measures nothing.
     if (lock.tookOverFrom?.pid !== holder.pid || holder.exitCode !== null)
       throw new Error(`the lock of pid ${holder.pid} was not taken over from a killed holder`)
     lock.release()
@@ -123,7 +123,10 @@ with open('${file}', 'w') as file:
     print('got', flush=True)
 `
 
-/** The limit: a waiter that the kernel wakes. The holder is our own, since what is waited for is mostly that the kernel takes a Node process down: 40 MB, then the descriptors. */
+/**
+ * The limit: a waiter that the kernel wakes. The holder uses warmswap, because most of the time is the kernel's
+ * teardown of a Node process: 40 MB, then the descriptors.
+ */
 async function killedHolderOfFlock(root) {
   const file = join(root, 'flock')
   const took = []
@@ -158,7 +161,7 @@ async function linesOfTwo(command, args) {
   return await Promise.all(lines)
 }
 
-/** Milliseconds from the moment one process gives the lock back until the other one, which waits for it, has it. */
+/** Milliseconds from the release by one process until the other one, which waits, has the lock. */
 async function handOver(command, args) {
   const turns = (await linesOfTwo(command, args)).flatMap((lines, process) =>
     lines.map((line) => {
@@ -200,7 +203,7 @@ for (let turn = 0; turn < ${PEER_HAND_OVERS}; turn += 1) {
 }
 `
 
-/** How often the one got in that got in most, for each time of the one that got in least; and the longest wait. */
+/** Turns of the most frequent process for each turn of the least frequent one, and the longest wait. */
 async function fairness(root, waitersOfEach) {
   const path = join(root, `fair-${waitersOfEach}.lock`)
   const options = JSON.stringify({ beginsAt: Date.now() + START_MS, seconds: 5, waiters: waitersOfEach, workMs: 1 })
@@ -222,7 +225,7 @@ async function fairness(root, waitersOfEach) {
   }
 }
 
-/** Milliseconds until all waiters have done 5 ms of work one after the other. */
+/** Milliseconds until all waiters have done 5 ms of work, one after the other. */
 async function convoy(waiters, take) {
   const begun = performance.now()
   await Promise.all(
@@ -260,7 +263,7 @@ async function crowd(root) {
 const shape = (took) =>
   `p50 ${text(median(took))}, p99 ${text(quantile(took, 0.99))}, max ${text(Math.max(...took))} (n = ${took.length})`
 
-/** One bar per way on a logarithmic scale from 0.1 ms to 100 s. */
+/** One bar per method on a logarithmic scale from 0.1 ms to 100 s. */
 function draw(ways) {
   const bar = (milliseconds) => '█'.repeat(Math.max(1, Math.round((Math.log10(milliseconds) + 1) * 8)))
   return [
@@ -348,7 +351,7 @@ for (const waiters of [8, 64]) {
     const lock = await acquireLock(`${path}.lock`)
     return () => lock.release()
   })
-  // 64 polling waiters take half a minute: eight show it.
+  // 64 polling waiters take half a minute: eight are enough.
   const polled = waiters === 8 ? await convoy(waiters, () => mkdirPolled(path)) : undefined
   rows.push({
     what: `${waiters} waiters × 5 ms of work, all done`,

@@ -1,5 +1,6 @@
-// State: what a read costs against a Map and a global symbol, what looking for a change costs against Atomics.load,
-// and how fast two threads update one value against a mutex in shared memory and against messages.
+// State: the cost of a read compared with a Map and a global symbol, and the cost of checking for a change compared with
+// Atomics.load. Also the speed of two threads that update one value, compared with a mutex in shared memory and with
+// messages.
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
@@ -17,7 +18,8 @@ const nanoseconds = (times, count) => (median(times) * 1e6) / count
 const text = (value) => `${value.toFixed(1)} ns`
 let sink
 
-// Each contestant has a loop of its own: in a shared one its call would not be inlined, and cost the same for all.
+// Each contestant has a loop of its own. In a shared loop its call would not be inlined, and would cost the same for
+// all.
 async function reads() {
   const init = () => ({ count: 0 })
   const map = new Map()
@@ -99,7 +101,10 @@ async function changes() {
   ]
 }
 
-/** Two workers update a value of the same shape until each has done its part; the milliseconds of the slower one. */
+/**
+ * Two workers update a value of the same shape until each has done its part. Returns the milliseconds of the slower
+ * one.
+ */
 async function crossThread(how) {
   const shared = {
     how,
@@ -197,7 +202,7 @@ report(
   'state',
   [...(await reads()), ...(await changes()), ...(await updates()), ...(await recovery()), ...(await rescueOnWorkerd())],
   [
-    'For a value that one thread shares with itself, `globalThis` and a symbol are as good and cheaper: a read of `defineState` adds the key, the version and the scope. The addon earns its place where vm contexts, threads or several copies of the package come in.',
+    'For a value that one thread shares with itself, `globalThis` and a symbol are as good and cheaper: a read of `defineState` adds the key, the version and the scope. The addon is useful with vm contexts, threads or several copies of the package.',
   ],
 )
 if (sink === 'never') console.log(sink)

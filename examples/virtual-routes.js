@@ -1,4 +1,5 @@
-// Routes as frameworks make them: a virtual module, which Vite's scanner does not look into. What a page imports is discovered when it is first asked for.
+// Routes as frameworks create them: a virtual module, which Vite's scanner does not read. The imports of a page are
+// discovered when the page is first requested.
 const ID = 'virtual:routes'
 
 /** `export const routes = { '/': () => import('/src/home.js'), … }` */

@@ -1,4 +1,4 @@
-// npm run bench [-- <capability> …]: each capability against its peers; writes bench/RESULTS.md.
+// npm run bench [-- <capability> …]: measures each capability and its peers, and writes bench/RESULTS.md.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, run } from './lib/process.js'

@@ -1,10 +1,10 @@
-// Builds the addon and the JavaScript face.
+// Builds the addon and the JavaScript API.
 //   node scripts/build.js              the release addon into dist/, then dist/*.js and index.d.ts
 //   node scripts/build.js --dev        the addon in the dev profile, which compiles faster, instead of the release addon
 //   node scripts/build.js --addon-only only the addon
 //   node scripts/build.js --out FOLDER puts the addon there instead of into dist/
 //   node scripts/build.js --js-only    only dist/*.js and index.d.ts
-//   node scripts/build.js --testing    the addon with fault points and mutants, in the dev profile, into build/testing/,
+//   node scripts/build.js --testing    the addon with fault points and seeded bugs, in the dev profile, into build/testing/,
 //                                      and the child programs of the tests
 //   node scripts/build.js -- FLAGS     passes these flags on to `napi build`, such as --target x86_64-unknown-linux-musl -x
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -21,38 +21,22 @@ const { values, positionals: napiFlags } = parseArgs({
   },
 })
 
-/** Builds the addon; what napi generates beside it is committed in src/js/native and shipped in dist. */
-function buildAddon(outputDirectory, flags) {
+/** Builds the addon. The files that napi generates next to it are committed in src/js/native and shipped in dist. */
+function buildAddon(outputDirectory, flags, env = {}) {
   mkdirSync(outputDirectory, { recursive: true })
   mkdirSync('dist', { recursive: true })
-  run('npx', [
-    'napi',
-    'build',
-    '--platform',
-    '--output-dir',
-    outputDirectory,
-    '--js',
-    'binding.cjs',
-    '--dts',
-    'binding.d.cts',
-    '--format',
-    'commonjs',
-    '--dts-header',
-    header,
-    ...flags,
-    ...napiFlags,
-    '--',
-    '--lib',
-  ])
-  for (const generated of ['binding.cjs', 'binding.d.cts']) {
+  const generated = ['--js', 'binding.cjs', '--dts', 'binding.d.cts', '--format', 'commonjs', '--dts-header', header]
+  const args = ['napi', 'build', '--platform', '--output-dir', outputDirectory, ...generated, ...flags, ...napiFlags]
+  run('npx', [...args, '--', '--lib'], { env })
+  for (const file of ['binding.cjs', 'binding.d.cts']) {
     for (const folder of ['src/js/native', 'dist'].filter((each) => each !== outputDirectory))
-      cpSync(`${outputDirectory}/${generated}`, `${folder}/${generated}`)
+      cpSync(`${outputDirectory}/${file}`, `${folder}/${file}`)
   }
 }
 
 /**
- * Builds the addon with fault points, and the child programs of the tests. Cargo alone, because napi sets variables that
- * make Cargo compile the crate again: the Rust tests use the same library.
+ * Builds the addon with fault points, and the child programs of the tests. Uses Cargo alone, because napi sets
+ * variables that make Cargo compile the crate again. The Rust tests use the same library.
  */
 function buildTesting() {
   useHostTarget()
@@ -62,19 +46,20 @@ function buildTesting() {
   cpSync(built, 'build/testing/warmswap.linux-x64-gnu.node')
 }
 
-/** Removes the symbols of an addon in the dev profile: tests copy and pack it often. */
+/** Strips the symbols of an addon in the dev profile, because tests copy and pack it often. */
 function strip(folder) {
   for (const file of readdirSync(folder).filter((name) => name.endsWith('.node')))
     attempt('strip', ['--strip-unneeded', `${folder}/${file}`])
 }
 
 /**
- * The entry for require(): it gives out the ES module itself (every Node of `engines` can require one), so that there is
- * one copy of everything, state included. The types of packages that are ES modules only are asked for as such.
+ * Writes the entry for require(). It returns the ES module itself (every Node version of `engines` can require one), so
+ * that there is one copy of everything, state included. Types of packages that are ES modules only are imported as
+ * such.
  */
 async function writeCommonJs(name) {
   const types = readFileSync(`dist/${name}.d.ts`, 'utf8')
-  // One with a default export names all of them: tools look for `exports.default` in the text.
+  // A module with a default export lists all names: tools search the text for `exports.default`.
   const names = / as default\b/.test(types) ? Object.keys(await import(`${root}/dist/${name}.js`)) : []
   const code =
     names.length === 0
@@ -88,19 +73,24 @@ async function writeCommonJs(name) {
   writeFileSync(`dist/${name}.d.cts`, marked)
 }
 
-// Declared once here because src/addon/error.rs makes it by hand.
+// Declared once here, because src/addon/error.rs creates it by hand.
 const header = `/** The value of a native call, or a failure that src/js/native/native.ts throws. */
 export type Reply<T> = T | import('./native.js').NativeFailure
 `
 
+// Node starts no script by its first line on Windows: the addon for Windows is larger.
+const linkTimeOptimized = process.platform === 'win32' ? {} : { CARGO: join(root, 'scripts/cargo-cdylib.js') }
+
 if (values.testing) buildTesting()
 else if (!values['js-only']) {
-  buildAddon(values.out, values.dev ? [] : ['--release'])
-  if (values.dev) strip(values.out)
+  if (values.dev) {
+    buildAddon(values.out, [])
+    strip(values.out)
+  } else buildAddon(values.out, ['--release'], linkTimeOptimized)
 }
 
 if (!values.testing && !values['addon-only']) {
-  // Chunks of an earlier build would stay beside the new ones.
+  // Chunks of an earlier build would otherwise be kept.
   for (const file of readdirSync(`${root}/dist`)) {
     if (!/^binding\.|\.node$/.test(file)) rmSync(`${root}/dist/${file}`, { recursive: true })
   }

@@ -3,19 +3,24 @@
 //   2. A layer imports only the layers below it: sys → bundles, locks, archives, state → caches → addon; src/js has its own.
 //   3. System types (rustix, libc, OFlags, Errno, std::os::unix …) are named only in src/core/sys.
 //   4. No file of src has more than 400 lines without a reason in CONTRIBUTING.
-// `test` modules and files under #[cfg(test)] are exempt from 1 to 3.
+//   5. Only src/core/sys asks for the system or the processor (#[cfg(windows)], cfg!(target_os = …)), and in its folder
+//      platform each system's modules offer the same functions with the same signatures.
+// `test` modules and files under #[cfg(test)] are exempt from 1 to 3 and from 5.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
+import { platformProblems } from './lib/platform-functions.js'
 import { root } from './lib/process.js'
 import { rustImports, withoutTests } from './lib/rust-imports.js'
 
 const MAX_LINES = 400
 const SYSTEM_TYPES =
   /\b((?:rustix|libc|fs2|memmap2|windows_sys)(?=::|;)|OFlags|Errno|OpenOptionsExt|MetadataExt|PermissionsExt|std::os::\w+)\b/g
-/** Each may import itself and what stands before it. */
+/** In `cfg(…)`, `cfg_attr(…)` and `cfg!(…)`. */
+const SYSTEM_QUESTION = /\bcfg(?:_attr)?!?\(.*?\b(unix|windows|target_\w+)\b/g
+/** Each layer may import itself and the layers before it. */
 const CORE_LAYERS = [['error', 'failure', 'sys'], ['bundles', 'locks', 'archives', 'state'], ['caches']]
 
-/** The problems of the code below `directory`, which is laid out like this repository; a line each. */
+/** The problems of the code below `directory`, which has the layout of this repository. One line each. */
 function problemsOf(directory) {
   const rust = sources(directory, 'src/core', '.rs').concat(sources(directory, 'src/addon', '.rs'))
   const script = sources(directory, 'src/js', '.ts')
@@ -26,6 +31,7 @@ function problemsOf(directory) {
     ...layerViolations(rustGraph),
     ...systemTypes(directory, rust),
     ...longFiles(directory, [...rust, ...script]),
+    ...platformProblems(directory),
   ]
 }
 
@@ -102,9 +108,8 @@ function systemTypes(directory, files) {
         .split('\n')
         .flatMap((line, index) => {
           const code = line.replace(/\/\/.*$/, '')
-          return [...code.matchAll(SYSTEM_TYPES)].map(
-            ([name]) => `${file}:${index + 1} names ${name}, which belongs in src/core/sys`,
-          )
+          const found = [...code.matchAll(SYSTEM_TYPES), ...code.matchAll(SYSTEM_QUESTION)]
+          return found.map(([, name]) => `${file}:${index + 1} names ${name}, which belongs in src/core/sys`)
         }),
     )
 }

@@ -1,5 +1,5 @@
-// node scripts/cross.js prepare|build <platform>   what scripts/test-platforms.js starts beside other work
-// Ends with code 3 if this machine cannot have the platform.
+// node scripts/cross.js prepare|build <platform>   started by scripts/test-platforms.js, concurrently with other work
+// Ends with code 3 if this machine does not support the platform.
 import { build, platforms, prepare } from './lib/cross.js'
 import { Unavailable } from './lib/toolchain.js'
 

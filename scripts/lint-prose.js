@@ -16,7 +16,8 @@ import { textsOf } from './lib/prose/texts.js'
 
 const LINTED = /\.(?:md|rs|[mc]?[jt]s|toml|ya?ml)$/
 /** Generated files, and inputs of tests. */
-const SKIPPED = /(?:^|\/)(?:node_modules|dist|fixtures|corpus)\/|^index\.d\.ts$|binding\.(?:cjs|d\.cts)$|pnpm-lock/
+const SKIPPED =
+  /(?:^|\/)(?:node_modules|dist|target|\.cache|fixtures|corpus)\/|^index\.d\.ts$|binding\.(?:cjs|d\.cts)$|pnpm-lock/
 /** The rule's own words. */
 const RULE = ['scripts/lib/prose/rule.js', '__test__/foundation/prose.test.ts']
 /** It quotes texts of older commits. */
@@ -97,13 +98,7 @@ async function problemsOf(file) {
   return messages.map(({ line, message }) => `${file}:${lines[line - 1]} ${message}`)
 }
 
-/** Files whose texts are still being rewritten: names or folders, one a line. Empty when the rewrite ends. */
-const uncleanFile = join(root, 'scripts/lib/prose/unclean.txt')
-const unclean = existsSync(uncleanFile) ? readFileSync(uncleanFile, 'utf8').split('\n').filter(Boolean) : []
-const isUnclean = (file) =>
-  positionals.length === 0 && unclean.some((path) => file === path || file.startsWith(`${path}/`))
-
-const files = listFiles().filter((file) => !isUnclean(file))
+const files = listFiles()
 let found = 0
 for (const file of files) {
   for (const problem of await problemsOf(file)) {

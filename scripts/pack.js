@@ -26,13 +26,13 @@ function pack(folder) {
   return (Array.isArray(packed) ? packed[0] : Object.values(packed)[0]).filename
 }
 
-/** What the loader checks before it loads the addon (src/js/native/addon-file.ts). */
+/** The data that the loader checks before it loads the addon (src/js/native/addon-file.ts). */
 function sealOf(addon, version) {
   const bytes = readFileSync(addon)
   return { version, size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
 }
 
-/** The platform packages whose addon is there, each in a folder of its own below `staging`. */
+/** The platform packages whose addon exists, each in a folder of its own below `staging`. */
 function stagePlatforms(staging) {
   const staged = []
   for (const name of readdirSync(join(root, 'npm'))) {

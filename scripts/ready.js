@@ -28,6 +28,7 @@ useHostTarget()
 ensureInstalled()
 step('lints', () => runAll([...formats({ fix: true }), ...lints({ fix: true }), ...foreignLints()]))
 step('build', rebuildAll)
+step('docs', () => run(process.execPath, ['scripts/docs.js']))
 step('types', () => runAll(types()))
 step('core', () =>
   run('cargo', [...ensureNextest(), 'run', '--features', 'testing', '--lib', '--tests', '--profile', 'fast']),

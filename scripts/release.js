@@ -25,7 +25,7 @@ const { values: options, positionals } = parseArgs({
 })
 const [verb, folder] = positionals
 const main = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-// On Windows npm is a script that only a shell finds.
+// On Windows, npm is a script that only a shell finds.
 const shell = process.platform === 'win32'
 const flags = [
   ...(options.registry ? ['--registry', options.registry] : []),
@@ -98,7 +98,7 @@ function use(project) {
   )
 }
 
-/** Makes an empty project, lets `install` put warmswap into it, and uses it. */
+/** Creates an empty project, installs warmswap into it with `install`, and uses it. */
 function inEmptyFolder(install) {
   const project = mkdtempSync(join(tmpdir(), 'warmswap-release-'))
   try {
@@ -127,7 +127,7 @@ function publishOne({ name, path }, tag) {
   mustNpm(['publish', path, '--access', 'public', '--tag', tag, ...(options.provenance ? ['--provenance'] : [])])
 }
 
-/** Waits until the registry returns a version: it can take minutes until all its caches do. */
+/** Waits until the registry returns a version: its caches can take minutes. */
 async function visible({ name }) {
   const end = Date.now() + Number(options['wait-minutes']) * 60_000
   while (published(name, main.version) === undefined) {
@@ -148,7 +148,7 @@ switch (verb) {
     const cpuAndSystem = `${main.name}-${process.platform}-${process.arch}`
     const fitting = packages.filter(({ name }) => name === main.name || name.startsWith(cpuAndSystem))
     inEmptyFolder((project) => {
-      // npm skips the platform package of the other libc by itself only when it is optional.
+      // npm skips the platform package of the other libc only if it is optional.
       const dependencies = Object.fromEntries(
         fitting.filter(({ name }) => name === main.name).map(({ name, path }) => [name, `file:${path}`]),
       )

@@ -1,4 +1,4 @@
-// node scripts/setup.js <what> …   installs what the tests need; what is there already is kept
+// node scripts/setup.js <what> …   installs what the tests need, and keeps what already exists
 import { join } from 'node:path'
 import { root } from './lib/process.js'
 import { ensureCrate, ensureInstalled, ensureNpm, ensurePython, installPrograms } from './lib/setup.js'
@@ -7,7 +7,8 @@ const steps = {
   npm: () => ensureInstalled(),
   programs: (...programs) => installPrograms(programs),
   'install-tools': () => ensureNpm('install-tools', join(root, '__test__/install/tools')),
-  // The S3 servers of the caches' tests: here, so that no test waits for a compiler.
+  'install-tsup': () => ensureNpm('install-tsup', join(root, '__test__/install/tsup')),
+  // The S3 servers for the tests of caches. Installed here, so that no test waits for a compiler.
   's3s-fs': () => ensureCrate('s3s-fs', '0.14.1', 'binary'),
   moto: () => ensurePython('moto', ['moto[s3,server]==5.2.*']),
 }

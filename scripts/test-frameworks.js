@@ -47,11 +47,11 @@ const totals = { passed: 0, failed: 0, skipped: 0 }
 
 const exampleFolder = join(root, 'examples/redwood')
 
-/** The folder with the lock file of a fixture: that of RedwoodSDK is the example. */
+/** The folder with the lock file of a fixture. For RedwoodSDK it is the example. */
 const packagesOf = (name) => (name === 'rwsdk' ? exampleFolder : join(root, '__test__/frameworks', name))
 const packages = (name) => ensureNpm(`frameworks/${name}`, packagesOf(name))
 
-/** The application, with its packages as a user has them. Returns its folder. */
+/** Creates the application, with its packages as a user has them. Returns its folder. */
 function prepare(name, count) {
   const home = copyFiles(name)
   cpSync(join(root, '__test__/frameworks', name), home, { recursive: true })
@@ -71,7 +71,7 @@ function copyFiles(name) {
   return home
 }
 
-/** As from npm: a real directory, because a linked package is treated in another way. */
+/** A real directory, as npm creates it: Vite treats a linked package differently. */
 function installWarmswap(home) {
   rmSync(home, { recursive: true, force: true })
   mkdirSync(home, { recursive: true })
@@ -93,7 +93,7 @@ async function get(url, id) {
   }
 }
 
-/** Waits for the first right answer: the cold start, with discoveries and reloads of its own. */
+/** Waits for the first right answer: the cold start has discoveries and reloads of its own. */
 async function warmUp(server) {
   const deadline = Date.now() + 300_000
   let inARow = 0

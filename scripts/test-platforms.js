@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expectKnown, parseCommand } from './lib/cli.js'
 import { platforms } from './lib/cross.js'
@@ -27,6 +27,8 @@ const addon = join(root, 'build/release')
 const report = join(root, 'build/reports/platforms.json')
 const results = new Results()
 const script = (name, ...args) => [process.execPath, [`scripts/${name}.js`, ...args]]
+/** The addon for Linux x64 has 10.7 MB. */
+const MOST_BYTES = 11.5e6
 const addonsIn = (folder) => readdirSync(folder).filter((name) => name.endsWith('.node'))
 
 async function testPackages({ attempt }) {
@@ -43,6 +45,10 @@ try {
   })
   await phase('build release', async ({ run }) => {
     await run(...script('build', '--addon-only', '--out', addon))
+    for (const file of addonsIn(addon)) {
+      const { size } = statSync(join(addon, file))
+      if (size > MOST_BYTES) throw new Error(`${file} has ${size} bytes, and ${MOST_BYTES} are allowed`)
+    }
     // The tests of bundlers use the checkout as the package.
     if (addonsIn(join(root, 'dist')).length === 0)
       for (const file of addonsIn(addon)) cpSync(join(addon, file), join(root, 'dist', file))

@@ -63,7 +63,7 @@ for (const wish of wanted()) {
   console.log(`\nVite ${version} (${wish})`)
   const { status } = attempt(
     process.execPath,
-    // Tests for each version have its name; the others are in `npm test`.
+    // The names of tests for each Vite version contain it. The other tests are in `npm test`.
     [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--reporter=dot', '--silent', '-t', 'Vite \\d', ...TESTS],
     { stdio: 'inherit', env: { ...process.env, WARMSWAP_VITE: folder } },
   )

@@ -34,7 +34,7 @@ async function runAll(run, commands) {
   for (const [program, args] of commands) await run(program, args)
 }
 
-/** What single suites need; it downloads and compiles while the rest is built. */
+/** Installs what single suites need. It downloads and compiles while the rest is built. */
 async function installTools({ run }, missing) {
   if (missing.install) await run(...script('setup', 'programs', ...missing.programs))
   if (typescript.includes('install')) await run(...script('setup', 'install-tools'))
@@ -44,12 +44,13 @@ async function installTools({ run }, missing) {
 }
 
 /**
- * The addon of `dist`, then what the Rust tests share with the addon with fault points. The order matters: a cdylib has
- * one file for all sets of features, so that each change of the features compiles the crate again (100 s in CI).
+ * Builds the addon of `dist`, then the artifacts that the Rust tests share with the addon with fault points. The order
+ * matters: a cdylib has one file for all sets of features, so that each change of the features compiles the crate again
+ * (100 s in CI).
  */
 async function buildAll() {
   await phase('install', ({ run }) => run(...script('setup', 'npm')))
-  // First, so that a run with a wrong format does not end after the compilation.
+  // First, so that a run with a wrong format ends before the compilation.
   await phase('formats', ({ run }) => runAll(run, formats({ fix: false })))
   await phase('build', ({ run }) => run(...script('build', '--dev', '--addon-only')))
   await Promise.all([

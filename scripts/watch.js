@@ -40,7 +40,7 @@ for (const folder of ['src', '__test__'])
     const language = file === null ? undefined : languageOf(file.split('/').at(-1))
     if (language === undefined || !suites[language].includes(capability)) return
     pending.add(language)
-    // An editor writes several files at a time.
+    // An editor may write several files at a time.
     setTimeout(runNext, 200)
   })
 runNext()

@@ -1,4 +1,6 @@
-/** What is no archive that is read, or is damaged: each is named as what it is. */
+/** Input that is not a supported archive, or is damaged: each case is reported as what it is. */
+
+// guarantee: archives/problems-are-named
 
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -39,7 +41,7 @@ function skippable(size: number, magic = 0x184d2a50): Buffer {
 /** A frame whose header names the dictionary 1234. */
 const withDictionary = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x02, 0x58, 0xd2, 0x04, 0x01, 0, 0])
 
-describe('what is not an archive that is read', () => {
+describe('input that is not a supported archive is refused', () => {
   const hex = (text: string): Buffer => Buffer.from(text, 'hex')
   const formats: [string, Uint8Array, RegExp][] = [
     ['zip', Buffer.from('PK\x03\x04\x14\0'), /^refused: .*a zip archive/],
@@ -49,22 +51,22 @@ describe('what is not an archive that is read', () => {
     ['lz4', hex('04224d186440a7'), /^refused: .*got lz4/],
     ['lz4 of before 2014', hex('02214c18ff'), /^refused: .*got lz4/],
     ['zlib', deflateSync(noise(1000)), /^refused: .*got zlib/],
-    ['brotli', brotliCompressSync(noise(1000)), /^corrupt: .*without a mark \(brotli.*before you replace them/],
-    ['raw deflate', deflateRawSync(noise(1000)), /^corrupt: .*without a mark .*before you replace them/],
-    ['random bytes', noise(1000, 7), /^corrupt: .*before you replace them/],
+    ['brotli', brotliCompressSync(noise(1000)), /^corrupt: .*has none \(brotli.*before you replace it/],
+    ['raw deflate', deflateRawSync(noise(1000)), /^corrupt: .*has none .*before you replace it/],
+    ['random bytes', noise(1000, 7), /^corrupt: .*before you replace it/],
     ['a zstd dictionary', hex('37a430ec00000001'), /^refused: .*a zstd dictionary/],
     ['data of a zstd dictionary', withDictionary, /^refused: .*dictionary \(id 1234\).*It is not damaged/],
     ['an HTML page', Buffer.from('\n<!DOCTYPE html>\n<h1>502'), /^refused: .*an HTML page/],
     ['a piece of HTML', Buffer.from('<h1>Not Found</h1>'), /^refused: .*an HTML page/],
     ['an error of S3', Buffer.from('<Error xmlns="a"><Code>NoSuchKey</Code></Error>'), /^refused: .*XML/],
     ['a JSON error', Buffer.from('{"error":"not found"}\n'), /^refused: .*JSON/],
-    ['a text', Buffer.from('404 page not found'), /^refused: .*text, probably the answer/],
+    ['a text', Buffer.from('404 page not found'), /^refused: .*text, probably the response/],
     ['a text in UTF-16', Buffer.from('\ufeffNot found', 'utf16le'), /^refused: .*UTF-16/],
     ['a pointer of Git LFS', Buffer.from('version https://git-lfs.github.com/spec/v1\n'), /^refused: .*Git LFS/],
     ['nothing', Buffer.alloc(0), /^corrupt: the archive is empty/],
     ['zeros', Buffer.alloc(300), /^corrupt: the archive is cut off after 300 bytes/],
-    ['gzip of nothing', gzipSync(''), /^corrupt: the gzip data holds no bytes/],
-    ['a frame without data', skippable(10), /^corrupt: the zstd data holds no bytes/],
+    ['gzip of nothing', gzipSync(''), /^corrupt: the gzip data is empty/],
+    ['a frame without data', skippable(10), /^corrupt: the zstd data is empty/],
     ['gzip of a text', gzipSync('hello'), /^refused: .*within gzip, got text\. The gzip data is not damaged/],
     ['gzip of HTML', gzipSync('<html>'), /^refused: .*within gzip, got an HTML page\. The gzip data is not damaged/],
     ['gzip of a zip', gzipSync('PK\x03\x04\x14\0'), /^refused: .*got a zip archive\. The gzip data/],
@@ -72,7 +74,7 @@ describe('what is not an archive that is read', () => {
   ]
   test.for(formats)('%s', async ([, bytes, expected], { memory }) => {
     expect(await told(bytes, memory)).toMatch(expected)
-    // So is an object of a store, and nothing is left of it.
+    // The same holds for an object of a store, and nothing of it is left.
     writeFileSync(join(memory, 'one.tar.gz'), bytes)
     const cache = openCache({ scheme: 'file', path: memory })
     const { outcome, reason } = await cache.restore({ key: 'one.tar.gz', into: join(memory, 'into') })
@@ -86,7 +88,7 @@ describe('what is not an archive that is read', () => {
     expect(await told(gzipSync(gzipSync(zst)), memory)).toMatch(/^refused: .*got gzip within gzip.*compressed twice/)
   })
 
-  test('damage in the compressed bytes is damage, whatever it decodes to', async ({ memory }) => {
+  test('damaged compressed bytes are reported as damage, whatever they decode to', async ({ memory }) => {
     const bytes = gzipSync('hello, this is no archive')
     bytes[bytes.length - 6]! ^= 1
     expect(await told(bytes, memory)).toMatch(/^corrupt: /)
@@ -108,7 +110,7 @@ describe('an archive that is cut off', () => {
     })
 })
 
-test('frames and members in other forms are read', async ({ memory }) => {
+test('unusual frames and members are read', async ({ memory }) => {
   const tar = await packed(memory, 'tar')
   const half = (tar.length >> 1) & ~511
   const zst = await packed(memory, 'tar.zst')
@@ -122,8 +124,8 @@ test('frames and members in other forms are read', async ({ memory }) => {
   ] as const)
     expect(await told(bytes, memory), what).toBe('restored: undefined')
   for (const [what, bytes, expected] of [
-    ['other bytes behind gzip', Buffer.concat([gzipSync(tar), Buffer.from('junk')]), /behind the end of the gzip data/],
-    ['gzip behind zstd', Buffer.concat([zst, gzipSync(tar)]), /behind the end of the zstd data/],
+    ['other bytes behind gzip', Buffer.concat([gzipSync(tar), Buffer.from('junk')]), /after the end of the gzip data/],
+    ['gzip behind zstd', Buffer.concat([zst, gzipSync(tar)]), /after the end of the zstd data/],
     ['data of a dictionary behind', Buffer.concat([zst, withDictionary]), /dictionary \(id 1234\)/],
   ] as const)
     expect(await told(bytes, memory), what).toMatch(expected)

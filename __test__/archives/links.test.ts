@@ -1,5 +1,7 @@
 /** Links at the paths that the caller of pack() and unpack() gives are followed, and never to a home directory. */
 
+// guarantee: archives/path-is-followed-once
+
 import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
@@ -7,7 +9,7 @@ import { pack, unpack } from 'warmswap'
 import { test } from '../support/temp.js'
 import { digest, makeTree } from '../support/trees.js'
 
-test('pack and unpack follow a link as tree and as target, and the link stays', async ({ memory }) => {
+test('pack and unpack follow a link as tree and as target, and keep the link', async ({ memory }) => {
   const [tree, real] = [makeTree(join(memory, 'tree')), join(memory, 'real')]
   mkdirSync(real)
   symlinkSync('tree', join(memory, 'from'))
@@ -25,7 +27,7 @@ test('pack and unpack follow a link as tree and as target, and the link stays', 
   for (const link of ['into', 'twice']) expect(lstatSync(join(memory, link)).isSymbolicLink()).toBe(true)
 })
 
-test('a link to the home directory is no target', async ({ memory }) => {
+test('a link to the home directory is refused as a target', async ({ memory }) => {
   const home = process.env.HOME
   const tree = makeTree(join(memory, 'tree'))
   mkdirSync(join(memory, 'home/me'), { recursive: true })

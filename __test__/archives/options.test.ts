@@ -1,4 +1,4 @@
-/** Options of unpack() about what odd archives hold: repeated names, a declared size, pipes and devices. */
+/** Options of unpack() for unusual archives: repeated names, a declared size, pipes and devices. */
 
 import {
   existsSync,
@@ -43,7 +43,7 @@ describe('duplicates', () => {
     }
   })
 
-  test('a file replaces a link of its name, and what the link leads to stays', async ({ memory }) => {
+  test("a file replaces a link of its name, and the link's target is kept", async ({ memory }) => {
     const link = entry('a', '', { type: 'SymbolicLink', linkpath: 'b' })
     const into = join(memory, 'out')
     expect(await unpack(stream(archive(entry('b', 'kept'), link, entry('a', 'late'))), into)).toMatchObject({
@@ -55,7 +55,7 @@ describe('duplicates', () => {
     expect(readlinkSync(join(into, 'a'))).toBe('b')
   })
 
-  test('a file that is written again as a hard link to itself stays (tar -c a a)', async ({ memory }) => {
+  test('a file that the archive repeats as a hard link to itself is kept (tar -c a a)', async ({ memory }) => {
     const again = archive(entry('a', 'one'), entry('a', '', { type: 'Link', linkpath: 'a' }))
     expect(await unpack(stream(again), join(memory, 'out'))).toMatchObject({ outcome: 'restored', files: 1 })
     expect(readFileSync(join(memory, 'out/a'), 'utf8')).toBe('one')
@@ -72,7 +72,7 @@ describe('duplicates', () => {
     expect(await unpack(stream(once), join(memory, 'out'), { duplicates: 'reject' })).toMatchObject({ ok: true })
   })
 
-  test('a restore has the option too', async ({ memory }) => {
+  test('a restore accepts the option too', async ({ memory }) => {
     writeFileSync(join(memory, 'twice.tar'), twice)
     const cache = openCache({ scheme: 'file', path: memory })
     expect(await cache.restore({ key: 'twice.tar', into: join(memory, 'out'), duplicates: 'reject' })).toMatchObject({
@@ -101,7 +101,7 @@ describe('contentLength', () => {
     )
   })
 
-  test('another size is corrupt, whatever the archive holds', async ({ memory }) => {
+  test('another size is corrupt, whatever the archive contains', async ({ memory }) => {
     const whole = archive(entry('a', 'one'))
     for (const contentLength of [0, whole.length - 1, whole.length + 1, whole.length * 2]) {
       const told = await unpack(stream(whole), join(memory, 'out'), { contentLength })
@@ -111,7 +111,7 @@ describe('contentLength', () => {
     expect(readdirSync(memory)).toEqual([])
   })
 
-  test('anything but a whole number is refused', async ({ memory }) => {
+  test('any value but an integer is refused', async ({ memory }) => {
     for (const contentLength of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '10', null, 2 ** 53])
       await expect(
         unpack(stream(open), join(memory, 'out'), { contentLength: contentLength as number }),
@@ -132,7 +132,7 @@ describe('skipped', () => {
     entry('dev/sda', '', { type: 'BlockDevice', devmaj: 8, devmin: 0 }),
   ]
 
-  test('pipes and devices are not made, and the result names each with its kind', async ({ memory }) => {
+  test('pipes and devices are not created, and the result names each with its kind', async ({ memory }) => {
     const into = join(memory, 'out')
     const told = await unpack(stream(archive(entry('a', 'one'), ...special)), into, { duplicates: 'reject' })
     expect(told).toMatchObject({ outcome: 'restored', files: 1 })
@@ -145,7 +145,7 @@ describe('skipped', () => {
     expect(await unpack(stream(archive(entry('a', 'one'))), into, { mode: 'replace' })).not.toHaveProperty('skipped')
   })
 
-  test('a further name of a pipe is skipped too, and one of a file is not made for it', async ({ memory }) => {
+  test('a hard link to a pipe is skipped too, and no file is created for it', async ({ memory }) => {
     const link = (path: string): Buffer => entry(path, '', { type: 'Link', linkpath: 'run/pipe' })
     const told = await unpack(stream(archive(entry('a', 'one'), ...special, link('again'))), join(memory, 'out'))
     expect(told.skipped).toContainEqual({ path: 'again', why: 'pipe' })
@@ -155,14 +155,14 @@ describe('skipped', () => {
     })
   })
 
-  test('a later entry of the path is made, and it is no longer named', async ({ memory }) => {
+  test('a later entry of the path is created, and the pipe is no longer named', async ({ memory }) => {
     const later = archive(...special, entry('run/pipe', 'a file now'))
     const told = await unpack(stream(later), join(memory, 'out'))
     expect(told.skipped?.map(({ path }) => path)).toEqual(['dev/null', 'dev/sda'])
     expect(readFileSync(join(memory, 'out/run/pipe'), 'utf8')).toBe('a file now')
   })
 
-  test('a pipe does not take the place of a file, and nothing of the target is removed for it', async ({ memory }) => {
+  test('a pipe does not replace a file, and nothing in the target is removed for it', async ({ memory }) => {
     const into = join(memory, 'out')
     mkdirSync(join(into, 'run'), { recursive: true })
     writeFileSync(join(into, 'run/pipe'), 'mine')

@@ -1,3 +1,5 @@
+// guarantee: archives/torn-files-are-not-packed
+
 import { execFileSync } from 'node:child_process'
 import {
   createWriteStream,
@@ -31,7 +33,7 @@ function sample(root: string): string {
   return tree
 }
 
-/** Where a descriptor leads; nowhere if it was closed meanwhile. */
+/** Where a descriptor leads; nothing if it was closed in the meantime. */
 function readlink(path: string): string {
   try {
     return readlinkSync(path)
@@ -87,7 +89,7 @@ describe('pack and unpack', () => {
     expect(same(tree, join(memory, 'out'))).toBe('')
   })
 
-  test('excludes and presets leave out what they say', async ({ memory }) => {
+  test('excludes and presets leave out the matching files', async ({ memory }) => {
     const tree = sample(memory)
     mkdirSync(join(tree, '.vite'))
     writeFileSync(join(tree, '.vite/stale.js'), '')
@@ -121,7 +123,7 @@ describe('pack and unpack', () => {
       ['deps_temp_1a2b/react.js', 'deps_ssr_temp_1/x.js', 'vitest/results.json'],
     ],
   ] as const)(
-    'preset %s keeps what is a cache, and leaves out what is live, volatile or half-made',
+    'preset %s keeps the cache, and leaves out live, volatile and incomplete files',
     async ([preset, kept, left], { memory }) => {
       const tree = join(memory, 'tree')
       for (const path of [...kept, ...left]) {
@@ -138,7 +140,7 @@ describe('pack and unpack', () => {
     },
   )
 
-  test('a stream packs nothing before somebody reads: what is there then is what counts', async ({ memory }) => {
+  test('a stream packs nothing before the first read: the tree at that moment counts', async ({ memory }) => {
     const tree = join(memory, 'is not there yet')
     const stream = pack(tree)
     await pack(sample(memory)).cancel()
@@ -148,7 +150,7 @@ describe('pack and unpack', () => {
     await expect(pack(join(memory, 'is not there')).getReader().read()).rejects.toMatchObject({ code: 'ERR_IO' })
   })
 
-  test('a cancelled stream ends, and lets go of the tree', async ({ memory }) => {
+  test('a cancelled stream ends, and closes the tree', async ({ memory }) => {
     const reader = pack(sample(memory), { format: 'tar' }).getReader()
     await reader.read()
     await reader.cancel()
@@ -171,7 +173,7 @@ describe('pack and unpack', () => {
 })
 
 describe('outcomes', () => {
-  test('a target that is not empty is left alone unless told otherwise', async ({ memory }) => {
+  test('a target that is not empty is not changed by default', async ({ memory }) => {
     const tree = sample(memory)
     const into = join(memory, 'out')
     mkdirSync(into)
@@ -260,7 +262,7 @@ describe('outcomes', () => {
         controller.enqueue(chunk)
       },
     })
-    // Zeros without end are no archive: 64 MiB of them are read over.
+    // Endless zeros are not an archive: 64 MiB of them are read, then the call fails.
     expect((await unpack(source, join(memory, 'out'))).outcome).toBe('refused')
     expect(pulled).toBeLessThan(128)
   })

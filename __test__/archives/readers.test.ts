@@ -112,7 +112,7 @@ const WRITERS: Writer[] = [
   sh('pigz', 'tar -cf - -C tree . | pigz > $OUT', true),
 ]
 
-/** What a reader makes of an archive in another way than the others, and why. */
+/** Entries that a reader extracts differently than the others, with the reason. */
 const DIFFERENCES: Record<string, { reader: string; why: string }> = {
   'tar -g': { reader: 'python', why: 'takes a dump of a directory for a file' },
   'tar --label': { reader: 'python', why: 'makes an empty file of the label' },
@@ -183,7 +183,7 @@ function describeTree(root: string): string[] {
 const compared: string[] = []
 const wanted = WRITERS.filter(({ long }) => isLong || !long)
 
-describe('GNU tar, bsdtar, Python and warmswap make the same of what others write', () => {
+describe('GNU tar, bsdtar, Python and warmswap extract the same tree from the archives of other writers', () => {
   let folder: string
   beforeAll(() => {
     folder = makeTemp('/dev/shm')

@@ -1,4 +1,4 @@
-/** Refused input leaves the current generation as it was, and leaves nothing behind. */
+/** Refused input does not change the current generation, and leaves nothing behind. */
 
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ import { isRoot } from '../support/users.js'
 const longName = 'x'.repeat(256)
 const longPath = `${'d/'.repeat(2048)}x`
 
-describe('bad input: a code, a message with the value and the way out, the current generation as it was, nothing left', () => {
+describe('bad input: a code, a message with the value and the way out, an unchanged current generation, no leftovers', () => {
   interface Bad {
     what: string
     act(stage: Stage, folder: string): Promise<unknown>
@@ -25,7 +25,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
       what: 'a name of 256 bytes',
       act: (stage) => stage.write(longName, ''),
       code: 'ERR_INVALID_ARGUMENT',
-      message: /xxxx.*accepted is .*more than 255 bytes/,
+      message: /xxxx.*Expected .*more than 255 bytes/,
     },
     {
       what: 'a path of 4096 bytes',
@@ -50,7 +50,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
         await stage.write('out/escaped', 'x')
       },
       code: 'ERR_INVALID_ARGUMENT',
-      message: /'out\/escaped'.*leads through no link/,
+      message: /'out\/escaped'.*parent directories are neither links nor files/,
     },
     {
       what: 'a pipe',
@@ -59,7 +59,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
         await stage.publish()
       },
       code: 'ERR_INVALID_ARGUMENT',
-      message: /'pipe', a device, socket or pipe; accepted is a tree of files, directories and links/,
+      message: /'pipe', a device, socket or pipe\. Expected only files, directories and links/,
     },
     {
       what: 'a name that is no UTF-8',
@@ -87,7 +87,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
       what: 'an empty stage',
       act: (stage) => stage.publish(),
       code: 'ERR_EMPTY_STAGE',
-      message: /holds no file.*refused/,
+      message: /contains no files\. An empty generation cannot be published/,
     },
     {
       what: 'a stage of empty directories',
@@ -96,7 +96,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
         await stage.publish()
       },
       code: 'ERR_EMPTY_STAGE',
-      message: /holds no file.*refused/,
+      message: /contains no files\. An empty generation cannot be published/,
     },
     {
       what: 'a required file that is missing',
@@ -105,7 +105,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
         await stage.publish({ require: ['a', 'main.mjs'] })
       },
       code: 'ERR_MISSING_ENTRY',
-      message: /'main\.mjs', named in require, is not in the stage, which contains 'a'$/,
+      message: /Missing entry 'main\.mjs', which options\.require lists\. The stage contains 'a'$/,
     },
     {
       what: 'a required file that is a directory',
@@ -114,7 +114,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
         await stage.publish({ require: ['main.mjs'] })
       },
       code: 'ERR_MISSING_ENTRY',
-      message: /'main\.mjs'.*contains a directory of that name/,
+      message: /'main\.mjs'.*contains a directory with that name/,
     },
     {
       what: 'a required file in another folder, among many',
@@ -124,7 +124,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
         await stage.publish({ require: ['main.mjs'] })
       },
       code: 'ERR_MISSING_ENTRY',
-      message: /which contains 'server\/main\.mjs', 'assets\/0\.js', .* and 21 more$/,
+      message: /The stage contains 'server\/main\.mjs', 'assets\/0\.js', .* and 21 more$/,
     },
     {
       what: 'meta of more than a mebibyte',
@@ -133,7 +133,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
         await stage.publish({ meta: 'x'.repeat(2 ** 20) })
       },
       code: 'ERR_TOO_LARGE',
-      message: /at most 1048576 fit/,
+      message: /Expected at most 1048576/,
     },
     {
       what: 'a stage that somebody removed',
@@ -142,7 +142,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
         await stage.publish()
       },
       code: 'ERR_STAGE_CLOSED',
-      message: /was removed by somebody/,
+      message: /was removed by another process/,
     },
   ]
   test.for(cases)('$what: $code', async ({ act, code, message }, { disk }) => {
@@ -165,12 +165,14 @@ describe('bad input: a code, a message with the value and the way out, the curre
     writeFileSync(join(foreign, 'notes.txt'), 'mine')
     await expect(openBundles(foreign)).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
-      message: expect.stringMatching(/holds 'notes\.txt' and no FORMAT; accepted is an empty or missing directory/),
+      message: expect.stringMatching(
+        /contains 'notes\.txt' but no FORMAT file\. Expected an empty or missing directory/,
+      ),
     })
     expect(readdirSync(foreign)).toEqual(['notes.txt'])
     await expect(openBundles(join(foreign, 'notes.txt'))).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
-      message: expect.stringMatching(/notes\.txt'; accepted is a directory/),
+      message: expect.stringMatching(/notes\.txt'\. Expected a directory/),
     })
 
     await using store = await openBundles(join(memory, 'store'))
@@ -179,7 +181,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
     await expect(openBundles(store.root)).rejects.toMatchObject({
       code: 'ERR_FORMAT',
       message: expect.stringMatching(
-        /'warmswap bundles 2'.*knows 'warmswap bundles 1': use the version that made it, or another root/,
+        /'warmswap bundles 2'\. Expected 'warmswap bundles 1'\. Use the version of warmswap that created the store, or another root/,
       ),
     })
     writeFileSync(join(store.root, 'FORMAT'), 'warmswap bundles 1\n')
@@ -197,7 +199,7 @@ describe('bad input: a code, a message with the value and the way out, the curre
       execFileSync('mount', ['-o', 'remount,ro', mounted.path])
       const readOnly = {
         code: 'ERR_IO',
-        message: expect.stringMatching(/Read-only file system.*put root where it can/),
+        message: expect.stringMatching(/Read-only file system.*Move root to a writable directory/),
       }
       await expect(openBundles(join(mounted.path, 'new'))).rejects.toMatchObject(readOnly)
       await using store = await openBundles(root)

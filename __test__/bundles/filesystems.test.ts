@@ -1,4 +1,4 @@
-/** Filesystems: which are refused, and what those that are not refused must hold (bundles/filesystems-are-checked). */
+/** Filesystems: which ones are refused, and the guarantees on the others (bundles/filesystems-are-checked). */
 
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -13,7 +13,9 @@ import { publish } from '../support/stores.js'
 import { makeTemp, test } from '../support/temp.js'
 
 describe('bundles/filesystems-are-checked: filesystems', () => {
-  test('what is not on the allow list is ERR_UNSUPPORTED with the way out, before any lock', async ({ memory }) => {
+  test('a filesystem that is not on the allow list is ERR_UNSUPPORTED with the way out, before any lock', async ({
+    memory,
+  }) => {
     const text = `import { openBundles } from 'warmswap'; await openBundles(${JSON.stringify(join(memory, 'store'))}).catch((error) => console.log(error.code, error.message))`
     const child = start(process.execPath, ['--input-type=module', '-e', text], {
       cwd: repository,
@@ -34,7 +36,7 @@ describe('bundles/filesystems-are-checked: filesystems', () => {
       const baked = await openBundles(join(folder, 'lower/store'), { keep: 0 })
       await publish(baked, { a: '1' })
       await baked.close()
-      // What a build leaves that was killed when its layer was made.
+      // The remains of a build that was killed when its layer was created.
       mkdirSync(join(folder, 'lower/store/stage/orphan/tree'), { recursive: true })
       writeFileSync(join(folder, 'lower/store/stage/orphan/tree/half'), 'half')
       execFileSync('mount', [
@@ -81,7 +83,7 @@ describe('bundles/filesystems-are-checked: filesystems', () => {
         const [root, link] = [join(folder, 'merged/store'), join(folder, 'merged/dist')]
         await expect(openBundles(root, { link, adopt: true })).rejects.toMatchObject({
           code: 'ERR_UNSUPPORTED',
-          message: expect.stringMatching(/remove it yourself, or leave the option link out/),
+          message: expect.stringMatching(/Remove the directory, or omit the option link/),
         })
         expect(readdirSync(join(folder, 'merged')).sort()).toEqual(['dist', 'store'])
         expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')

@@ -1,8 +1,9 @@
 // @module-tag storm
 /**
- * bundles/failed-build-changes-nothing, bundles/crash-needs-no-repair: strace kills the process, or fails the call, at each file call of the addon as it is shipped,
- * without any help of ours inside. A first run of each operation is only recorded: every pair (name of the call, how many
- * of that name) in it that concerns the store is then struck. CI takes every n-th of the pairs, `npm run test:long` all.
+ * bundles/failed-build-changes-nothing, bundles/crash-needs-no-repair from outside: strace kills the process, or fails the call, at each file call of the addon as it is shipped,
+ * without help from warmswap. A first run of each operation is only recorded. Then each of its pairs (name of the call,
+ * how many of that name) that concerns the store is struck. CI strikes every n-th of the pairs, `npm run test:long`
+ * all.
  */
 
 import { spawn, spawnSync } from 'node:child_process'
@@ -163,8 +164,8 @@ describe.skipIf(!traces)(
         }
         let struck = 0
         for (const each of strikes) {
-          // Which thread of a pool does a step is not ours to say, so now and then a call is not reached. Other suites at the
-          // same time make that more frequent, so this file runs alone.
+          // Which thread of a pool runs a step is not under the test's control, so that a call is sometimes not
+          // reached. Other suites at the same time make that more frequent, so this file runs alone.
           for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
             if (!(await strike(each))) continue
             struck += 1

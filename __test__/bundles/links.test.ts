@@ -1,4 +1,9 @@
-/** `link`: tools that empty and rewrite it harm no pin, what it replaces is kept, and it exists at every moment. */
+/**
+ * `link`: tools that empty and rewrite it do not affect pins, replaced files are kept, and the link exists at every
+ * moment.
+ */
+
+// guarantee: bundles/link-harms-no-generation, bundles/replaced-directory-is-kept
 
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import {
@@ -95,7 +100,7 @@ describe('bundles/pinned-is-unchanged: a pinned generation stays as it is while 
     await tools[name]?.(project)
     expect(readFileSync(pin.resolve('main.js'), 'utf8')).toBe('two')
     expect(await store.verify()).toEqual({ ok: true, problems: [] })
-    // And a publish shows what it publishes, whatever became of the link.
+    // A publish shows its generation, whatever happened to the link.
     await publish(store, 'three')
     expect(readFileSync(join(project.dist, 'main.js'), 'utf8')).toBe('three')
   })
@@ -152,7 +157,7 @@ function setAside({ store }: Project): string[] {
 }
 
 describe('a directory with files at the path of link', () => {
-  test('is refused without adopt, and stays as it is', async ({ project }) => {
+  test('is refused without adopt, and not changed', async ({ project }) => {
     await expect(openBundles(project.store, { link: join(project.root, 'src') })).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
       message: expect.stringMatching(/src'.*adopt: true/),
@@ -186,7 +191,9 @@ describe('a directory with files at the path of link', () => {
     expect(report).toContain(`set aside   ${tree}`)
   })
 
-  test('that somebody makes between two publishes is refused or set aside in the same way', async ({ project }) => {
+  test('that another process creates between two publishes is refused or set aside in the same way', async ({
+    project,
+  }) => {
     const replaceLink = (): void => {
       rmSync(project.dist)
       project.write('dist/notes.txt', 'by hand')
@@ -205,7 +212,7 @@ describe('a directory with files at the path of link', () => {
     ])
   })
 
-  test('keeps what another process writes into it during the adoption', async ({ project }) => {
+  test('keeps files that another process writes into it during the adoption', async ({ project }) => {
     for (let index = 0; index < 300; index += 1) project.write(`dist/old/${index}.txt`, 'x'.repeat(1000))
     const writer = start(process.execPath, [join(repository, '__test__/programs/bundles-writer.mjs'), project.dist])
     await writer.line(/^wrote n20\.txt$/)
@@ -221,7 +228,7 @@ describe('a directory with files at the path of link', () => {
     expect(written.filter((name) => !places.some((place) => place.has(name)))).toEqual([])
   })
 
-  test('on another filesystem than the store is kept beside the link, and the store names it', async ({
+  test('on another filesystem than the store is kept next to the link, and the store names it', async ({
     project,
     memory,
   }) => {
@@ -236,10 +243,10 @@ describe('a directory with files at the path of link', () => {
     expect(lstatSync(named as string).isSymbolicLink()).toBe(true)
   })
 
-  test('a file that has the name of the temporary link is left alone', async ({ project }) => {
+  test('a file that has the name of the temporary link is not changed', async ({ project }) => {
     project.write('.dist.warmswap', 'by hand')
     await expect(openBundles(project.store, { link: project.dist })).rejects.toMatchObject({
-      message: expect.stringMatching(/\.dist\.warmswap' is in the way/),
+      message: expect.stringMatching(/\.dist\.warmswap' already exists/),
     })
     expect(readFileSync(join(project.root, '.dist.warmswap'), 'utf8')).toBe('by hand')
   })
@@ -248,9 +255,7 @@ describe('a directory with files at the path of link', () => {
 describe('a plain build with atomicOutDir()', () => {
   const isLink = ({ dist }: Project): boolean => lstatSync(dist).isSymbolicLink()
 
-  test('leaves a real directory that npm pack and cp find, and the next publish replaces it without ceremony', async ({
-    project,
-  }) => {
+  test('leaves a real directory that npm pack and cp find, and the next publish replaces it', async ({ project }) => {
     await using store = await openBundles(project.store, { link: project.dist })
     await publish(store, 'one')
     expect(
@@ -269,7 +274,7 @@ describe('a plain build with atomicOutDir()', () => {
     expect(setAside(project)).toEqual([])
   })
 
-  test('records a directory also where the link was removed before, and none that it did not make', async ({
+  test('records a directory even if the link was removed before, and none that it did not create', async ({
     project,
   }) => {
     await using store = await openBundles(project.store, { link: project.dist, adopt: true })
@@ -313,7 +318,7 @@ describe('a plain build with atomicOutDir()', () => {
   })
 })
 
-test('ordinary users may write and remove what the link shows', async ({ project }) => {
+test('ordinary users may write and remove the files that the link shows', async ({ project }) => {
   await using store = await openBundles(project.store, { link: project.dist })
   await publish(store, 'one')
   const uid = process.getuid?.() === 0 ? 65_534 : undefined

@@ -42,7 +42,7 @@ describe('bundles/paths-stay-inside: no path leaves the stage', () => {
     ['x'.repeat(255), null],
     ['größe/日本.txt', null],
   ]
-  test('one name that is written and linked at the same time: nobody fails, and one of them stays', async ({
+  test('one name that is written and linked at the same time: no call fails, and one of the two is kept', async ({
     memory,
   }) => {
     await using store = await openBundles(join(memory, 'store'))
@@ -77,7 +77,7 @@ describe('bundles/paths-stay-inside: no path leaves the stage', () => {
     await expectUntouched(store, 1)
   })
 
-  test('whatever the parts are, a path is refused or lies in the stage', async ({ memory }) => {
+  test('for any parts, a path is refused or lies in the stage', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     await using stage = await store.stage()
     const parts = [

@@ -1,5 +1,5 @@
 // @module-tag system
-/** Pins end with their holder, however it ends, and not before (bundles/pin-ends-with-its-holder, bundles/one-generation-per-graph, bundles/working-directory-stays). */
+/** Pins end with their holder, for whatever reason it ends, and not before (bundles/pin-ends-with-its-holder, bundles/one-generation-per-graph, bundles/working-directory-stays). */
 
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -103,7 +103,7 @@ describe('bundles/pin-ends-with-its-holder: a pin ends with its holder', () => {
   })
 
   test.skipIf(memoryGroup === undefined)(
-    `killed for want of memory${memoryGroup ? '' : ' (NOT RUN: no control group with a memory limit can be made here)'}`,
+    `killed by the out-of-memory killer${memoryGroup ? '' : ' (NOT RUN: no control group with a memory limit can be made here)'}`,
     async ({ memory }) => {
       await using store = await storeWithOne(memory)
       const child = start(process.execPath, [program('bundles-holder.mjs'), store.root, 'eat memory'])
@@ -146,7 +146,7 @@ describe('bundles/pin-ends-with-its-holder: a pin ends with its holder', () => {
   })
 
   test.for(['terminate()', 'exit'])(
-    'a worker thread: %s; the share of another thread stays',
+    'a worker thread: %s; the share of another thread is kept',
     async (ending, { memory }) => {
       await using store = await storeWithOne(memory)
       const worker = new Worker(program('bundles-holder.mjs'), {
@@ -177,7 +177,7 @@ describe('bundles/pin-ends-with-its-holder: a pin ends with its holder', () => {
   })
 })
 
-describe('hand-over: the child pins before the parent lets go', () => {
+describe('hand-over: the child pins before the parent releases', () => {
   test('a child process', async ({ memory }) => {
     await using store = await storeWithOne(memory)
     const child = fork(program('bundles-taker.mjs'))
@@ -222,7 +222,7 @@ describe('hand-over: the child pins before the parent lets go', () => {
     expect(await output).toEqual(['2,1\n'])
   })
 
-  test('takeOver() does not wait for ever: ERR_TIMEOUT without an offer, ERR_CLOSED without a parent', async () => {
+  test('takeOver() does not wait forever: ERR_TIMEOUT without an offer, ERR_CLOSED without a parent', async () => {
     const text = `
       import { takeOver } from 'warmswap'
       const code = (error) => error.code

@@ -1,4 +1,9 @@
-/** Anything in place of a file of the protocol is an error within a second, or repaired; no call blocks, and nothing outside is touched. */
+/**
+ * An unexpected entry in place of a file of the protocol is an error within a second, or repaired. No call blocks, and
+ * nothing outside the store is touched.
+ */
+
+// guarantee: bundles/wrong-kinds-are-errors
 
 import { join } from 'node:path'
 import { expect } from 'vitest'

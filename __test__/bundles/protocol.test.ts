@@ -1,4 +1,9 @@
-/** docs/protocol.md suffices: a reader and a collector in Python, written from its text alone, work beside ours. */
+/**
+ * docs/protocol/bundles.md is sufficient: a reader and a collector in Python, written from its text alone, work
+ * concurrently with warmswap.
+ */
+
+// guarantee: bundles/protocol-is-documented
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
@@ -66,7 +71,7 @@ describe.skipIf(!hasPython)('the protocol in another language', () => {
     const ours = store.pin({ generation: 3 })
     await publish(store, 5)
     await publish(store, 6)
-    // Our own collection behind the publishes may have been there first.
+    // The collection after the publishes may have removed it before.
     expect(collect(store.root).pinned).toEqual([1, 3])
     expect(existsSync(ours.resolve('deep/two.txt'))).toBe(true)
 

@@ -1,4 +1,8 @@
-/** A store that is moved, removed or made again while it is open: its id and its numbers keep generations apart. */
+/**
+ * A store that is moved, removed or created again while it is open: its id and its numbers distinguish the generations.
+ */
+
+// guarantee: bundles/replaced-store-is-noticed
 
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -27,7 +31,7 @@ function publishElsewhere(root: string, build: string): void {
   execFileSync(process.execPath, ['--input-type=module', '-e', text], { cwd: repository })
 }
 
-describe('a store that was removed and made again', () => {
+describe('a store that was removed and created again', () => {
   test.for(['this process', 'another process'])(
     'by %s: modules are the new ones, and old pins are not current',
     async (by, { memory }) => {
@@ -48,7 +52,7 @@ describe('a store that was removed and made again', () => {
       expect(old.isCurrent()).toBe(false)
       expect(pin.isCurrent()).toBe(true)
       expect(() => first.pin()).toThrow(
-        expect.objectContaining(closed(/another one is in its place.*openBundles\(\) again/)),
+        expect.objectContaining(closed(/another store is at this path.*openBundles\(\) again/)),
       )
       // A further open finds the same store.
       const third = await openBundles(root)
@@ -60,7 +64,7 @@ describe('a store that was removed and made again', () => {
     },
   )
 
-  test('before its first publish: the number goes on', async ({ memory }) => {
+  test('before its first publish: the numbering continues', async ({ memory }) => {
     const root = join(memory, 'store')
     const first = await openBundles(root)
     for (const text of ['1', '2', '3']) await publish(first, { a: text })
@@ -73,8 +77,8 @@ describe('a store that was removed and made again', () => {
   })
 })
 
-describe('a store whose folder is not there any more', () => {
-  test.for(['removed', 'moved'])('%s: each call says so, and how to go on', async (how, { memory }) => {
+describe('a store whose folder no longer exists', () => {
+  test.for(['removed', 'moved'])('%s: each call reports it, with the way out', async (how, { memory }) => {
     const root = join(memory, 'store')
     const store = await openBundles(root)
     await publish(store, { a: '1' })
@@ -83,7 +87,7 @@ describe('a store whose folder is not there any more', () => {
     await stage.write('a', '2')
     if (how === 'removed') rmSync(root, { recursive: true })
     else renameSync(root, join(memory, 'moved'))
-    const gone = closed(/no longer exists: its folder was removed or moved.*openBundles\(\) again/)
+    const gone = closed(/no longer exists: its directory was removed or moved.*openBundles\(\) again/)
     expect(() => store.pin()).toThrow(expect.objectContaining(gone))
     expect(() => store.pin({ generation: 1 })).toThrow(expect.objectContaining(gone))
     expect(pin.isCurrent()).toBe(false)
@@ -104,14 +108,14 @@ describe('a store whose folder is not there any more', () => {
     for (const each of [store, again]) await each.close()
   })
 
-  test('a pin of the moved store keeps its generation, whatever happens at the old path', async ({ memory }) => {
+  test('a pin on the moved store keeps its generation, whatever happens at the old path', async ({ memory }) => {
     const root = join(memory, 'store')
     const store = await openBundles(root, { keep: 0 })
     await publish(store, { a: 'old' })
     using pin = store.pin()
     renameSync(root, join(memory, 'moved'))
     publishElsewhere(root, 'x')
-    expect(() => store.pin()).toThrow(expect.objectContaining(closed(/another one is in its place/)))
+    expect(() => store.pin()).toThrow(expect.objectContaining(closed(/another store is at this path/)))
     expect(pin.isCurrent()).toBe(false)
     const moved = await openBundles(join(memory, 'moved'), { keep: 0 })
     for (const text of ['2', '3']) await publish(moved, { a: text })
@@ -146,7 +150,7 @@ test('a root that is a link works, also before there is a store', async ({ memor
   expect(again.current()?.number).toBe(1)
 })
 
-describe('what was changed inside the store', () => {
+describe('files that were changed inside the store', () => {
   test('publish({ ifChanged }) replaces a generation of which a file is missing', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     const files = { a: '1', 'deep/b': '2' }
@@ -165,7 +169,7 @@ describe('what was changed inside the store', () => {
     expect(await store.verify()).toEqual({ ok: true, problems: [] })
   })
 
-  test('pin() rejects a generation that was emptied, also one that this process holds; an added file is served', async ({
+  test('pin() rejects a generation that was emptied, even one that this process has pinned; an added file is served', async ({
     memory,
   }) => {
     await using store = await openBundles(join(memory, 'store'))
@@ -221,7 +225,7 @@ describe('what was changed inside the store', () => {
   })
 })
 
-test('verify names what was changed behind our back', async ({ memory }) => {
+test('verify names the files that another program changed', async ({ memory }) => {
   await using store = await openBundles(join(memory, 'store'))
   await publish(store, { size: '1', hash: '1', missing: '1', mode: '1' })
   const { path } = store.current() as { path: string }

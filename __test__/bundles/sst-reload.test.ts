@@ -1,5 +1,5 @@
 // @module-tag system
-/** examples/sst-reload: today's way loses the bundle, warmswap does not. */
+/** examples/sst-reload: today's method loses the bundle, warmswap does not. */
 
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -12,7 +12,7 @@ const example = (name: string): Promise<Record<string, Anything>> =>
   import(pathToFileURL(join(repository, 'examples/sst-reload', name)).href)
 
 describe('examples/sst-reload', () => {
-  test("today's way: overlapping builds leave everything but the bundle, and the server believes that it is built", async () => {
+  test("today's method: overlapping builds leave everything but the bundle, and the server considers it built", async () => {
     const { play } = await example('scenario.js')
     const { createWay } = await example('ways/today.js')
     expect(await play(createWay)).toEqual({
@@ -24,7 +24,7 @@ describe('examples/sst-reload', () => {
     })
   })
 
-  test('warmswap: the bundle is there after all of it', async () => {
+  test('warmswap: the bundle exists after all of it', async () => {
     const { play } = await example('scenario.js')
     const { createWay } = await example('ways/warmswap.js')
     expect(await play(createWay)).toEqual({

@@ -6,13 +6,13 @@ import { openBundles } from 'warmswap'
 import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
 
-/** A publish is alone with its stage: what is written or discarded beside it must not reach what was hashed. */
+/** A publish has its stage to itself: concurrent writes and discards must not affect the files that were hashed. */
 describe('bundles/pin-is-complete: calls on one stage at the same time', () => {
   const many = Object.fromEntries(
     Array.from({ length: 500 }, (_, index) => [`d${index % 10}/${index}`, 'x'.repeat(1000)]),
   )
 
-  test('a discard beside a publish, as when a scope ends on a timeout', async ({ memory }) => {
+  test('a discard concurrent with a publish, as when a scope ends on a timeout', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'), { keep: 0 })
     for (let round = 0; round < 10; round += 1) {
       const stage = await store.stage()

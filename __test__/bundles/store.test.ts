@@ -7,7 +7,7 @@ import { openBundles } from 'warmswap'
 import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
 
-test('a published stage is what pin(), current() and list() say', async ({ disk }) => {
+test('pin(), current() and list() return the published stage', async ({ disk }) => {
   await using store = await openBundles(join(disk, 'store'))
   expect(store.current()).toBeNull()
   await expect(store.verify()).rejects.toMatchObject({ code: 'ERR_NO_GENERATION' })
@@ -27,7 +27,7 @@ test('a published stage is what pin(), current() and list() say', async ({ disk 
   expect(readlinkSync(join(store.root, 'current'))).toBe('gens/000001/tree')
 })
 
-test('a pinned generation stays through publishes, an unpinned one goes', async ({ memory }) => {
+test('a pinned generation is kept across publishes, an unpinned one is removed', async ({ memory }) => {
   await using store = await openBundles(join(memory, 'store'), { keep: 0 })
   await publish(store, { a: '1' })
   const pin = store.pin()
@@ -128,7 +128,7 @@ test('link adopts a directory and follows every publish', async ({ disk }) => {
   })
 })
 
-test('watch tells of the last publish', async ({ disk }) => {
+test('watch reports the last publish', async ({ disk }) => {
   await using store = await openBundles(join(disk, 'store'))
   const seen: number[] = []
   const told = new Promise<void>((resolve) => {
@@ -161,7 +161,7 @@ test('bundles/waits-are-bounded: forty openers that want different settings and 
   for (const each of stores) await each.close()
 })
 
-test('a damaged head of an older generation: list() leaves it out, ensure() builds anew, verify() tells', async ({
+test('a damaged manifest of an older generation: list() leaves it out, ensure() builds again, verify() reports it', async ({
   memory,
 }) => {
   await using store = await openBundles(join(memory, 'store'), { keep: 3 })
@@ -175,7 +175,7 @@ test('a damaged head of an older generation: list() leaves it out, ensure() buil
   expect(pin.generation.number).toBe(3)
 })
 
-test("a user's own file beside a hard-linked one stays, and names may be as long as they are", async ({ disk }) => {
+test("a user's own file next to a hard-linked one is kept, and names may have any length", async ({ disk }) => {
   await using store = await openBundles(join(disk, 'store'))
   await using stage = await store.stage()
   const long = 'x'.repeat(255)
@@ -183,7 +183,7 @@ test("a user's own file beside a hard-linked one stays, and names may be as long
   for (const name of ['a', long]) linkSync(join(stage.path, name), join(disk, name))
   const { path } = await stage.publish()
   expect(readdirSync(path).sort()).toEqual(['a', 'a.warmswap-copy', long])
-  // Whoever rewrites the other name in place does not reach the generation.
+  // A program that rewrites the other name in place does not change the generation.
   writeFileSync(join(disk, 'a'), 'rewritten')
   expect(readFileSync(join(path, 'a'), 'utf8')).toBe('a')
   await expect(store.verify()).resolves.toEqual({ ok: true, problems: [] })

@@ -1,4 +1,9 @@
-/** Two users and one directory: a stranger's entries are read, and neither removed, renamed nor written to. Real users, by setpriv. */
+/**
+ * Two users and one directory: entries of another user are read, and neither removed, renamed nor written to. Real
+ * users, by setpriv.
+ */
+
+// guarantee: bundles/strangers-are-contained
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
@@ -62,7 +67,7 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
   const publishing = (root: string, contents: string): string =>
     `const store = await openBundles(${JSON.stringify(root)}); const stage = await store.stage(); await stage.write('a', '${contents}'); console.log((await stage.publish()).number); await store.close()`
 
-  test("a stranger's store is read; nothing is written, renamed or removed there", async () => {
+  test("another user's store is read; nothing is written, renamed or removed there", async () => {
     const root = join(shared, 'of-stranger')
     node(publishing(root, 'theirs'))
     const before = execFileSync('find', [root, '-printf', '%p %i %s %T@ %C@\n'], { encoding: 'utf8' })
@@ -85,7 +90,7 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     expect(execFileSync('find', [root, '-printf', '%p %i %s %T@ %C@\n'], { encoding: 'utf8' })).toBe(before)
   })
 
-  test('a directory that a stranger made first is not taken for our root', async () => {
+  test('a directory that another user created first is not accepted as the root', async () => {
     const root = join(shared, 'made-first')
     asStranger(`mkdir -m 777 '${root}'; ln -s /etc '${root}/trash'`)
     await expect(openBundles(root)).rejects.toMatchObject({
@@ -97,7 +102,7 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     expect(readdirSync(root)).toEqual([])
   })
 
-  test("a stranger's entry under a name that a publish needs is named, and left alone", async () => {
+  test("another user's entry under a name that a publish needs is named, and not changed", async () => {
     const root = join(shared, 'open-root')
     mkdirSync(root)
     chmodSync(root, 0o1777)
@@ -122,7 +127,7 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     }
   })
 
-  test("a stranger's litter in open directories of a store stays, and stops nobody", async () => {
+  test("another user's files in open directories of a store are kept, and block no call", async () => {
     const root = join(shared, 'open-directories')
     await using store = await openBundles(root, { keep: 0 })
     for (const name of ['trash', 'stage', 'owners', 'gens', 'pins']) chmodSync(join(root, name), 0o1777)
@@ -147,7 +152,7 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     expect(await store.verify()).toEqual({ ok: true, problems: [] })
   })
 
-  test("root works in a user's project, and the user goes on", async () => {
+  test("root works in a user's project, and the user can continue", async () => {
     const root = join(project, 'of-user/.store')
     mkdirSync(join(project, 'of-user'))
     chownSync(join(project, 'of-user'), STRANGER, STRANGER)
@@ -162,7 +167,7 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     ).toBe('true 2\n')
   })
 
-  test('a store that root made is read by others', async () => {
+  test('a store that root created is read by others', async () => {
     const root = join(shared, 'of-root')
     await using store = await openBundles(root)
     await publish(store, { a: '1' })

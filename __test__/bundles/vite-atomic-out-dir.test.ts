@@ -80,7 +80,7 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     expect(readFileSync(join(app.root, '.warmswap/.gitignore'), 'utf8')).toBe('*\n')
   })
 
-  test("apply: 'watch' leaves a plain build alone", async ({ app }) => {
+  test("apply: 'watch' does not change a plain build", async ({ app }) => {
     const vite = await load()
     await vite.build({ ...app.config(), plugins: [atomicOutDir()] })
     expect(lstatSync(join(app.root, 'dist')).isSymbolicLink()).toBe(false)
@@ -120,7 +120,7 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     expect(await generations(app)).toEqual([1])
   })
 
-  test('a real outDir is adopted, and what Vite empties there stays until the swap', async ({ app }) => {
+  test('a real outDir is adopted, and its files are kept until the swap although Vite empties it', async ({ app }) => {
     const vite = await load()
     app.write('dist/old.js', 'old')
     let during = ''
@@ -134,7 +134,7 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     expect(app.output()).toContain('one')
   })
 
-  test('emptyOutDir: false keeps what was published', async ({ app }) => {
+  test('emptyOutDir: false keeps the published files', async ({ app }) => {
     const vite = await load()
     app.write('dist/kept.js', 'kept')
     await vite.build(app.config({ build: { emptyOutDir: false } }))
@@ -142,7 +142,7 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     expect(app.output()).toContain('one')
   })
 
-  test('what plugins write late, into the outDir they know, is published too', async ({ app }) => {
+  test('files that plugins write late, into the outDir they know, are published too', async ({ app }) => {
     const vite = await load()
     let outDir = ''
     const late: Plugin = {

@@ -1,4 +1,4 @@
-/** An onPublish that fails: a plain build fails with it, a watcher reports it and goes on. */
+/** An onPublish that fails: a plain build fails with it, a watcher reports it and continues. */
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -27,7 +27,7 @@ describe.each(versions)('$name', ({ package: name }) => {
     plugins: [atomicOutDir({ apply: 'always', onPublish: fail })],
   })
 
-  test('a plain build rejects, and what it made is published', async ({ disk }) => {
+  test('a plain build rejects, and its output is published', async ({ disk }) => {
     const vite = (await import(name)) as Vite
     write(disk, 'one')
     const seen = await watched(async () => {
@@ -37,7 +37,7 @@ describe.each(versions)('$name', ({ package: name }) => {
     expect(readFileSync(join(disk, 'dist/index.html'), 'utf8')).toContain('script')
   })
 
-  test('a watcher goes on, and publishes the next build', async ({ disk }) => {
+  test('a watcher continues, and publishes the next build', async ({ disk }) => {
     const vite = (await import(name)) as Vite
     write(disk, 'one')
     let published = 0

@@ -1,6 +1,8 @@
 // @module-tag system
 /** What frameworks do during a build, in plain Vite: read and write by configured paths, build from a listener, leave files for pages. */
 
+// guarantee: bundles/build-sees-its-work, bundles/open-pages-keep-their-chunks
+
 import { once } from 'node:events'
 import {
   appendFileSync,
@@ -60,7 +62,7 @@ function app(root: string, plugins: Plugin[], options = {}): InlineConfig {
 }
 
 describe.each(versions)('a build on Vite %s', (_version, load) => {
-  test('sees its work at the configured paths, and other readers see the generation before', async ({
+  test('sees its work at the configured paths, and other readers see the previous generation', async ({
     root,
     write,
   }) => {
@@ -113,7 +115,7 @@ describe.each(versions)('a build on Vite %s', (_version, load) => {
     expect(readdirSync(join(root, '.warmswap/dist/stage'))).toEqual([])
   })
 
-  test('imports what it built in a worker', async ({ root, write }) => {
+  test('imports its own output in a worker', async ({ root, write }) => {
     const vite = await load()
     write('client.js', 'console.log("client")')
     write('server.js', 'export const page = "rendered"')
@@ -138,7 +140,7 @@ parentPort.postMessage({ ...(await import(workerData + '/server/server.js')), na
     expect(seen).toEqual(['rendered', ['client', 'server']])
   })
 
-  test('of environments in separate folders is published into each, and node_modules is left alone', async ({
+  test('of environments in separate folders is published into each, and node_modules is not changed', async ({
     root,
     write,
   }) => {
@@ -177,7 +179,10 @@ parentPort.postMessage({ ...(await import(workerData + '/server/server.js')), na
   })
 })
 
-test('what a later plugin writes in a buildApp hook of the order post is published too', async ({ root, write }) => {
+test('files that a later plugin writes in a buildApp hook of the order post are published too', async ({
+  root,
+  write,
+}) => {
   const vite = await import('vite')
   write('client.js', 'console.log("client")')
   write('server.js', 'console.log("server")')
@@ -193,7 +198,10 @@ test('what a later plugin writes in a buildApp hook of the order post is publish
   expect(pages).toEqual(['client', 'page.html', 'server'])
 })
 
-test('watch: what a framework builds in a listener is published with what caused it', async ({ root, write }) => {
+test("watch: the output of a framework's listener is published with the build that triggered it", async ({
+  root,
+  write,
+}) => {
   const vite = await import('vite')
   write('client.js', 'console.log("client")')
   write('server.js', 'console.log("server one")')
@@ -260,7 +268,7 @@ describe('hashed files of earlier builds', () => {
     },
   }
 
-  test.for(versions)('stay for graceMs on Vite %s, and nothing else does', async ([, load], { root, write }) => {
+  test.for(versions)('are kept for graceMs on Vite %s, and nothing else is', async ([, load], { root, write }) => {
     const vite = await load()
     page(write, 'one')
     await build(vite, root, 60_000, [fixed])
@@ -406,7 +414,7 @@ describe('hashed files of earlier builds', () => {
   })
 })
 
-test('a filesystem without what a store needs is reported with the options of the plugin', async ({ root, write }) => {
+test('an unsupported filesystem is reported with the options of the plugin', async ({ root, write }) => {
   const vite = await import('vite')
   write('index.html', '<h1>page</h1>')
   const build = vite.build({

@@ -8,7 +8,7 @@ import { type Child, start } from '../support/children.js'
 import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
 
-/** Another program holds the lock until it is told to go. */
+/** Another program holds the lock until the test releases it. */
 async function holdLock(path: string): Promise<Child> {
   const holder = start('flock', [path, '-c', 'echo held; read line'])
   await holder.line(/^held$/)
@@ -16,8 +16,8 @@ async function holdLock(path: string): Promise<Child> {
   return holder
 }
 
-describe('bundles/waits-are-bounded: no call waits for ever, none spins', () => {
-  test('a stopped writer: writes end in ERR_TIMEOUT with its holder, readers are unaffected', async ({ memory }) => {
+describe('bundles/waits-are-bounded: no call waits forever, none spins', () => {
+  test('a stopped writer: writes end in ERR_TIMEOUT with the holder, readers are unaffected', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     await publish(store, { a: '1' })
     const holder = await holdLock(join(store.root, 'writer.lock'))

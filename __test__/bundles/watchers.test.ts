@@ -1,4 +1,4 @@
-/** bundles/publish-is-noticed: who watches current.json learns of each publish, and a fresh process runs what was published. */
+/** bundles/publish-is-noticed: watchers of current.json notice each publish, and a fresh process runs the published generation. */
 
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'

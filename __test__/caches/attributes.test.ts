@@ -1,4 +1,4 @@
-/** What a snapshot and a restore do with links, and with attributes of files that an archive does not hold. */
+/** Links, and file attributes that an archive does not contain, in a snapshot and a restore. */
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, lstatSync, mkdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -33,7 +33,7 @@ async function accepted(cache: Cache, memory: string): Promise<string[]> {
   return found
 }
 
-describe('the note about symlinks names what a restore accepts', () => {
+describe('the note about symlinks names the option that a restore needs', () => {
   test.for([
     [
       'of an npm workspace',
@@ -70,7 +70,7 @@ describe('the note about symlinks names what a restore accepts', () => {
   })
 
   test.skipIf(spawnSync('python3', ['-c', 'import venv']).status !== 0)(
-    'a Python venv is restored with what the note names, and works',
+    'a Python venv is restored with the named option, and works',
     async ({ memory }) => {
       const tree = join(memory, 'venv')
       sh('python3 -m venv --without-pip venv', memory)
@@ -147,7 +147,7 @@ describe.skipIf(reason !== undefined)(`attributes${reason === undefined ? '' : `
     expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'unchanged' })
   })
 
-  test('what is restored inherits from where it is made, like any new file', async ({ disk }) => {
+  test('restored files inherit from their directory, like any new file', async ({ disk }) => {
     const tree = join(disk, 'tree')
     mkdirSync(tree)
     writeFileSync(join(tree, 'private'), 'private')

@@ -20,7 +20,7 @@ async function cli(
 }
 
 describe('a folder', () => {
-  test('exit code by outcome, --json in one line, reason and facts for people', async ({ memory }) => {
+  test('exit code by outcome, --json in one line, human-readable reason and facts', async ({ memory }) => {
     const store = ['--store', `file://${join(memory, 'store')}`, '--key', 'site']
     const tree = makeTree(join(memory, 'tree'))
     const into = join(memory, 'into')
@@ -80,7 +80,7 @@ describe('a folder', () => {
     ).toBe(5)
   })
 
-  test('wrong arguments are exit code 2, and their errors hold no secret', ({ memory }) => {
+  test('wrong arguments are exit code 2, and their errors contain no secret', ({ memory }) => {
     const store = ['--store', `file://${join(memory, 'store')}`, '--key', 'site']
     const into = join(memory, 'into')
     const url = `s3://bucket/prefix?secretAccessKey=${encodeURIComponent(SECRET_ACCESS_KEY)}`
@@ -128,12 +128,12 @@ describe('a folder', () => {
       ['cache', 'restore', join(memory, 'b'), ...store, '--key', 'venv', '--symlinks', 'verbatim'],
     ])
     expect(saved).toMatchObject({ code: 0, out: expect.stringMatching(/^uploaded .*: .*--symlinks relative\n/) })
-    expect(refused).toMatchObject({ code: 5, out: expect.stringMatching(/^refused .*--symlinks relative would make/) })
+    expect(refused).toMatchObject({ code: 5, out: expect.stringMatching(/^refused .*Use --symlinks relative/) })
     expect(restored?.code).toBe(0)
     expect(digest(join(memory, 'a'))).toEqual(digest(tree))
     expect(venv.map(({ code }) => code)).toEqual([0, 5, 0])
     expect(venv[0]?.out).toContain('--symlinks verbatim')
-    expect(venv[1]?.out).toContain('--symlinks verbatim would make')
+    expect(venv[1]?.out).toContain('Use --symlinks verbatim')
     expect(digest(join(memory, 'b'))).toEqual(digest(absolute))
   })
 
@@ -172,10 +172,10 @@ describe('a folder', () => {
     })
     expect(others.map(({ code }) => code)).toEqual([5, 2, 5, 5, 2, 0])
     expect(others[0]?.out).toContain("--expect fingerprint is 'lock-2', the generation has 'lock-1'")
-    expect(others[1]?.errors).toContain("--expect is 'version=1'. Expected name=value")
+    expect(others[1]?.errors).toContain("Invalid --expect: 'version=1'. Expected name=value")
     expect(others[2]?.out).toContain('--max-files')
     expect(others[3]?.out).toContain('--max-bytes')
-    expect(others[4]?.errors).toContain("--conditions is 'always'; accepted is")
+    expect(others[4]?.errors).toContain("Invalid --conditions: 'always'. Expected")
     expect(JSON.parse(others[5]?.out ?? '')).toMatchObject({ outcome: 'restored', key: 'site' })
     const [again] = runAll([['cache', 'restore', into, ...at, '--json']])
     const { ticket } = JSON.parse(again?.out ?? '') as { ticket: string }
@@ -213,11 +213,11 @@ describe('a folder', () => {
     ])
     expect(other).toMatchObject({
       code: 2,
-      errors: expect.stringMatching(/^warmswap: --ticket .* the key 'main'\. This one is of 'branch': .*\n$/),
+      errors: expect.stringMatching(/^warmswap: --ticket .* the key 'main'\. This ticket belongs to 'branch'\. .*\n$/),
     })
     expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^uploaded/) })
     expect(late).toMatchObject({ code: 6, out: expect.stringMatching(/^superseded/) })
-    // The first key is there, and what it promises is not: the snapshot with its ticket repairs it.
+    // The first key exists, but its data does not: the snapshot with its ticket repairs it.
     rmSync(join(memory, 'store/branch/blobs'), { recursive: true })
     const damaged = restore(join(memory, 'again'))
     expect(damaged).toMatchObject({ outcome: 'restored', key: 'main' })
@@ -345,7 +345,7 @@ describe('a store in trouble', () => {
       const args = ['cache', 'save', tree, ...at(server.endpoint), '--idle-ms', '60s']
       const child = start(process.execPath, [program, ...args], { env })
       await arrived
-      // Off a terminal a log shows that the command is alive, also where nothing moves.
+      // Off a terminal, the log shows that the command is alive, even if nothing progresses.
       if (name === 'SIGINT')
         await expect
           .poll(() => child.stderr(), { timeout: 20_000 })

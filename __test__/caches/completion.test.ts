@@ -1,4 +1,6 @@
-/** S3 begins to answer 200 before a multipart upload is complete, and can name an error in the body then. */
+/** S3 starts a response with 200 before a multipart upload is complete, and can report an error in the body. */
+
+// guarantee: caches/dialects-are-understood
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -31,7 +33,7 @@ function fail(code: string, times: number): () => number {
 }
 
 describe('a completion that is answered 200 with an error inside', () => {
-  test('is sent again; what stays is the outcome, not the answer to tidying up', { timeout: 60_000 }, async ({
+  test('is sent again; a lasting error is the outcome, not the result of the clean-up', { timeout: 60_000 }, async ({
     memory,
   }) => {
     const tree = join(memory, 'tree')
@@ -51,7 +53,7 @@ describe('a completion that is answered 200 with an error inside', () => {
       })
       expect(always(), 'as often as attempts says').toBe(3)
     }
-    // One that no repetition helps.
+    // An error that repetition does not fix.
     const invalid = fail('InvalidPart', Infinity)
     expect(await snapshot()).toMatchObject({
       outcome: 'unavailable',

@@ -1,6 +1,8 @@
 // @module-tag system
 /** The credential chain: each provider against a real endpoint of its own, proven by a store that verifies signatures. */
 
+// guarantee: caches/credential-sources-work
+
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
@@ -83,7 +85,7 @@ describe.skipIf(!isThere && process.env.CI === undefined)(
       await expectSigned(memory, { profile: 'mine' })
     })
 
-    test('a profile that names a process: it is not run, and said to be no credentials', async ({ memory }) => {
+    test('a profile that names a process: it is not run, and reported as no credentials', async ({ memory }) => {
       const [program, config] = [join(memory, 'program'), join(memory, 'config')]
       writeFileSync(
         program,
@@ -288,7 +290,7 @@ describe('caches/calls-never-reject, caches/deadline-is-absolute: the chain in t
   })
   afterAll(() => server.stop())
 
-  /** The invariant says 100 ms; ten times that on a machine that does other things. */
+  /** The invariant says 100 ms; ten times that on a machine under load. */
   const LATE_MS = 1000
   const OWN_MS = 2000
 

@@ -1,5 +1,9 @@
 // @module-tag system
-/** What real object stores answer that differs from S3: no conditions, other codes, chunked bodies, errors inside a 200. */
+/**
+ * Responses of real object stores that differ from S3: no conditions, other codes, chunked bodies, errors inside a 200.
+ */
+
+// guarantee: caches/dialects-are-understood
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -72,7 +76,7 @@ describe('a store that refuses conditional writes', () => {
     [400, 'InvalidArgument'],
     [405, 'MethodNotAllowed'],
   ] as const)(
-    "%i %s: is written without conditions, and told as guard 'none'",
+    "%i %s: is written without conditions, and reported as guard 'none'",
     { timeout: 60_000 },
     async ([status, code], { memory }) => {
       server.intercept = (request, response) =>
@@ -217,7 +221,7 @@ describe('the option conditions', () => {
   })
 })
 
-describe('an answer with status 200 that is none', () => {
+describe('a response with status 200 that contains an error', () => {
   const whole = '<?xml version="1.0"?>\n<Error><Code>SlowDown</Code></Error>'
   const bodies: [string, string, boolean][] = [
     ['white space that keeps the connection alive', ` \n\n \n${whole}`, false],
@@ -254,7 +258,7 @@ describe('an answer with status 200 that is none', () => {
     },
   )
 
-  test('an error that stays is the outcome that its name stands for', { timeout: 60_000 }, async ({ memory }) => {
+  test('a lasting error is the outcome that its name stands for', { timeout: 60_000 }, async ({ memory }) => {
     const from = largeTree(join(memory, 'tree'))
     for (const [code, outcome] of [
       ['AccessDenied', 'denied'],
@@ -293,7 +297,7 @@ describe('an answer with status 200 that is none', () => {
     }
   })
 
-  test('an error inside a list is no empty list', async ({ memory }) => {
+  test('an error inside a list is not an empty list', async ({ memory }) => {
     const cache = openCache(server.store('list'))
     await cache.snapshot({ key: 'site', from: makeTree(join(memory, 'tree'), 3) })
     const isList = ({ url }: IncomingMessage): boolean => /list-type|prefix=/.test(url!)
@@ -428,7 +432,7 @@ describe('answers without a length', () => {
   })
 })
 
-describe('what an answer says of the bucket', () => {
+describe('what a response says about the bucket', () => {
   const scope = ({ headers }: IncomingMessage): string =>
     /Credential=[^/]+\/\d+\/([^/]+)\//.exec(headers.authorization ?? '')?.[1] ?? ''
 
@@ -462,7 +466,7 @@ describe('what an answer says of the bucket', () => {
     },
   )
 
-  test('a text that is no region is not used', async ({ memory }) => {
+  test('a text that is not a region is not used', async ({ memory }) => {
     for (const region of ['evil.test/', 'us-east-1', 'A', '']) {
       server.requests.length = 0
       server.intercept = (_, response) =>

@@ -61,7 +61,7 @@ const test = base.extend<{ slow: NonNullable<ReturnType<typeof mounted>> }>({
 })
 
 const DEADLINE_MS = 2000
-/** The invariant says 100 ms; ten times that on a machine that does other things. */
+/** The invariant says 100 ms; ten times that on a machine under load. */
 const LATE_MS = 1000
 
 describe.skipIf(probe === undefined && process.env.CI === undefined)(
@@ -103,7 +103,7 @@ describe.skipIf(probe === undefined && process.env.CI === undefined)(
         expect(result).toMatchObject({ ok: false, outcome: 'timeout' })
         expect(ms).toBeLessThan(DEADLINE_MS + LATE_MS)
         slow.thaw()
-        // The work wakes up, finds that its call has ended, and tidies up.
+        // The work resumes, finds that its call has ended, and cleans up.
         await expect
           .poll(() => readdirSync(slow.path).filter((name) => name !== 'lost+found'), { timeout: 20_000 })
           .toEqual(['into'])

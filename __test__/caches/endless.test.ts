@@ -1,5 +1,5 @@
 // @module-tag system
-/** Stores whose answers do not end: each call resolves soon, by what status and headers say, and takes little of the body. */
+/** Stores whose responses do not end: each call resolves soon, by status and headers, and reads little of the body. */
 
 import { rmSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -112,13 +112,15 @@ describe('caches/responses-are-bounded: answers that do not end', () => {
     })
   })
 
-  test('what has to be read has a limit, which the reason names', { timeout: 60_000 }, async ({ memory }) => {
+  test('responses that have to be read have a limit, which the reason names', { timeout: 60_000 }, async ({
+    memory,
+  }) => {
     const { cache, tree, into } = await published(memory, 'pages')
     for (const framing of FRAMINGS) {
       const page = await endless(isList, without(200, framing), () => cache.prune({ key: 'site', ...budget }))
       expect(page, framing).toMatchObject({
         outcome: 'corrupt',
-        reason: expect.stringContaining('more than 8388608 bytes'),
+        reason: expect.stringContaining('at most 8388608 bytes'),
       })
       expect(await endless(isList, without(403, framing), () => cache.prune({ key: 'site', ...budget }))).toMatchObject(
         { outcome: 'denied' },
@@ -141,7 +143,7 @@ describe('caches/responses-are-bounded: answers that do not end', () => {
     const begun = await endless(begins, without(200, 'chunked'), () =>
       cache.snapshot({ key: 'site', from: tree, ...budget }),
     )
-    expect(begun).toMatchObject({ outcome: 'corrupt', reason: expect.stringContaining('more than 65536 bytes') })
+    expect(begun).toMatchObject({ outcome: 'corrupt', reason: expect.stringContaining('at most 65536 bytes') })
   })
 
   test('an answer that trickles in ends with the idle time, or with the deadline where it is needed', {
@@ -199,7 +201,7 @@ describe('caches/responses-are-bounded: answers that do not end', () => {
     rmSync(into, { recursive: true, force: true })
   })
 
-  test('the seeded bug that reads answers whole is seen', { timeout: 60_000 }, async ({ memory }) => {
+  test('the seeded bug that reads responses completely is detected', { timeout: 60_000 }, async ({ memory }) => {
     for (const mutant of ['', 'read-answers-whole']) {
       server.intercept = (request, response) => isGet(request) && without(403, 'chunked')(response)
       const child = start(

@@ -13,7 +13,7 @@ import { test } from '../support/temp.js'
 
 const program = join(repository, '__test__/programs/caches-event-loop.mjs')
 const FILES = 26_000
-/** 20 ms by the invariant, ten times that on a machine that does other things; bench/RESULTS.md has the figure. */
+/** 20 ms by the invariant, ten times that on a machine under load; bench/RESULTS.md has the figure. */
 const LATEST_MS = 200
 
 interface Observed {
@@ -42,7 +42,7 @@ function manyFiles(root: string): string {
 }
 
 describe('caches/event-loop-stays-free: during a snapshot and a restore of 26 000 files', () => {
-  test('the event loop is never late and four fs.stat finish meanwhile; a loop that is held is seen', {
+  test('the event loop is never late and four concurrent fs.stat calls finish; a blocked loop is detected', {
     timeout: 180_000,
   }, async ({ memory }) => {
     const tree = manyFiles(join(memory, 'tree'))

@@ -88,7 +88,7 @@ const ALL: Fault['what'][] = [
 const isPointer = ({ path }: { path: string }): boolean => path.endsWith('current.json')
 const isBlob = ({ path }: { path: string }): boolean => path.includes('/blobs/')
 const DEADLINE_MS = 1000
-/** The invariant says 100 ms; ten times that on a machine that does other things. */
+/** The invariant says 100 ms; ten times that on a machine under load. */
 const LATE_MS = 1000
 
 /** A tree whose archive has three parts, in a prefix of its own. */
@@ -106,7 +106,7 @@ async function published(
   return { store, tree, before: digest(tree) }
 }
 
-/** What is there beside stamps, which are written off the critical path. */
+/** The files next to tree manifests, which are written after the call. */
 const names = (directory: string): string[] =>
   readdirSync(directory)
     .filter((name) => !name.startsWith('.warmswap-stamp'))
@@ -182,7 +182,7 @@ describe('caches/calls-never-reject, caches/deadline-is-absolute, archives/all-o
       ['pointer', isPointer],
       ['blob', isBlob],
     ] as const) {
-      // A pointer that somebody else replaces by nonsense is what the conditions are for; nobody could read it.
+      // The conditions protect a pointer that another writer replaces by nonsense; no reader could use it.
       for (const what of ALL.filter((each) => place === 'blob' || each !== 'swap-object')) {
         writeFileSync(join(tree, 'step'), `${++step}`)
         server.fault = { when: (request) => matches(request) && (place === 'blob' || request.method === 'PUT'), what }
@@ -215,7 +215,7 @@ describe('caches/calls-never-reject, caches/deadline-is-absolute, archives/all-o
     })
   })
 
-  test('a fault that passes is survived, and told as retries', async ({ memory }) => {
+  test('a temporary fault is survived, and reported as retries', async ({ memory }) => {
     const { store, before } = await published(memory)
     for (const what of [
       'slow-down',
@@ -242,7 +242,7 @@ function ownTree(into: string): Record<string, string> {
   return digest(into)
 }
 
-describe('what a request that is repeated is answered counts, not what the first one failed with', () => {
+describe('the response to a repeated request counts, not the error of the first one', () => {
   test('a miss after a reset is a miss, so the fallback key is tried', async ({ memory }) => {
     const { store } = await published(memory)
     server.fault = { when: ({ path }) => path.endsWith('absent/current.json'), what: 'reset', times: 1 }
@@ -251,7 +251,7 @@ describe('what a request that is repeated is answered counts, not what the first
     ).toMatchObject({ outcome: 'restored', key: 'site', retries: 1 })
   })
 
-  test('a blob that was written although its answer was lost is found there', async ({ memory }) => {
+  test('a blob that was written although its response was lost is found', async ({ memory }) => {
     const { store, tree } = await published(memory)
     writeFileSync(join(tree, 'noise'), noise(1 << 20, 7))
     server.fault = { when: (request) => isBlob(request) && request.method === 'PUT', what: 'lose-answer', times: 1 }
@@ -261,8 +261,8 @@ describe('what a request that is repeated is answered counts, not what the first
   })
 })
 
-describe('one object whose write was not answered', () => {
-  test('is found to be there: nobody else is said to have won', async ({ memory }) => {
+describe('one object whose write got no response', () => {
+  test('is found: no other writer is reported as the winner', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const store = server.store('lost')
     server.fault = {
@@ -278,7 +278,7 @@ describe('one object whose write was not answered', () => {
 })
 
 describe('caches/readers-see-whole-snapshots: a prune beside a snapshot', () => {
-  test('does not take the old blob that the snapshot has found there and is about to point to', async ({ memory }) => {
+  test('does not remove the old blob that the snapshot has found and is about to point to', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const store = server.store('prune')
     const cache = openCache(store)
@@ -305,7 +305,7 @@ describe('caches/readers-see-whole-snapshots: a prune beside a snapshot', () => 
 })
 
 describe('caches/no-lost-update: a restore that timed out', () => {
-  test('tells what it saw, so that the snapshot after it replaces nothing that was published meanwhile', async ({
+  test('reports what it read, so that the next snapshot replaces nothing that was published in between', async ({
     memory,
   }) => {
     const { store, tree } = await published(memory)
@@ -345,7 +345,7 @@ describe('least privilege', () => {
     }
   })
 
-  test('what its probes have left is removed with the key, by one who may', async ({ memory }) => {
+  test('the remains of its probes are removed with the key, by a writer that may', async ({ memory }) => {
     const store = server.store('probes')
     const left = (): string[] => [...server.objects.keys()].filter((path) => path.startsWith(store.prefix))
     server.fault = { when: ({ method }) => method === 'DELETE', what: 'denied' }
@@ -361,7 +361,7 @@ describe('least privilege', () => {
   })
 })
 
-describe('what a bucket asks for is sent', () => {
+describe('the encryption that a bucket requires is sent', () => {
   test('server-side encryption and its key with each object and each upload in parts', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     writeFileSync(join(tree, 'noise'), noise(9 << 20))
@@ -383,7 +383,7 @@ describe('what a bucket asks for is sent', () => {
 })
 
 describe('archives/all-or-nothing: a connection that is reset', () => {
-  test('after any number of bytes, again and again: the target is as it was, and whole when the line is', async ({
+  test('after any number of bytes, again and again: the target is unchanged, and complete once the connection works', async ({
     memory,
   }) => {
     const { store, before } = await published(memory)
@@ -425,7 +425,7 @@ describe('caches/deadline-is-absolute: a store in a black hole, where no connect
   })
 })
 
-describe('caches/idle-is-not-the-deadline: silence and slowness are told apart from the deadline', () => {
+describe('caches/idle-is-not-the-deadline: silence and slowness are distinguished from the deadline', () => {
   test('a connection that is silent for idleMs ends the call long before its deadline', async ({ memory }) => {
     const { store } = await published(memory)
     for (const what of ['stall-after-accept', 'stall-after-headers'] as const) {
@@ -433,7 +433,11 @@ describe('caches/idle-is-not-the-deadline: silence and slowness are told apart f
       const { result, ms } = await timed(() =>
         openCache(store).restore({ key: 'site', into: join(memory, 'into'), deadlineMs: 60_000, idleMs: 300 }),
       )
-      expect(result).toMatchObject({ outcome: 'timeout', stage: 'download', reason: expect.stringContaining('silent') })
+      expect(result).toMatchObject({
+        outcome: 'timeout',
+        stage: 'download',
+        reason: expect.stringContaining('sent no data'),
+      })
       expect(ms).toBeLessThan(10_000)
     }
   })
@@ -519,7 +523,7 @@ describe('caches/calls-never-reject: an abort in the middle of an upload in part
 })
 
 describe('archives/no-late-commit: AbortSignal and deadline stop the work', () => {
-  test('nothing is removed after a prune and a remove were called off', async ({ memory }) => {
+  test('nothing is removed after a prune and a remove were cancelled', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const store = server.store('called-off')
     const cache = openCache(store)
@@ -550,7 +554,7 @@ describe('archives/no-late-commit: AbortSignal and deadline stop the work', () =
     }
   })
 
-  test('nothing is asked of the store, and nothing is left, after the call has settled', async ({ memory }) => {
+  test('no request is sent, and nothing is left, after the call has settled', async ({ memory }) => {
     const { store } = await published(memory)
     server.bytesPerSecond = 1 << 20
     const controller = new AbortController()

@@ -26,7 +26,7 @@ async function prepare(memory: string): Promise<{ store: string; target: string 
 }
 
 function reset(target: string): void {
-  // With the stamp that lies beside it.
+  // With the tree manifest next to it.
   rmSync(dirname(target), { recursive: true, force: true })
   writeFileSync(join(makeTree(target), 'old'), 'old')
 }
@@ -66,7 +66,7 @@ async function restoreLate(memory: string, mutant: string): Promise<{ before: ob
     },
   })
   await child.line(/^timeout$/)
-  // Lets the worker go on. ENXIO if it was never held.
+  // Resumes the worker. ENXIO if it was never held.
   closeSync(openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK))
   await child.line(/^the worker has ended$/)
   expect(await child.ended).toEqual({ code: 0, signal: null })
@@ -79,7 +79,7 @@ describe('archives/no-late-commit: a worker that wakes after the deadline', () =
     expect(after).toEqual(before)
   })
 
-  test('mutant commit-after-deadline: the target is changed after the call has settled', async ({ memory }) => {
+  test('seeded bug commit-after-deadline: the target is changed after the call has settled', async ({ memory }) => {
     const { before, after } = await restoreLate(memory, 'commit-after-deadline')
     expect(after).not.toEqual(before)
   })

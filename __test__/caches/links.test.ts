@@ -1,4 +1,8 @@
-/** The path that a caller gives is followed once; what a stranger put there is not trusted (docs/threat-model.md). */
+/**
+ * The path that a caller gives is followed once. Entries of another user there are not trusted (docs/threat-model.md).
+ */
+
+// guarantee: archives/path-is-followed-once, caches/strangers-are-contained
 
 import {
   chmodSync,
@@ -59,13 +63,13 @@ test('a link inside the folder of a store is not followed, and the reason says w
     await cache.restore({ key: 'site', into: join(memory, 'into') }),
   ]) {
     expect(result).toMatchObject({ ok: false, outcome: 'error' })
-    expect(result.reason).toMatch(/store\/site' is a symbolic link.*Open the store at the directory/)
+    expect(result.reason).toMatch(/store\/site' is a symbolic link.*Open the store at the target/)
   }
   expect(readdirSync(join(memory, 'elsewhere'))).toEqual([])
 })
 
 test.skipIf(!isRoot)(
-  "a stranger's link, and a stranger's part of a store, end a call as denied with path and owner",
+  "another user's link, and another user's part of a store, end a call as denied with path and owner",
   async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const [shared, home] = [join(memory, 'shared'), join(memory, 'home')]

@@ -1,7 +1,8 @@
 // @module-tag storm
 /**
- * archives/memory-is-bounded: memory is bounded, whatever a cache holds. Measured in processes of their own: the highest resident set during a
- * call (VmHWM) over that before the first one. The limit is the invariant's; the longer forms run with WARMSWAP_LONG=1.
+ * archives/memory-is-bounded: memory is bounded, whatever a cache contains. Measured in separate processes: the highest resident set during a
+ * call (VmHWM) minus that before the first one. The limit is the invariant's; the longer forms run with
+ * WARMSWAP_LONG=1.
  */
 
 import { createWriteStream, mkdirSync, openSync, closeSync, writeFileSync, writeSync } from 'node:fs'
@@ -80,7 +81,7 @@ async function expectBounded(folder: string, limit = LIMIT, store = `file://${jo
 }
 
 describe('archives/memory-is-bounded: peak memory over idle', () => {
-  test('one file of 512 MiB, and a client that takes the whole body is seen', { timeout: 300_000 }, async ({
+  test('one file of 512 MiB, and a client that buffers the whole body is detected', { timeout: 300_000 }, async ({
     disk,
   }) => {
     noiseFile(join(disk, 'live/from/one'), 512 * MIB, noise(16 * MIB))

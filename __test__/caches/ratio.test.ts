@@ -1,4 +1,4 @@
-/** caches/saved-is-restorable: what a snapshot took, a restore gives; where its defaults do not, the snapshot says which option does. */
+/** caches/saved-is-restorable: a restore accepts what a snapshot accepted. If its defaults do not, the snapshot names the option that does. */
 
 import { createHash } from 'node:crypto'
 import { createReadStream, mkdirSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
@@ -30,7 +30,7 @@ async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
 }
 
 describe('caches/saved-is-restorable: the ratio', () => {
-  test('a pointer proves what it declares: zeros, and text that repeats', async ({ memory }) => {
+  test('a pointer proves its declared sizes: zeros, and text that repeats', async ({ memory }) => {
     const cache = openCache(`file://${memory}/store`)
     const tree = zeros(memory, 128)
     writeFileSync(join(tree, 'text.json'), '{"a":1,"b":"same"}\n'.repeat((96 * MEBIBYTE) / 19))
@@ -86,7 +86,7 @@ describe('caches/saved-is-restorable: the ratio', () => {
     })
   })
 
-  test('a forged pointer bounds what it points to', async ({ memory }) => {
+  test('a forged pointer limits what it points to', async ({ memory }) => {
     const store = join(memory, 'store')
     const cache = openCache(`file://${store}`)
     expect(await cache.snapshot({ key: 'site', from: zeros(memory, 128) })).toMatchObject({ outcome: 'uploaded' })
@@ -106,7 +106,7 @@ describe('caches/saved-is-restorable: the ratio', () => {
         reason: expect.stringMatching(/limits\.max(Bytes|Files)/),
       })
     }
-    // Beside the stamp of the tree that was packed.
+    // Next to the manifest of the tree that was packed.
     expect(
       readdirSync(memory)
         .filter((name) => !name.startsWith('.warmswap-stamp'))

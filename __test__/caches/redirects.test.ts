@@ -30,7 +30,7 @@ const asked: IncomingMessage[] = []
 beforeAll(async () => {
   server = await startFaultServer()
   for (const host of ['127.0.0.2', '127.0.0.1']) {
-    // It has an answer to everything, so that a client that follows believes it.
+    // It responds to everything, so that a client that follows redirects would succeed.
     const stranger = createServer((request, response) => {
       asked.push(request)
       response
@@ -99,7 +99,7 @@ function calls(
 }
 
 describe('caches/credentials-stay-with-the-store: redirects', () => {
-  test('another host or port gets nothing, and the outcome names it', { timeout: 60_000 }, async ({ memory }) => {
+  test('another host or port gets no request, and the outcome names it', { timeout: 60_000 }, async ({ memory }) => {
     const cache = open('away')
     const tree = makeTree(join(memory, 'tree'), 3)
     // Large enough for parts, which are begun by a POST.
@@ -163,7 +163,7 @@ describe('caches/credentials-stay-with-the-store: redirects', () => {
     }
   })
 
-  test('the seeded bug that follows is seen', { timeout: 60_000 }, async ({ memory }) => {
+  test('the seeded bug that follows redirects is detected', { timeout: 60_000 }, async ({ memory }) => {
     for (const mutant of ['', 'follow-redirects']) {
       asked.length = 0
       redirect(
@@ -208,7 +208,7 @@ describe('caches/credentials-stay-with-the-store: redirects', () => {
     expect(asked).toEqual([])
   })
 
-  test('an endpoint of credentials is not left either', { timeout: 60_000 }, async ({ memory }) => {
+  test('redirects of a credentials endpoint are not followed either', { timeout: 60_000 }, async ({ memory }) => {
     const agent = await httpEndpoint(
       (request, response) => void response.writeHead(302, { location: strangers[0]!.url + request.url }).end(),
     )

@@ -27,12 +27,12 @@ const stores: [string, (folder: string) => string][] = [
   ['file', (folder) => `file://${join(folder, 'store')}`],
 ]
 
-/** The stamp is written off the critical path; a call that finds none is right, only slower. */
+/** The tree manifest is written after the call. A call that finds none is correct, only slower. */
 async function unchangedSoon(call: () => Promise<{ outcome: string }>): Promise<void> {
   await expect.poll(async () => (await call()).outcome, { timeout: 10_000 }).toBe('unchanged')
 }
 
-/** What is there beside stamps, which are written off the critical path. */
+/** The files next to tree manifests, which are written after the call. */
 const names = (directory: string): string[] =>
   readdirSync(directory)
     .filter((name) => !name.startsWith('.warmswap-stamp'))
@@ -119,7 +119,7 @@ describe.each(stores)('a %s store', (_, location) => {
     expect(digest(into)).toEqual(digest(tree))
   })
 
-  test("a volume's lost+found is no content of the tree", async ({ memory }) => {
+  test("a volume's lost+found does not count as content of the tree", async ({ memory }) => {
     const cache = openCache(location(memory))
     const into = join(memory, 'into')
     const tree = makeTree(join(memory, 'tree'))
@@ -145,7 +145,7 @@ describe.each(stores)('a %s store', (_, location) => {
     })
   })
 
-  test('expect: what another machine or lock file made is incompatible', async ({ memory }) => {
+  test('expect: a tree of another machine or lock file is incompatible', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const into = join(memory, 'into')
     const cache = openCache(location(memory))
@@ -167,7 +167,7 @@ describe.each(stores)('a %s store', (_, location) => {
     ).toMatchObject({ outcome: 'restored' })
   })
 
-  test('a tree that another lock file made too gets a pointer of its own, and its bytes are not sent again', async ({
+  test('the same tree from another lock file gets a pointer of its own, and its bytes are not sent again', async ({
     memory,
   }) => {
     const tree = makeTree(join(memory, 'tree'))
@@ -189,7 +189,7 @@ describe.each(stores)('a %s store', (_, location) => {
     expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'unchanged' })
   })
 
-  test('a fallback key is tried after one that nobody can use, and the first one is told if none can be', async ({
+  test('a fallback key is tried after an unusable one, and the first one is reported if none is usable', async ({
     memory,
   }) => {
     const tree = makeTree(join(memory, 'tree'))
@@ -208,12 +208,12 @@ describe.each(stores)('a %s store', (_, location) => {
     })
   })
 
-  test('one object does not say what made it: with expect it is incompatible', async ({ memory }) => {
+  test('a single object does not record its origin: with expect it is incompatible', async ({ memory }) => {
     const cache = openCache(location(memory))
     await cache.snapshot({ key: 'site.tgz', from: makeTree(join(memory, 'tree')) })
     expect(
       await cache.restore({ key: 'site.tgz', into: join(memory, 'into'), expect: { platform: process.platform } }),
-    ).toMatchObject({ outcome: 'incompatible', reason: expect.stringContaining('one object') })
+    ).toMatchObject({ outcome: 'incompatible', reason: expect.stringContaining('single object') })
     expect(await cache.restore({ key: 'site.tgz', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
   })
 
@@ -329,7 +329,7 @@ describe('archives/verified-before-commit: what is not what the pointer promised
   test('a flipped bit', async ({ memory }) => {
     expect(await broken(memory, (blob, pointer) => damage(blob, pointer, flip))).toMatchObject({ outcome: 'corrupt' })
   })
-  test('a byte that every decoder skips: the sha256 tells', async ({ memory }) => {
+  test('a byte that every decoder skips: the sha256 detects it', async ({ memory }) => {
     expect(await broken(memory, (blob, pointer) => damage(blob, pointer, flipSeekTable))).toMatchObject({
       outcome: 'corrupt',
       reason: expect.stringContaining('sha256'),
@@ -382,13 +382,13 @@ describe('archives/verified-before-commit: what is not what the pointer promised
       expect(digest(into)).toEqual(digest(tree))
     },
   )
-  test('a pointer that is no pointer', async ({ memory }) => {
+  test('a pointer that is not valid', async ({ memory }) => {
     expect(await broken(memory, (_, pointer) => writeFileSync(pointer, 'not JSON'))).toMatchObject({
       outcome: 'corrupt',
       stage: 'lookup',
     })
   })
-  test('a pointer that is too large: told, and replaced by the next snapshot', async ({ memory }) => {
+  test('a pointer that is too large: reported, and replaced by the next snapshot', async ({ memory }) => {
     const grown = (pointer: string): void =>
       rewrite(pointer, (bytes) => Buffer.concat([bytes, Buffer.alloc(5000, ' ')]))
     expect(await broken(memory, (_, pointer) => grown(pointer))).toMatchObject({
@@ -410,7 +410,7 @@ describe('archives/verified-before-commit: what is not what the pointer promised
   test('a blob that is not there', async ({ memory }) => {
     expect(await broken(memory, (blob) => rmSync(blob))).toMatchObject({
       outcome: 'corrupt',
-      reason: expect.stringContaining('not there'),
+      reason: expect.stringContaining('does not exist'),
     })
   })
   test('a blob whose version is another one, as after a bucket was moved, is proven by its bytes', async ({
@@ -435,7 +435,7 @@ describe('archives/verified-before-commit: what is not what the pointer promised
 })
 
 describe('the face', () => {
-  test('wrong arguments reject before any I/O, naming argument and what is accepted', async ({ memory }) => {
+  test('wrong arguments reject before any I/O, naming the argument and the expected value', async ({ memory }) => {
     const cache = openCache(`file://${join(memory, 'store')}`)
     const into = join(memory, 'into')
     const file = join(memory, 'file')
@@ -583,7 +583,7 @@ describe('the face', () => {
     expect(() => openCache('memory:', { hmacKey: 'short' })).toThrow(/hmacKey/)
   })
 
-  test('strict throws what would have been told, with the code of the table', async ({ memory }) => {
+  test('strict throws the outcome, with the code of the table', async ({ memory }) => {
     const cache = openCache('memory:')
     const into = join(memory, 'into')
     await expect(cache.restore({ key: 'a', into, strict: true })).rejects.toMatchObject({ code: 'ERR_NO_GENERATION' })
@@ -630,7 +630,7 @@ describe('the face', () => {
     expect(() => cacheLocationFromEnv({}, 'not a prefix')).toThrow(/prefix/)
   })
 
-  test('inspect and probe reject where the store cannot say, with the outcome', async () => {
+  test('inspect and probe reject with the outcome if the store cannot be read', async () => {
     const cache = openCache({
       scheme: 's3',
       bucket: 'b',
@@ -654,7 +654,7 @@ describe('the face', () => {
     await expect(cache.restore({ key: 'a', into: join(memory, 'into'), signal, strict: true })).rejects.toThrow('mine')
   })
 
-  test('close waits for what runs, and later calls reject', async ({ memory }) => {
+  test('close waits for running calls, and later calls reject', async ({ memory }) => {
     const cache = openCache('memory:')
     const running = cache.snapshot({ key: 'a', from: makeTree(join(memory, 'tree')) })
     await cache.close()

@@ -1,5 +1,5 @@
 // @module-tag system
-/** examples/sandbox-cache: deco-cx/deco#1182 on a real S3 server; today's way loses, warmswap does not. */
+/** examples/sandbox-cache: deco-cx/deco#1182 on a real S3 server. Today's method loses data, warmswap does not. */
 
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -49,7 +49,9 @@ describe.skipIf(!isThere && process.env.CI === undefined)(
       })
     })
 
-    test('warmswap: all of the modules or none, in time, and the good cache stays', { timeout: 180_000 }, async () => {
+    test('warmswap: all of the modules or none, in time, and the good cache is kept', {
+      timeout: 180_000,
+    }, async () => {
       const seen = await played('warmswap')
       expect(seen).toMatchObject({
         'first wake-up': { outcome: 'miss', modules: 'none' },

@@ -26,7 +26,7 @@ const FORMS = Object.values(SECRETS).flatMap((secret) => [
   Buffer.from(secret).toString('base64'),
 ])
 
-describe('caches/no-secrets: no secret is told', () => {
+describe('caches/no-secrets: no secret is reported', () => {
   let server: FaultServer
   beforeAll(async () => {
     server = await startFaultServer()
@@ -36,7 +36,7 @@ describe('caches/no-secrets: no secret is told', () => {
   const FAULTS = [undefined, 'denied', 'garbage', 'redirect', 'slow-down', 'reset-mid-body', 'echo'] as const
 
   test.for(['static credentials', "the pod's agent"])(
-    '%s: every call, whatever the store answers',
+    '%s: every call, whatever the store responds',
     async (kind, { memory }) => {
       const agentToken = join(memory, 'agent-token')
       writeFileSync(agentToken, SECRETS.agent)

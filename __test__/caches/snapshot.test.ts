@@ -1,3 +1,5 @@
+// guarantee: archives/torn-files-are-not-packed
+
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -51,7 +53,7 @@ describe('caches/empty-and-shrunk-are-refused: nothing and a fraction do not bec
     })
   })
 
-  test('links that lead out of the tree are told when they are packed, not when the restore refuses them', async ({
+  test('links that lead out of the tree are reported when they are packed, not when the restore refuses them', async ({
     memory,
   }) => {
     const tree = makeTree(join(memory, 'tree'))
@@ -71,7 +73,7 @@ describe('caches/empty-and-shrunk-are-refused: nothing and a fraction do not bec
     })
   })
 
-  test('pipes, sockets and devices are left out, and none of them is waited for', async ({ memory }) => {
+  test('pipes, sockets and devices are left out, and none of them blocks the call', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const before = digest(tree)
     execFileSync('mkfifo', [join(tree, 'pipe')])
@@ -107,7 +109,7 @@ describe('caches/empty-and-shrunk-are-refused: nothing and a fraction do not bec
 })
 
 describe('caches/snapshot-when-quiet: the ready gate', () => {
-  test('quietMs waits for a tree that is written, and then packs all of it', async ({ memory }) => {
+  test('quietMs waits while a tree is being written, and then packs all of it', async ({ memory }) => {
     const tree = join(memory, 'tree')
     mkdirSync(tree)
     let written = 0
@@ -121,7 +123,7 @@ describe('caches/snapshot-when-quiet: the ready gate', () => {
     expect(result.timings.quiet).toBeGreaterThanOrEqual(1400)
   })
 
-  test('a tree that never rests is unstable at the deadline', async ({ memory }) => {
+  test('a tree that keeps changing is unstable at the deadline', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     let number = 0
     const writer = setInterval(() => writeFileSync(join(tree, 'log'), `${++number}`), 30)
@@ -194,7 +196,7 @@ describe('caches/process-may-exit: the process may exit', () => {
   })
   afterAll(() => server.stop())
 
-  test('a detached snapshot tells its end, and its progress, to a process that stays', async ({ memory }) => {
+  test('a detached snapshot reports its end, and its progress, to a process that keeps running', async ({ memory }) => {
     const phases = new Set<string>()
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache('memory:')
@@ -235,13 +237,13 @@ describe('caches/process-may-exit: the process may exit', () => {
     await child.line(/^main ends/)
     const ends = performance.now()
     expect(await child.ended).toMatchObject({ signal: null })
-    // 200 ms by the invariant, ten times that on a machine that does other things.
+    // 200 ms by the invariant, ten times that on a machine under load.
     expect(performance.now() - ends).toBeLessThan(2000)
     expect([...server.objects.keys()].filter((path) => /\/(blobs\/|current\.json$)/.test(path))).toEqual([])
   })
 })
 
-describe('mutants: each is killed by the check that is there for it', () => {
+describe('seeded bugs: each is detected by its check', () => {
   const runs = (mutant: string, check: string, ...args: string[]): string =>
     execFileSync(process.execPath, [program, check, ...args], {
       env: {

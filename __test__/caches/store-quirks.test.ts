@@ -1,6 +1,8 @@
 // @module-tag system
 /** Answers of single stores: what they say of regions and endpoints, versions, encodings, clocks and pauses. */
 
+// guarantee: caches/dialects-are-understood
+
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { join } from 'node:path'
@@ -76,9 +78,9 @@ async function useStore(memory: string, guard: 'etag' | 'none'): Promise<void> {
   }
 }
 
-describe('another region or endpoint: the reason names what to set', () => {
-  const region = "set the region (now 'us-east-1') or the endpoint of the store"
-  const at = (host: string): string => `the bucket is at '${host}': set the endpoint of the store`
+describe('another region or endpoint: the reason names the setting', () => {
+  const region = "Set the region (currently 'us-east-1') or the endpoint of the store"
+  const at = (host: string): string => `The bucket is at '${host}'. Set the endpoint of the store`
   test.for([
     ['a redirect that names nothing', 301, 'PermanentRedirect', '', region],
     ['a redirect without a body', 301, '', '', region],
@@ -101,7 +103,7 @@ describe('another region or endpoint: the reason names what to set', () => {
       at('oss-cn-hangzhou.aliyuncs.com'),
     ],
     ['an endpoint that is no host', 301, 'PermanentRedirect', '<Endpoint>http://evil.test/?a</Endpoint>', region],
-    ['a bucket in the path', 403, 'SecondLevelDomainForbidden', '', 'set pathStyle of the store to false'],
+    ['a bucket in the path', 403, 'SecondLevelDomainForbidden', '', 'Set pathStyle of the store to false'],
   ] as const)('%s', async ([, status, code, more, expected], { memory }) => {
     server.intercept = (_, response) => fail(response, status, code, more)
     const from = makeTree(join(memory, 'tree'), 3)
@@ -133,7 +135,7 @@ describe('another region or endpoint: the reason names what to set', () => {
     const told = await openCache(server.store()).restore({ key: 'site', into: join(memory, 'into'), ...budget })
     expect(told).toMatchObject({
       outcome: 'unavailable',
-      reason: expect.stringContaining("the bucket is in region 'eu-west-1': set the region of the store"),
+      reason: expect.stringContaining("The bucket is in region 'eu-west-1'. Set the region of the store"),
     })
     expect(count).toBe(2)
   })
@@ -169,7 +171,7 @@ describe('conditional writes that are refused', () => {
     await useStore(memory, 'etag')
   })
 
-  test('a store that finds each version false has no guard', async ({ memory }) => {
+  test('a store that rejects every version has no guard', async ({ memory }) => {
     server.intercept = (request, response) =>
       isConditionalWrite(request) && 'if-match' in request.headers && fail(response, 412, 'PreconditionFailed')
     const from = makeTree(join(memory, 'tree'), 3)
@@ -227,7 +229,7 @@ describe('versions in other forms', () => {
 
 describe('encoded answers', () => {
   test.for([['current.json'], ['blobs/']] as const)(
-    'a proxy that compresses %s: what is stored is not called damaged',
+    'a proxy that compresses %s: the stored object is not reported as damaged',
     async ([what], { memory }) => {
       const cache = openCache(server.store())
       await cache.snapshot({ key: 'site', from: makeTree(join(memory, 'tree'), 3), ...budget })
@@ -255,11 +257,11 @@ describe('encoded answers', () => {
     }
     expect(await cache.restore({ key: 'one.tar.gz', into: join(memory, 'into'), ...budget })).toMatchObject({
       outcome: 'unavailable',
-      reason: expect.stringContaining("remove Content-Encoding from the object's metadata"),
+      reason: expect.stringContaining("Remove Content-Encoding from the object's metadata"),
     })
   })
 
-  test('the aws-chunked of an upload, and gzip of an object of another writer, mean nothing', async ({ memory }) => {
+  test('the aws-chunked of an upload, and gzip of an object of another writer, are ignored', async ({ memory }) => {
     const from = makeTree(join(memory, 'tree'), 3)
     for (const [key, encoding] of [
       ['site', 'aws-chunked'],
@@ -304,17 +306,17 @@ describe('pauses, clocks and quotas', () => {
     ).toMatchObject({
       outcome: 'unavailable',
       retries: 0,
-      reason: expect.stringContaining('it asks to try again after 3600 s'),
+      reason: expect.stringContaining('Try again after 3600 s'),
     })
     expect(server.requests).toHaveLength(1)
   })
 
-  test('a clock that is wrong is named', async ({ memory }) => {
+  test('a wrong clock is named', async ({ memory }) => {
     server.intercept = (_, response) => fail(response, 403, 'RequestTimeTooSkewed')
     for (const key of KEYS)
       expect(await openCache(server.store()).restore({ key, into: join(memory, 'into'), ...budget })).toMatchObject({
         outcome: 'denied',
-        reason: expect.stringContaining('the clock of this machine'),
+        reason: expect.stringContaining('The clock of this machine'),
       })
   })
 

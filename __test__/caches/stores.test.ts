@@ -105,7 +105,7 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       ['one object in one part', 'race.tar', 1000],
       ['one object in several parts', 'parts/race.tar', 9 << 20],
     ] as const)(
-      'caches/no-lost-update: %s: what another one wrote meanwhile is not overwritten',
+      'caches/no-lost-update: %s: what another writer wrote in between is not overwritten',
       async ([, key, bytes], { memory }) => {
         const tree = (name: string, seed: number): string => {
           const path = makeTree(join(memory, name))
@@ -142,7 +142,7 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       },
     )
 
-    test('probe finds what the store can do', async () => {
+    test('probe detects what the store supports', async () => {
       expect(await openCache(server.store('probe')).probe()).toEqual({
         conditionalPut: true,
         conditionalMultipart: ifMatchOnComplete,
@@ -151,7 +151,7 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       })
     })
 
-    test('prune keeps what it is told to', async ({ memory }) => {
+    test('prune keeps the requested number of generations', async ({ memory }) => {
       const tree = makeTree(join(memory, 'tree'))
       const cache = openCache(server.store('prune'))
       for (let generation = 0; generation < 4; generation += 1) {
@@ -165,7 +165,7 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       expect(digest(join(memory, 'into'))).toEqual(digest(tree))
     })
 
-    test(`a bucket that is not there, about which the server says ${absentBucket === 'miss' ? 'NoSuchKey' : 'NoSuchBucket'}, is ${absentBucket}, and no secret is told`, async ({
+    test(`a bucket that is not there, about which the server says ${absentBucket === 'miss' ? 'NoSuchKey' : 'NoSuchBucket'}, is ${absentBucket}, and no secret is reported`, async ({
       memory,
     }) => {
       const result = await openCache({ ...server.store(), bucket: 'absent' }).restore({
@@ -257,7 +257,7 @@ describe('s3rver: a store that ignores conditions', () => {
   })
   afterAll(() => server?.stop())
 
-  test("caches/no-lost-update: it is found out once and told as guard 'none'", async ({ memory }) => {
+  test("caches/no-lost-update: it is detected once and reported as guard 'none'", async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache(server.store('sites'))
     expect(await cache.probe()).toMatchObject({ conditionalPut: false, conditionalMultipart: false, writable: true })

@@ -22,14 +22,14 @@ describe('caches/process-may-exit: worker threads are terminated', () => {
 })
 
 describe('caches/process-may-exit: an exit is not held up', () => {
-  test('by a hundred caches that were opened and never closed', async () => {
+  test('with a hundred caches that were opened and never closed', async () => {
     const script =
       "import('warmswap').then(({ openCache }) => { for (let index = 0; index < 100; index += 1) openCache('memory:'); console.log('main ends') })"
     const child = start(process.execPath, ['-e', script], { cwd: join(repository, '__test__/programs') })
     await child.line(/^main ends$/)
     const ends = performance.now()
     expect(await child.ended).toEqual({ code: 0, signal: null })
-    // 200 ms by the invariant, ten times that on a machine that does other things; one pause for each cache would be 5 s.
+    // 200 ms by the invariant, ten times that on a machine under load. One pause for each cache would be 5 s.
     expect(performance.now() - ends).toBeLessThan(2000)
   })
 })

@@ -1,4 +1,6 @@
-/** A callback of the program that throws is reported once, with a code, and breaks nothing of ours. */
+/** A callback of the program that throws is reported once, with a code, and does not affect warmswap. */
+
+// guarantee: library/callbacks-never-crash
 
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
@@ -112,7 +114,7 @@ describe.each(failing)('a callback that %s', (_how, callback) => {
     expectReport(unpacked, 'options.onProgress of unpack()')
   })
 
-  test('onStateChange: the value is stored, and other listeners hear of it', async () => {
+  test('onStateChange: the value is stored, and other listeners are called', async () => {
     const heard: string[] = []
     const seen = await watched(async () => {
       using _first = onStateChange(failingCallback)
@@ -124,7 +126,7 @@ describe.each(failing)('a callback that %s', (_how, callback) => {
     expectReport(seen, 'a listener of onStateChange()')
   })
 
-  test("onReoptimize: Vite's commit goes on", async () => {
+  test("onReoptimize: Vite's commit continues", async () => {
     const optimizer = {
       metadata: { optimized: { a: { file: '/a.js' } }, discovered: {}, chunks: {}, browserHash: '1' },
     }

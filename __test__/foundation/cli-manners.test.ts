@@ -1,4 +1,4 @@
-/** The manners that all commands share: each row of the table is one command, each test one manner. */
+/** The conventions that all commands share: each row of the table is one command, each test one convention. */
 
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -23,6 +23,8 @@ interface Row {
 }
 
 const store = ['--store', 'file://$DIR/store', '--key', 'site']
+const bundles = ['--store', '$DIR/bundles']
+const storeTwice = ['--store', 'a', '--store', 'b']
 const keyTwice = ['--key', 'a', '--key', 'b']
 
 /** In this order: each finds what the ones before it made. */
@@ -51,7 +53,7 @@ const rows: Row[] = [
     args: ['$DIR/locks'],
     own: '--unused-ms',
     twice: ['--unused-ms', '1d', '--unused-ms', '2d'],
-    wrong: [['$DIR/locks', '--unused-ms', 'soon'], /--unused-ms is 'soon'. Expected a number of milliseconds/],
+    wrong: [['$DIR/locks', '--unused-ms', 'soon'], /Invalid --unused-ms: 'soon'. Expected a number of milliseconds/],
   },
   {
     command: 'cache save',
@@ -65,7 +67,7 @@ const rows: Row[] = [
     args: ['$DIR/into', ...store],
     own: '--symlinks',
     twice: keyTwice,
-    wrong: [['$DIR/into', ...store, '--symlinks', 'loose'], /--symlinks is 'loose'; accepted is .*'relative'/],
+    wrong: [['$DIR/into', ...store, '--symlinks', 'loose'], /Invalid --symlinks: 'loose'\. Expected .*'relative'/],
   },
   {
     command: 'cache inspect',
@@ -79,7 +81,7 @@ const rows: Row[] = [
     args: store,
     own: '--keep',
     twice: ['--keep', '1', '--keep', '2'],
-    wrong: [[...store, '--keep', 'two'], /--keep is 'two'. Expected a whole number/],
+    wrong: [[...store, '--keep', 'two'], /Invalid --keep: 'two'. Expected an integer/],
   },
   {
     command: 'cache remove',
@@ -102,8 +104,61 @@ const rows: Row[] = [
     twice: ['--store', 'memory:', '--store', 'memory:'],
     wrong: [['a', 'b'], /takes at most one directory/],
   },
+  {
+    command: 'bundles publish',
+    args: ['$DIR/tree', ...bundles],
+    own: '--link',
+    twice: storeTwice,
+    wrong: [['$DIR/absent', ...bundles], /'\/.*\/absent' is not a directory, or does not exist/],
+  },
+  {
+    command: 'bundles ls',
+    args: bundles,
+    own: '--store',
+    twice: storeTwice,
+    wrong: [['x', ...bundles], /takes no argument after the command/],
+  },
+  {
+    command: 'bundles current',
+    args: bundles,
+    twice: storeTwice,
+    wrong: [['--store', '$DIR/absent'], /'\/.*\/absent' is not a store of bundles/],
+  },
+  {
+    command: 'bundles pins',
+    args: bundles,
+    twice: storeTwice,
+    wrong: [['x', ...bundles], /takes no argument after the command/],
+  },
+  {
+    command: 'bundles verify',
+    args: bundles,
+    twice: storeTwice,
+    wrong: [['one', ...bundles], /Invalid generation: 'one'. Expected an integer/],
+  },
+  {
+    command: 'bundles rollback',
+    args: ['1', ...bundles],
+    own: '--link',
+    twice: storeTwice,
+    wrong: [bundles, /takes one generation, and got 0 arguments/],
+  },
+  {
+    command: 'bundles collect',
+    args: bundles,
+    own: '--max-bytes',
+    twice: storeTwice,
+    wrong: [[...bundles, '--max-bytes', 'lots'], /Invalid --max-bytes: 'lots'. Expected a number of bytes/],
+  },
+  {
+    command: 'bundles run',
+    args: [...bundles, '--', 'true'],
+    own: '--name',
+    twice: storeTwice,
+    wrong: [[...bundles, 'true'], /takes options, then '--' and the command, and got 1 argument/],
+  },
 ]
-const groups = ['', 'lock', 'cache']
+const groups = ['', 'lock', 'cache', 'bundles']
 const all = [...groups, ...rows.map(({ command }) => command)]
 const words = (command: string): string[] => command.split(' ').filter((word) => word !== '')
 
@@ -126,6 +181,7 @@ for (const { command, args, twice, wrong } of rows) {
 const more = {
   'unknown command': ['frobnicate'],
   'unknown lock command': ['lock', 'frobnicate'],
+  'unknown bundles command': ['bundles', 'frobnicate', ...bundles],
   'unknown cache command': ['cache', 'frobnicate', ...store],
   'no cache command': ['cache', ...store],
   help: ['help', 'cache'],
@@ -204,8 +260,8 @@ describe.each(rows)('$command', ({ command, wrong }) => {
   test('--json prints one JSON value, and nothing else', () => {
     const { code, out, errors } = resultOf(`${command} --json ok`)
     expect({ code, errors }).toEqual({ code: 0, errors: '' })
-    // The output of `lock run` is that of its command.
-    if (command === 'lock run') expect(out).toBe('')
+    // The output of `run` is that of its command.
+    if (command.endsWith(' run')) expect(out).toBe('')
     else expect(JSON.parse(out)).toBeTypeOf('object')
   })
 
@@ -232,9 +288,13 @@ describe.each(rows)('$command', ({ command, wrong }) => {
 
 test('an unknown or a missing command is one line that lists the known ones', () => {
   for (const [name, expected] of [
-    ['unknown command', /unknown command 'frobnicate'. Known commands: lock, cache, doctor/],
+    ['unknown command', /unknown command 'frobnicate'. Known commands: lock, cache, doctor, bundles/],
     ['unknown lock command', /unknown command 'frobnicate' of 'warmswap lock'. Known commands: ls, why, sweep, run/],
     ['unknown cache command', /'warmswap cache'. Known commands: save, restore, inspect, prune, remove, probe/],
+    [
+      'unknown bundles command',
+      /'warmswap bundles'. Known commands: ls, current, pins, verify, rollback, collect, publish, run/,
+    ],
     ['no cache command', /the command is missing. Known commands: save/],
   ] as const) {
     const { code, out, errors } = resultOf(name)
@@ -260,8 +320,10 @@ test('values: of an option that comes before the command, negative, with units, 
   })
   expect(resultOf('a negative value').code).toBe(0)
   expect(resultOf('units').code).toBe(0)
-  expect(resultOf('a bad time').errors).toMatch(/--deadline-ms is '5weeks'. Expected a number of milliseconds, or/)
-  expect(resultOf('a bad size').errors).toMatch(/--max-bytes is 'lots'. Expected a number of bytes, such as/)
+  expect(resultOf('a bad time').errors).toMatch(
+    /Invalid --deadline-ms: '5weeks'. Expected a number of milliseconds, or/,
+  )
+  expect(resultOf('a bad size').errors).toMatch(/Invalid --max-bytes: 'lots'. Expected a number of bytes, such as/)
 })
 
 test('a line of progress never wraps, and has a bar where there is room for one', () => {

@@ -26,7 +26,7 @@ test('doctor says why a filesystem is not trusted, and the way out', () => {
   expect(report).toMatch(/locks {7}lease mode/)
 })
 
-test('doctor of a directory that is not there ends with its name', () => {
+test('doctor of a directory that does not exist ends with its name', () => {
   const result = spawnSync(process.execPath, [cli, 'doctor', '/nowhere'], { encoding: 'utf8' })
   expect(result.status).toBe(1)
   expect(result.stderr).toMatch(/'\/nowhere'.*\[ERR_IO\]/)

@@ -26,7 +26,7 @@ function project(disk: string, type: 'commonjs' | 'module'): string {
 }
 
 test.for(Object.entries(nodes))(
-  '%s: every entry can be required, and is the module that import gives',
+  '%s: every entry can be required, and is the module that import returns',
   ([, node], { disk }) => {
     const root = project(disk, 'commonjs')
     writeFileSync(
@@ -46,7 +46,7 @@ test.for(Object.entries(nodes))(
   },
 )
 
-test('the types hold in CommonJS and in ES modules under node16, and strictly so', ({ disk }) => {
+test('the types are valid in CommonJS and in ES modules under node16, in strict mode', ({ disk }) => {
   const root = project(disk, 'commonjs')
   const program = (how: (name: string, from: string) => string): string => `
     ${how('warmswap', 'warmswap')}

@@ -1,3 +1,5 @@
+// guarantee: library/deep-trees-are-removed
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
@@ -48,8 +50,8 @@ const ends: [kind: string, end: string | RegExp, removed: boolean][] = [
   ['unpack merge', 'restored', false],
   ['pack', 'some bytes', false],
   ['snapshot', /uploaded|error|empty/, false],
-  ['adopt by move', /^ERR_INVALID_ARGUMENT: .*path of \d+ bytes.*fewer than 4096/, false],
-  ['adopt by clone', /^ERR_INVALID_ARGUMENT: .*path of \d+ bytes.*fewer than 4096/, false],
+  ['adopt by move', /^ERR_INVALID_ARGUMENT: .*path of \d+ bytes.*shorter than 4096/, false],
+  ['adopt by clone', /^ERR_INVALID_ARGUMENT: .*path of \d+ bytes.*shorter than 4096/, false],
   ['discard', 'discarded', true],
   ['trash', 'opened', true],
   ['orphaned stage', /^swept [01]$/, true],

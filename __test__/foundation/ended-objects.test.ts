@@ -1,5 +1,7 @@
 /** Calls on objects that were released or closed are errors that say so. */
 
+// guarantee: library/bad-input-is-refused
+
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { acquireLock, handOver, inspectLock, openBundles, openCoordinator } from 'warmswap'

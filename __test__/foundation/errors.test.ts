@@ -23,9 +23,9 @@ test('the brand holds across realms, and a plain error has none', () => {
   expect(isWarmswapError(null)).toBe(false)
 })
 
-test('the README has one row for each code, with the same word on retrying', () => {
-  const readme = readFileSync(join(repository, 'README.md'), 'utf8')
-  const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \|.*\| (yes|no) \|[^|]*\|$/gm)].map(([, code, retryable]) => [
+test('docs/reference/errors.md has one row for each code, with the same word on retrying', () => {
+  const page = readFileSync(join(repository, 'docs/reference/errors.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| `(ERR_\w+)` \|.*\| (yes|no) \|[^|]*\|[^|]*\|$/gm)].map(([, code, retryable]) => [
     code,
     retryable === 'yes',
   ])

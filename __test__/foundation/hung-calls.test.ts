@@ -1,4 +1,6 @@
 // @module-tag system
+// guarantee: library/one-mount-delays-only-itself
+
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'
@@ -81,7 +83,7 @@ for (const [kind, end] of Object.entries(KINDS)) {
   })
 }
 
-test('twenty calls that hang leave healthy work alone and keep their time: dns', async ({ disk }) => {
+test('twenty calls that hang do not delay healthy work and keep their time: dns', async ({ disk }) => {
   if (process.getuid?.() !== 0) throw new Error('this test needs root: it makes a network whose name server is silent')
   const silent = `import socket, time
 names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

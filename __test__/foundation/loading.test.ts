@@ -1,3 +1,5 @@
+// guarantee: library/missing-addon-is-explained
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +9,7 @@ import { test } from '../support/temp.js'
 
 const addon = join(repository, 'dist/warmswap.linux-x64-gnu.node')
 
-/** Runs a script in a process of its own: an abort of Node would be its exit status, not ours. */
+/** Runs a script in a separate process: an abort of Node would be its exit status. */
 function node(script: string, options: { env?: Record<string, string>; stderr?: RegExp } = {}): string {
   const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
     cwd: repository,
@@ -53,7 +55,7 @@ test('it loads twice from the same path, from a second path, and from a vm conte
   expect(new Set(output.split(' ')).size).toBe(1)
 })
 
-test('a panic becomes an error with our name on it, in a call and in a promise', () => {
+test('a panic becomes a WarmswapError, in a call and in a promise', () => {
   const output = node(
     `
     import { createRequire } from 'node:module'
@@ -66,8 +68,8 @@ test('a panic becomes an error with our name on it, in a call and in a promise',
     { env: { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon }, stderr: /a seeded panic 1[\s\S]*a seeded panic 2/ },
   )
   expect(output.split('\n')).toEqual([
-    'warmswap has a bug: its native code panicked (a seeded panic 1). Please report it with this message.',
-    'warmswap has a bug: its native code panicked (a seeded panic 2). Please report it with this message.',
+    'warmswap has a bug: its native code panicked (a seeded panic 1). Please report this message.',
+    'warmswap has a bug: its native code panicked (a seeded panic 2). Please report this message.',
   ])
 })
 

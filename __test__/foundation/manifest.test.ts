@@ -38,7 +38,9 @@ test('repository, homepage and bugs follow from the field repository; without it
   expect(linksOf({ repository: 'owner/name', homepage: 'https://docs.example' }).homepage).toBe('https://docs.example')
 })
 
-test('the packed root names exactly the packed platform packages; each has its seal', ({ disk }) => {
+test('the packed root names exactly the packed platform packages; each has its seal', { timeout: 180_000 }, ({
+  disk,
+}) => {
   const output = execFileSync(process.execPath, ['scripts/pack.js', disk], {
     cwd: repository,
     encoding: 'utf8',

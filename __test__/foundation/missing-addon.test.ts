@@ -1,5 +1,7 @@
 /** Without an addon: every entry point can be imported, and each call that needs it says what is missing, why, and the way out. */
 
+// guarantee: library/missing-addon-is-explained
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -96,7 +98,7 @@ const test = base.extend<{ project: Project }>({
   project: async ({ disk }, use) => use(new Project(join(disk, 'user'))),
 })
 
-describe('a table of causes, each provoked', () => {
+describe('a table of causes, each reproduced', () => {
   test('--no-addons', ({ project }) => {
     project.addPlatform({ sealed: true })
     expect(project.error(['--no-addons'])).toMatch(
@@ -199,7 +201,7 @@ describe('a table of causes, each provoked', () => {
     )
   })
 
-  test('with the platform package it is loaded, and from it', ({ project }) => {
+  test('with the platform package, the addon is loaded from it', ({ project }) => {
     project.addPlatform({ sealed: true })
     expect(project.error()).toBe('loaded')
   })

@@ -1,8 +1,9 @@
 // @module-tag system
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
+import { linksOf } from '../support/docs.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
@@ -27,12 +28,14 @@ function install(disk: string, withPlatform: boolean): string {
   return user
 }
 
-test('the packed package and its platform package work from an empty folder, every export of it', ({ disk }) => {
+test('the packed package and its platform package work from an empty folder, every export of it', {
+  timeout: 180_000,
+}, ({ disk }) => {
   const user = install(disk, true)
   const { exports } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as {
     exports: Record<string, unknown>
   }
-  // Their peers are installed by whoever uses them.
+  // Users install the peer dependencies themselves.
   for (const peer of ['vite', 'vitest', 'esbuild'])
     cpSync(join(repository, 'node_modules', peer), join(user, 'node_modules', peer), { recursive: true })
   const names = Object.keys(exports).filter((name) => !name.endsWith('.json') && name !== './vitest')
@@ -45,6 +48,11 @@ test('the packed package and its platform package work from an empty folder, eve
     ).toBeGreaterThan(0)
   }
   expect(existsSync(join(user, 'node_modules/warmswap/src'))).toBe(false)
+  const installed = join(user, 'node_modules/warmswap')
+  const shipped = readdirSync(installed, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.md'))
+  const links = [...shipped, 'llms.txt'].flatMap((page) => linksOf(installed, page))
+  expect(links.length).toBeGreaterThan(100)
+  expect(links.filter(({ file }) => !existsSync(join(installed, file)))).toEqual([])
   const version = execFileSync(join(user, 'node_modules/.bin/warmswap'), ['--version'], { encoding: 'utf8' })
   expect(version.trim()).toBe(JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')).version)
 })

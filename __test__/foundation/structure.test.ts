@@ -6,6 +6,14 @@ import { expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
+const clock =
+  'pub(crate) fn now() -> u64 {\n    0\n}\n\npub(crate) fn started(\n    _pid: u32,\n) -> Option<u64> {\n    None\n}\n'
+const platform = {
+  'src/core/sys/platform/mod.rs': '#[cfg(windows)]\nuse windows as system;\npub(super) use system::{clock};\n',
+  'src/core/sys/platform/linux/clock.rs': clock,
+  'src/core/sys/platform/macos/clock.rs': clock,
+}
+
 const cases: [name: string, files: Record<string, string>, problem: RegExp | undefined][] = [
   [
     'a circle in Rust through a re-export',
@@ -42,10 +50,34 @@ const cases: [name: string, files: Record<string, string>, problem: RegExp | und
     { 'src/core/locks/mod.rs': '\nfn open() -> rustix::io::Result<()> {}\n' },
     /^src\/core\/locks\/mod\.rs:2 names rustix/,
   ],
+  [
+    'a question for the system outside core/sys',
+    { 'src/core/locks/mod.rs': '#[cfg(all(feature = "addon", target_os = "linux"))]\nfn open() {}\n' },
+    /^src\/core\/locks\/mod\.rs:1 names target_os/,
+  ],
+  [
+    'a function that one system does not have',
+    {
+      ...platform,
+      'src/core/sys/platform/windows/clock.rs': 'pub(crate) fn now() -> u64 {\n    0\n}\n',
+    },
+    /: windows has no clock::started$/,
+  ],
+  [
+    'a function that differs between systems',
+    {
+      ...platform,
+      'src/core/sys/platform/windows/clock.rs':
+        'pub(crate) fn now() -> u32 {\n    0\n}\n\npub(crate) fn started(pid: u32) -> Option<u64> {\n    None\n}\n',
+    },
+    /: clock::now differs between systems: \(\) -> u64 \| \(\) -> u32$/,
+  ],
   ['a long file', { 'src/js/long.ts': 'export {}\n'.repeat(401) }, /^src\/js\/long\.ts has 401 lines/],
   [
-    'no violation: comments, unit tests, and a long file with a reason',
+    'no violation: comments, unit tests, a long file with a reason, and systems with the same functions',
     {
+      ...platform,
+      'src/core/sys/platform/windows/clock.rs': clock.replace('_pid', 'pid'),
       'src/core/sys/fs.rs': 'use rustix::fs::OFlags;\n',
       'src/core/locks/mod.rs':
         '// rustix\nuse crate::core::sys::fs;\n#[cfg(test)]\nmod tests {\n    use libc::c_int;\n}\n',

@@ -1,4 +1,6 @@
 // @module-tag storm
+// guarantee: library/thread-limits-are-errors
+
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, existsSync } from 'node:fs'
@@ -60,7 +62,7 @@ async function callAll(limit: number, folder: string): Promise<{ under: Ends; af
   return { under: JSON.parse(under.value ?? '{}'), after: JSON.parse(after.value ?? '{}'), status }
 }
 
-test('under each thread limit every call works or names the limit, and works again once it is lifted', {
+test('under each thread limit every call works or names the limit, and works again once the limit is raised', {
   timeout: 120_000,
 }, async ({ memory }) => {
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/prlimit'))

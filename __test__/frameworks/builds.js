@@ -19,7 +19,7 @@ const plugin = `process.env.PLAIN ? undefined : atomicOutDir({
   apply: 'always',
   onPublish: (store) => console.log('published ' + store.current().number),
 })`
-const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+const guide = readFileSync(new URL('../../docs/guide/frameworks.md', import.meta.url), 'utf8')
 const imports = `import { atomicOutDir } from 'warmswap/vite'\n`
 
 /** The folder of the fixture, the program, the configuration, and the folder that becomes a link. */
@@ -68,8 +68,8 @@ export default {
     probe: ['app/probe.js', 'server/utils/probe.js'],
     program: ['nuxt/bin/nuxt.mjs', 'build'],
     config: 'nuxt.config.ts',
-    // That of the README.
-    text: /```ts\n(\/\/ nuxt\.config\.ts\n[\s\S]*?)```/.exec(readme)[1],
+    // That of docs/guide/frameworks.md.
+    text: /```ts suite\n(\/\/ nuxt\.config\.ts\n[\s\S]*?)```/.exec(guide)[1],
     out: '.output',
     /** What Nitro made: a build without warmswap would take as long again. */
     made: '.warmswap/output-work',

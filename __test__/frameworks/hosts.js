@@ -1,4 +1,6 @@
-// What each host keeps of warmswap/state: the table "What each host keeps" of the README, in real dev servers.
+// What each host keeps of warmswap/state: the table "What each host keeps" of docs/guide/state.md, in real dev servers.
+// guarantee: state/hosts-keep-what-the-guide-says
+
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,9 +13,9 @@ const newThread = { state: 'new', cell: 'kept' }
 const newIsolate = { state: 'new', cell: 'new' }
 
 /**
- * `program` in node_modules, the module that defines the state, the file of the server that is edited, the configuration,
- * and what is kept over an edit of that file, an edit of the module that defines the state, a dependency that Vite
- * discovers late in the page and in the server, and an edit of the configuration.
+ * `program` in node_modules, the module that defines the state, the file of the server that is edited, and the
+ * configuration. Then what is kept after an edit of that file, of the module that defines the state, after a dependency
+ * that Vite discovers late in the page and in the server, and after an edit of the configuration.
  */
 const vite = ['vite/bin/vite.js', '--strictPort']
 export const hosts = {
@@ -43,7 +45,7 @@ export const hosts = {
     path: '/api/probe',
     // In CI, Nitro ends the old thread without its hook 'close'.
     env: { CI: '' },
-    // The plugin of the README, which closes the resources of the old thread before the new one opens its own.
+    // The plugin of docs/guide/state.md, which closes the resources of the old thread before the new one opens its own.
     plugin: 'server/plugins/state.ts',
     probe: 'server/utils/probe.js',
     server: 'server/api/probe.js',
@@ -146,8 +148,8 @@ async function start(root, home, name, node) {
     cpSync(join(root, '__test__/frameworks/hosts/probe.js'), join(folder, file))
   if (name === 'nuxt') rmSync(join(folder, 'app'), { recursive: true })
   if (host.plugin !== undefined) {
-    const [, code] = /```ts\n\/\/ server\/plugins\/state\.ts\n([\s\S]*?)```/.exec(
-      readFileSync(join(root, 'README.md'), 'utf8'),
+    const [, code] = /```ts suite\n\/\/ server\/plugins\/state\.ts\n([\s\S]*?)```/.exec(
+      readFileSync(join(root, 'docs/guide/state.md'), 'utf8'),
     )
     mkdirSync(join(folder, 'server/plugins'))
     writeFileSync(join(folder, host.plugin), code)

@@ -171,7 +171,7 @@ function carry(from: string, into: string, store: string[]): void {
   const restored = warmswap('cache', 'restore', into, ...store)
   if (option === undefined || value === undefined) expect(restored.code, restored.out + restored.errors).toBe(0)
   else {
-    // The refusal names the same option, and with it nothing else is in the way.
+    // The refusal names this option, and with it the restore succeeds.
     expect(restored).toMatchObject({ code: 5, out: expect.stringContaining(`${option} ${value}`) })
     const again = warmswap('cache', 'restore', into, ...store, option, value)
     expect(again.code, again.out + again.errors).toBe(0)

@@ -42,7 +42,7 @@ describe.each(Object.entries(entryPoints))('%s', (_name, call) => {
     for (let round = 0; round < 2; round += 1) {
       await expect(call(path, options)).rejects.toMatchObject({
         code: 'ERR_INVALID_ARGUMENT',
-        message: expect.stringContaining(`lock '${path}.lock' instead`),
+        message: expect.stringContaining(`Use '${path}.lock' instead`),
       })
     }
     expectWhole(path)
@@ -56,13 +56,13 @@ test('locks/user-files-are-kept: lock run rejects an ordinary folder, and lock w
   const path = project(memory)
   const run = cli('run', path, '--', 'true')
   expect((await run.ended).code).not.toBe(0)
-  expect(run.stderr()).toContain(`lock '${path}.lock' instead`)
+  expect(run.stderr()).toContain(`Use '${path}.lock' instead`)
   const why = cli('why', path)
   expect(await why.line(/./)).toContain(`${path} cannot be locked`)
   expect(await inspectLock(path)).toMatchObject({
     held: false,
     holder: null,
-    warning: expect.stringContaining('an ordinary folder'),
+    warning: expect.stringContaining('an ordinary directory'),
   })
   expect(await sweepLocks(memory)).toEqual({ removed: [], held: [] })
   expectWhole(path)
@@ -80,10 +80,10 @@ test('locks/user-files-are-kept: a few files are waited for until timeoutMs, nam
   })
   await expect(wait).rejects.toMatchObject({
     code: 'ERR_LOCK_TIMEOUT',
-    message: expect.stringContaining("holds 'pid'"),
+    message: expect.stringContaining("contains 'pid'"),
   })
-  expect(notes[0]).toContain("holds 'pid'")
+  expect(notes[0]).toContain("contains 'pid'")
   expect(await tryLock(path, { foreignStaleMs: 50 })).toBeNull()
-  expect(await cli('why', path).line(/./)).toContain("holds 'pid'")
+  expect(await cli('why', path).line(/./)).toContain("contains 'pid'")
   expect(readdirSync(path)).toEqual(['pid'])
 })

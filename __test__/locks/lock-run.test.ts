@@ -1,6 +1,8 @@
 // @module-tag system
 /** `warmswap lock run`: the lock is held as long as the command runs, and signals reach it at any moment. */
 
+// guarantee: locks/command-keeps-the-lock
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -91,7 +93,9 @@ test('kernel mode: the command keeps the lock of a wrapper that was killed, and 
   await expectFree(path)
 })
 
-test("a lock whose last child has ended is nobody's, though nothing has acquired it since", async ({ memory }) => {
+test('a lock whose last child has ended has no holder, although no process has acquired it since', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   const { wrapper, command } = await running(path)
   process.kill(wrapper.pid, 'SIGKILL')
@@ -102,9 +106,7 @@ test("a lock whose last child has ended is nobody's, though nothing has acquired
   await expectFree(path)
 })
 
-test('what the command leaves in the background keeps the lock of a killed wrapper, and is named', async ({
-  memory,
-}) => {
+test('a background process of the command keeps the lock of a killed wrapper, and is named', async ({ memory }) => {
   const path = join(memory, 'key.lock')
   const wrapper = start(process.execPath, [
     cli,
@@ -125,7 +127,9 @@ test('what the command leaves in the background keeps the lock of a killed wrapp
   await expectFree(path)
 })
 
-test('a thread that left its lock to a child: the child is named, though the process lives', async ({ memory }) => {
+test('a thread that left its lock to a child: the child is named, although the process is alive', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   const program = `import { acquireLock } from ${JSON.stringify(pathToFileURL(join(repository, 'dist/index.js')).href)}
     import { spawn } from 'node:child_process'
@@ -183,7 +187,7 @@ test('--metadata is reported with the holder, and must be an object', async ({ m
 })
 
 test.for(['--close', '-o'])(
-  '%s: the lock of a killed wrapper is free, while the command goes on',
+  '%s: the lock of a killed wrapper is free, while the command continues',
   async (option, { memory }) => {
     const path = join(memory, 'key.lock')
     const { wrapper, command } = await running(path, option)
@@ -196,7 +200,7 @@ test.for(['--close', '-o'])(
 )
 
 describe.skipIf(!mounts)('lease mode', () => {
-  test('a holder of its own keeps the lock until the command ends, however the wrapper ends', async ({ lease }) => {
+  test('a separate holder keeps the lock until the command ends, however the wrapper ends', async ({ lease }) => {
     const path = join(lease, 'key.lock')
     const { wrapper, command } = await running(path)
     process.kill(-wrapper.pid, 'SIGINT')
@@ -270,7 +274,7 @@ describe.each(signals)('%s', (signal) => {
     await expectFree(path)
   })
 
-  test('at any moment of the start: no command runs on, and the lock is free', async ({ memory }) => {
+  test('at any moment of the start: no command keeps running, and the lock is free', async ({ memory }) => {
     const rounds = Array.from({ length: 8 }, async (_, round) => {
       const path = join(memory, `key-${round}.lock`)
       const file = join(memory, `pid-${round}`)

@@ -1,5 +1,6 @@
 /** The locks through the package, against real processes: each test carries the number of its invariant. */
 
+import { execFileSync } from 'node:child_process'
 import {
   cpSync,
   existsSync,
@@ -58,6 +59,20 @@ const child = (
 const modes = ['kernel', 'lease'] as const
 const descriptors = (): number => readdirSync('/proc/self/fd').length
 const threads = (): number => readdirSync('/proc/self/task').length
+
+test.for(['statfs', 'getdents'])(
+  'I16: tryLock() does not call a free lock busy if %s hangs',
+  async (operation, { memory }) => {
+    const path = join(memory, 'locks', 'a.lock')
+    const fifo = join(memory, 'fifo')
+    execFileSync('mkfifo', [fifo])
+    ;(await acquireLock(path)).release()
+    const end = { statfs: '/locks', getdents: '.a.lock.lease' }[operation]
+    const env = { WARMSWAP_FAULT: `1:HOLD:${operation}:${end}`, WARMSWAP_FAULT_FIFO: fifo }
+    const caller = child('try', path, {}, { env, testing: true })
+    expect(await caller.line(/^(busy|held|ERR)/)).toMatch(/^ERR_LOCK_TIMEOUT .* not known whether it is free/)
+  },
+)
 /** A lock that is waited for, and the moment from which on it is. */
 const waitFor = (path: string, options: LockOptions): { lock: Promise<Lock>; waits: Promise<void> } => {
   let told = (): void => {}
@@ -307,7 +322,9 @@ describe.each(modes)('%s mode', (mode) => {
     expect(performance.now() - started).toBeLessThan(800)
   })
 
-  test('locks/waiters-see-the-holder: onWait says who, what and since when, and tells news', async ({ memory }) => {
+  test('locks/waiters-see-the-holder: onWait names the holder, its metadata and since when, and reports changes', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const metadata = { url: 'http://localhost:2000' }
     const lock = await acquireLock(path, { mode, metadata })
@@ -336,7 +353,7 @@ describe.each(modes)('%s mode', (mode) => {
     ;(await wait).release()
   })
 
-  test('a failed run is shared with those who waited, or retried', async ({ memory }) => {
+  test('a failed run is shared with its waiters, or retried', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     let runs = 0
     /** As many callers at once as are said; the first run fails when all the others wait for it. */
@@ -365,7 +382,7 @@ describe.each(modes)('%s mode', (mode) => {
     expect(await codeOf(prewarm(path, { isReady: () => undefined, run: () => 1 }))).toBe('ERR_NOT_READY')
   })
 
-  test('waitForLock takes nothing and clears what the dead left', async ({ memory }) => {
+  test('waitForLock acquires nothing and removes what dead holders left', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     expect(await waitForLock(path, { mode })).toMatchObject({ orphaned: false })
     const holder = child('hold', path, { mode })
@@ -398,7 +415,7 @@ test('locks/release-only-your-own, locks/late-orphans-cannot-publish: a late orp
   }
 })
 
-test('locks/release-only-your-own: in lease mode a holder that was stopped for too long is followed, knows it, and gives back nothing of its successor', async ({
+test('locks/release-only-your-own: in lease mode a holder that was stopped for too long is taken over, notices it, and releases nothing of its successor', async ({
   memory,
 }) => {
   const path = join(memory, 'key.lock')
@@ -436,7 +453,7 @@ test.for(modes)(
   },
 )
 
-test('generations grow also after the files were deleted', async ({ memory }) => {
+test('generations grow even after the files were deleted', async ({ memory }) => {
   const root = join(memory, 'locks')
   const first = await acquireLock(join(root, 'key.lock'))
   first.release()
@@ -513,7 +530,9 @@ test('locks/rough-fairness: callers of one process are served in the order of th
   }
 })
 
-test('locks/rough-fairness: who comes when the lock is given back does not go before who waits', async ({ memory }) => {
+test('locks/rough-fairness: a caller that comes when the lock is released does not go before the waiters', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   const stateOf = (pid: number): string | undefined => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0]
   const comeAgain = async (more: Parameters<typeof child>[3]): Promise<string> => {
@@ -651,9 +670,7 @@ test('locks/no-litter: a sweep clears what the dead left and touches nobody aliv
   lock.release()
 })
 
-test('sweepLocks removes the files of a lock that nobody has used for unusedMs, by default a day', async ({
-  memory,
-}) => {
+test('sweepLocks removes the files of a lock that was not used for unusedMs, by default a day', async ({ memory }) => {
   const path = join(memory, 'key.lock')
   const first = await acquireLock(path)
   expect(await sweepLocks(memory, { unusedMs: 0 })).toEqual({ removed: [], held: [path] })

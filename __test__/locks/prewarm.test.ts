@@ -40,7 +40,7 @@ test('locks/killed-holder-blocks-nobody: the adapter has the face of a mkdir loc
 test.for([
   ['false', false],
   ['undefined', undefined],
-] as const)('an isReady that answers %s is not ready: run makes it', async ([, notReady], { memory }) => {
+] as const)('an isReady that returns %s is not ready: run is called', async ([, notReady], { memory }) => {
   const made = join(memory, 'made')
   const isReady = (): true | undefined | false => existsSync(made) || notReady
   const run = (): true => {
@@ -51,7 +51,7 @@ test.for([
   expect(await prewarm(join(memory, 'a.lock'), { isReady, run })).toMatchObject({ role: 'reused', value: true })
 })
 
-test('null, 0 and the empty string are values', async ({ memory }) => {
+test('null, 0 and the empty string are results', async ({ memory }) => {
   const run = (): never => {
     throw new Error('it is there already')
   }
@@ -62,15 +62,15 @@ test('null, 0 and the empty string are values', async ({ memory }) => {
     })
 })
 
-test('an isReady that still answers false after run() is ERR_NOT_READY', async ({ memory }) => {
+test('an isReady that still returns false after run() is ERR_NOT_READY', async ({ memory }) => {
   const job = { isReady: (): boolean => false, run: () => true }
   await expect(prewarm(join(memory, 'a.lock'), job)).rejects.toMatchObject({
     code: 'ERR_NOT_READY',
-    message: expect.stringMatching(/still answers false/),
+    message: expect.stringMatching(/still returns false/),
   })
 })
 
-test('types: the false of isReady() is no value', async ({ memory }) => {
+test('types: the false of isReady() is not a result', async ({ memory }) => {
   const { value } = await prewarm(join(memory, 'a.lock'), {
     isReady: () => existsSync(memory) && { made: 1 },
     run: () => ({ made: 1 }),

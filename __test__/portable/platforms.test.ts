@@ -1,4 +1,4 @@
-/** docs/platforms.md and `warmswap doctor` have one table. */
+/** docs/reference/platforms.md and `warmswap doctor` have one table. */
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,8 +6,8 @@ import { expect, test } from 'vitest'
 import { PLATFORM_ROWS, platformFindings } from '../../src/js/cli/platform-row.js'
 import { repository } from '../support/paths.js'
 
-test('docs/platforms.md has the rows that doctor prints', () => {
-  const page = readFileSync(join(repository, 'docs/platforms.md'), 'utf8')
+test('docs/reference/platforms.md has the rows that doctor prints', () => {
+  const page = readFileSync(join(repository, 'docs/reference/platforms.md'), 'utf8')
   const [, table = ''] = page.split('| --- | --- | --- | --- |\n')
   const rows = table.split('\n\n', 1)[0]?.split('\n')
   expect(rows).toEqual(

@@ -1,8 +1,8 @@
 // The portable suite: what warmswap guarantees on every platform and runtime, without a test framework.
 //   node __test__/portable/run.js [--report FILE] [--jobs N] [text …]
 // With texts, only cases whose names contain one of them run. Settings: WARMSWAP_PKG (the folder of the package, default
-// this checkout), WARMSWAP_PORTABLE_PLATFORM (name for skips.js), WARMSWAP_PORTABLE_EXEC (JSON array: the command that
-// starts this runtime, where process.execPath does not), WARMSWAP_PORTABLE_SLOW (factor for the time limit of a case),
+// this checkout), WARMSWAP_PORTABLE_PLATFORM (name for skips.js). WARMSWAP_PORTABLE_EXEC (JSON array: the command that
+// starts this runtime, if process.execPath does not). WARMSWAP_PORTABLE_SLOW (factor for the time limit of a case),
 // WARMSWAP_PORTABLE_JOBS (default of --jobs),
 // WARMSWAP_PORTABLE_FIXTURES (folders of fixtures, separated as in PATH) and WARMSWAP_PORTABLE_TMP.
 import { writeFileSync } from 'node:fs'
@@ -16,10 +16,10 @@ const { values, positionals } = parseArgs({
   options: { report: { type: 'string' }, jobs: { type: 'string', default: process.env.WARMSWAP_PORTABLE_JOBS ?? '4' } },
 })
 
-// A case that waits for an event that does not come must end the run some time.
+// A case that waits for an event that does not come must not block the run forever.
 const limitMs = 60_000 * Number(process.env.WARMSWAP_PORTABLE_SLOW ?? 1)
 
-// Fails with the reason; without an addon nearly all cases would fail, each after its time limit.
+// Fails with the reason. Without an addon, nearly all cases would fail, each after its time limit.
 if (warmswap.stateBackend !== 'native') warmswap.openCache('memory:')
 
 async function load() {

@@ -1,4 +1,4 @@
-/** What the cases share: the package, folders of their own, and child processes that do what they are asked. */
+/** Shared by the cases: the package, separate folders, and child processes that execute requests. */
 import { strict as assert } from 'node:assert'
 import { spawn } from 'node:child_process'
 import {
@@ -126,7 +126,7 @@ class Child {
     })
   }
 
-  /** Makes the process hold nothing. Resolves with false if it cannot be used again. */
+  /** Makes the process release everything. Resolves with false if it cannot be used again. */
   async reset() {
     if (this.#ended || this.#pending.size > 0) return false
     try {
@@ -169,16 +169,16 @@ class Child {
     if (message.error) {
       const error = Object.assign(new Error(message.error.message), message.error)
       pending?.reject(error)
-      // The event that a case waits for does not come any more.
+      // The event that a case waits for can no longer come.
       for (const { reject } of this.#waiting.splice(0)) reject(error)
     } else pending?.resolve(message.value)
   }
 }
 
-/** Children that an earlier case has left as they were at the start. A start costs 0.2 s of CPU, and seconds in emulation. */
+/** Children that are again in the state in which they started. A start costs 0.2 s of CPU, and seconds in emulation. */
 const idle = []
 
-/** What one case has: an empty folder, and children that hold nothing. */
+/** The resources of one case: an empty folder, and children that hold nothing. */
 export class CaseContext {
   #children = []
   #cleanups = []
@@ -252,7 +252,7 @@ export function writeTree(folder, files) {
   return folder
 }
 
-/** What a folder holds, in the form that writeTree() takes. Links are their targets. */
+/** The content of a folder, in the form that writeTree() takes. Links are their targets. */
 export function readTree(folder) {
   const files = {}
   const visit = (path) => {
@@ -271,7 +271,7 @@ export function readTree(folder) {
   return Object.fromEntries(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** Asserts that a call fails, rejected or thrown, with one of these codes. Resolves with the error. */
+/** Asserts that a call fails, by rejecting or throwing, with one of these codes. Resolves with the error. */
 export async function fails(call, ...codes) {
   let error
   try {
@@ -284,7 +284,7 @@ export async function fails(call, ...codes) {
   return error
 }
 
-/** Resolves once `check` returns something truthy. Without a limit the time limit of the case ends it. */
+/** Resolves once `check` returns a truthy value. Without a limit, the time limit of the case ends it. */
 export async function until(check, limitMs = Number.POSITIVE_INFINITY) {
   const began = performance.now()
   for (;;) {

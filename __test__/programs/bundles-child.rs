@@ -4,6 +4,9 @@
 //! where the command arms them. `bundles-child fork` runs each command that it reads in a fork. A violation of an
 //! invariant is a line that begins with `VIOLATION`.
 
+#[path = "forked.rs"]
+mod forked;
+
 use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -133,6 +136,7 @@ async fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
             publish(&store, &token()).await?;
             publish(&store, &token()).await.map(drop)
         }
+        "forked" => forked(&open(root).await?).await,
         "publish-many" => {
             let store = open(root).await?;
             for _ in 0..number(&rest[0]) {
@@ -290,7 +294,7 @@ async fn adopt(store: &Arc<Store>, how: &str, directory: PathBuf) -> Result<()> 
     publish_or_discard(&stage, publish_stage).await.map(drop)
 }
 
-/// A stage that begins with the current generation's files, one of them written anew.
+/// A stage that begins with the current generation's files, one of them rewritten.
 async fn publish_a_copy(store: &Arc<Store>) -> Result<()> {
     let stage = store.stage(StageBase::Current, false, &patience()).await?;
     let text = format!("{}\n", token()).repeat(LINES);
@@ -368,6 +372,21 @@ fn hold(store: &Arc<Store>) -> Result<()> {
     Ok(())
 }
 
+/// Releases a pin while a child is between fork and exec, and reports whether the generation can be collected.
+async fn forked(store: &Arc<Store>) -> Result<()> {
+    let number = pin_current(store, OWNER)?;
+    let child = forked::Forked::start();
+    release(store, OWNER, number);
+    for _ in 0..3 {
+        publish(store, &token()).await?;
+        collect(store).await?;
+    }
+    let is_kept = fs::stat(&store.layout().tree(number)).is_ok();
+    say(if is_kept { "kept" } else { "collected" });
+    drop(child);
+    Ok(())
+}
+
 /// Somebody removes the lock file of a generation that this process holds, and an open makes it again: the pin that
 /// follows has to hold the new one.
 async fn hold_what_was_healed(root: &str) -> Result<()> {
@@ -381,7 +400,7 @@ async fn rewrite_a_copy(store: &Arc<Store>) -> Result<()> {
     let number = pin_current(store, OWNER)?;
     let stage = store.stage(StageBase::Current, false, &patience()).await?;
     let path = stage.path().join(FILES[0]);
-    // As esbuild and tsc write: the same inode, cut and written anew.
+    // As esbuild and tsc write: the same inode, truncated and rewritten.
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .truncate(true)
@@ -414,15 +433,15 @@ fn timed(kind: &str, call: impl FnOnce() -> Result<u64>) -> Result<u64> {
     Ok(number)
 }
 
-/// What is current and when, said under the writer lock before anything is changed there: it tells what a writer did
-/// that was killed before it could say so.
+/// Records the current generation and the time, under the writer lock and before any change there. It shows what a
+/// writer did that was killed before it could report it.
 fn say_what_is_current(store: &Store) -> Result<()> {
     let number = store.current()?.unwrap_or(0);
     say(&format!("found {number} {0} {0}", clock::monotonic_micros()));
     Ok(())
 }
 
-/// Publishes, rolls back and collects for ever; says of each that it was current from somewhere within an interval on.
+/// Publishes, rolls back and collects forever. Reports for each generation the interval in which it became current.
 /// The clock is read under the writer lock, so that the intervals of all writers are one sequence.
 async fn write_loop(store: &Arc<Store>) -> Result<()> {
     let patience = patience();
@@ -448,7 +467,7 @@ async fn write_loop(store: &Arc<Store>) -> Result<()> {
     }
 }
 
-/// Pins and reads for ever. Half of the time it pins again before it lets go of the generation before, as a dev server
+/// Pins and reads forever. Half of the time it pins again before it releases the previous generation, as a dev server
 /// does, so that further pins of a held generation are among them.
 fn read_loop(store: &Arc<Store>) -> Result<()> {
     let mut held = None;

@@ -1,5 +1,5 @@
-// Pins the current generation of a store and ends, or does not, as its second argument says: 'eat memory' and 'eat heap'
-// take more and more of it once they are told to.
+// Pins the current generation of a store, and ends or does not, as its second argument says. 'eat memory' and 'eat heap'
+// allocate more and more after a message.
 import { spawn } from 'node:child_process'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { openBundles } from 'warmswap'

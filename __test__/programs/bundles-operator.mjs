@@ -1,4 +1,4 @@
-// Prepares one operation on the store at its first argument, does it when told to, and ends.
+// Prepares one operation on the store at its first argument, runs it after a message, and ends.
 import { openBundles } from 'warmswap'
 
 const [root, operation, link] = process.argv.slice(2)

@@ -1,5 +1,5 @@
-// Puts something else in place of each file of the protocol, and says how each call on the store went. In a process of its
-// own: a call that blocks would block the test. Usage: bundles-planted.mjs <folder> <kind>
+// Puts another entry in place of each file of the protocol, and reports how each call on the store ended. In a separate
+// process, because a call that blocks would block the test. Usage: bundles-planted.mjs <folder> <kind>
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

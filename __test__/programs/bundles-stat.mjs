@@ -1,4 +1,4 @@
-// Looks at a path all the time: prints `missing <code>` for each look that fails, and the count of looks at the end.
+// Checks a path all the time: prints `missing <code>` for each check that fails, and the number of checks at the end.
 import { statSync } from 'node:fs'
 
 const [path] = process.argv.slice(2)

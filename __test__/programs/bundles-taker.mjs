@@ -1,4 +1,4 @@
-// Takes a generation over from its parent and reads it when told to.
+// Takes over a generation from its parent, and reads it after a message.
 import { readFileSync } from 'node:fs'
 import { isMainThread, parentPort } from 'node:worker_threads'
 import { takeOver } from 'warmswap'

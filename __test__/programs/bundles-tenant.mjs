@@ -1,4 +1,4 @@
-// Lives in a generation: its working directory is the bundle. Answers each line of its standard input.
+// Runs inside a generation: its working directory is the bundle. Responds to each line of its standard input.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'

@@ -1,9 +1,11 @@
-"""A reader and a collector of bundles, written from docs/protocol.md alone: the text has to suffice.
+"""A reader, a collector and a publisher of bundles, written from docs/protocol/bundles.md alone: the text has to suffice.
 
     bundles_reader.py read <root> <seconds>   reads again and again; prints {"reads", "generations", "problems"}
     bundles_reader.py hold <root>             holds the current generation until a line arrives on standard input
     bundles_reader.py collect <root>          collects once; prints {"removed", "pinned", "kept"}
     bundles_reader.py conformance             answers the requests of `warmswap conformance`
+    bundles_reader.py publish <root> <count>  publishes generations with one small file each, and collects after each;
+                                              prints {"current"}
 """
 
 import errno
@@ -13,6 +15,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import sys
 import time
 
@@ -143,15 +146,48 @@ def writer_lock(root, seconds=30):
     raise SystemExit("writer.lock was not free in time")
 
 
+def now_ms():
+    return int(time.time() * 1000)
+
+
+def this_boot():
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return {"boot": file.read().strip(), "ms": time.monotonic_ns() // 1_000_000}
+
+
+def mirror_of(root):
+    """current.json. An `until` in the future counts as now and is written down as now."""
+    with open(os.path.join(root, "current.json")) as file:
+        mirror = json.load(file)
+    here, now, moved = this_boot(), now_ms(), False
+    for former in mirror["history"]:
+        since = former.get("since")
+        if since and since["boot"] == here["boot"] and since["ms"] <= here["ms"]:
+            continue
+        age = max(0, now - former["until"])
+        moved = moved or former["until"] > now
+        former["until"] = min(former["until"], now)
+        former["since"] = {"boot": here["boot"], "ms": here["ms"] - age}
+    if moved:
+        write_mirror(root, mirror)
+    return mirror
+
+
+def write_mirror(root, mirror):
+    temporary = os.path.join(root, "current.json.tmp")
+    with open(temporary, "w") as file:
+        json.dump(mirror, file)
+    os.rename(temporary, os.path.join(root, "current.json"))
+
+
 def staying(root):
     with open(os.path.join(root, "config.json")) as file:
         config = json.load(file)
-    with open(os.path.join(root, "current.json")) as file:
-        history = json.load(file)["history"]
+    history = mirror_of(root)["history"]
     existing = [former["number"] for former in history if os.path.exists(os.path.join(root, "pins", f"{former['number']:06d}"))]
     kept = existing[-config["keep"]:] if config["keep"] > 0 else []
-    now = time.time() * 1000
-    graced = [former["number"] for former in history if former["until"] + config["graceMs"] > now]
+    here = this_boot()["ms"]
+    graced = [former["number"] for former in history if here - former["since"]["ms"] < config["graceMs"]]
     return {f"{number:06d}" for number in kept + graced} | {current(root)}
 
 
@@ -216,6 +252,91 @@ def sweep_stages(root):
     for name in os.listdir(os.path.join(root, "stage")):
         if not os.path.exists(os.path.join(root, "owners", name)):
             throw_away(root, os.path.join("stage", name))
+
+
+# BLAKE3 of at most one chunk (1024 bytes), which is enough for these files and manifests.
+IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
+PERMUTATION = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
+MIXED = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15), (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
+
+
+def rotated(word, bits):
+    return (word >> bits | word << (32 - bits)) & 0xFFFFFFFF
+
+
+def compressed(chaining, block, flags):
+    words = struct.unpack("<16I", block.ljust(64, b"\0"))
+    state = [*chaining, *IV[:4], 0, 0, len(block), flags]
+    for _ in range(7):
+        for index, (a, b, c, d) in enumerate(MIXED):
+            for word, (first, second) in ((words[2 * index], (16, 12)), (words[2 * index + 1], (8, 7))):
+                state[a] = (state[a] + state[b] + word) & 0xFFFFFFFF
+                state[d] = rotated(state[d] ^ state[a], first)
+                state[c] = (state[c] + state[d]) & 0xFFFFFFFF
+                state[b] = rotated(state[b] ^ state[c], second)
+        words = [words[index] for index in PERMUTATION]
+    return tuple(state[index] ^ state[index + 8] for index in range(8))
+
+
+def blake3(data):
+    if len(data) > 1024:
+        raise ValueError("more than one chunk")
+    blocks = [data[index : index + 64] for index in range(0, len(data), 64)] or [b""]
+    chaining = IV
+    for index, block in enumerate(blocks):
+        is_last = index == len(blocks) - 1
+        chaining = compressed(chaining, block, (index == 0) | (is_last and 2 | 8))
+    return struct.pack("<8I", *chaining).hex()
+
+
+def publish(root, count):
+    for index in range(count):
+        publish_one(root, f"python {index}\n")
+        collect(root)
+    print(json.dumps({"current": int(current(root))}))
+
+
+def publish_one(root, text):
+    stage_id = f"python-{os.getpid()}-{time.monotonic_ns()}"
+    owner = os.open(os.path.join(root, "owners", stage_id), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    assert lock(owner, fcntl.LOCK_EX) and os.fstat(owner).st_nlink > 0
+    stage = os.path.join(root, "stage", stage_id)
+    os.makedirs(os.path.join(stage, "tree"))
+    started = time.monotonic_ns() // 1000
+    path = os.path.join(stage, "tree", "text")
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, 0o444)
+    size, hashed = len(text), blake3(text.encode())
+    digest = blake3("".join(f"{part}\0" for part in ("file", "text", "444", size, hashed)).encode())
+    entry = {"path": "text", "mode": 0o444, "type": "file", "size": size, "hash": hashed}
+    with open(os.path.join(stage, "manifest.json"), "w") as file:
+        json.dump({"digest": digest, "entries": [entry]}, file)
+    writing = writer_lock(root)
+    mirror, name = mirror_of(root), current(root)
+    assert mirror["number"] == (int(name) if name else None), "a writer was killed"
+    used = [int(name) for folder in ("gens", "pins") for name in os.listdir(os.path.join(root, folder)) if NAME.fullmatch(name)]
+    number = max([*used, mirror["highest"], int(name or 0)]) + 1
+    head = {"number": number, "digest": digest, "files": 1, "bytes": size, "publishedAt": now_ms(), "startedAt": started}
+    pin = os.path.join(root, "pins", f"{number:06d}")
+    with open(pin, "w") as file:
+        json.dump({**head, "boot": this_boot()["boot"], "durability": "process"}, file)
+    changed = os.stat(os.path.join(stage, "tree")).st_ctime_ns
+    os.utime(pin, ns=(changed, changed))
+    os.rename(stage, os.path.join(root, "gens", f"{number:06d}"))
+    if name:
+        mirror["history"].append({"number": int(name), "until": now_ms(), "since": this_boot()})
+    exists = lambda former: os.path.exists(os.path.join(root, "pins", f"{former['number']:06d}"))
+    mirror.update(number=number, digest=digest, at=now_ms(), highest=number, history=list(filter(exists, mirror["history"])))
+    with open(os.path.join(root, "current.json.tmp"), "w") as file:
+        json.dump(mirror, file)
+    temporary = os.path.join(root, "current.tmp")
+    os.symlink(f"gens/{number:06d}/tree", temporary)
+    os.rename(temporary, os.path.join(root, "current"))
+    os.rename(os.path.join(root, "current.json.tmp"), os.path.join(root, "current.json"))
+    os.unlink(os.path.join(root, "owners", stage_id))
+    os.close(owner)
+    os.close(writing)
 
 
 def keep_held(root):
@@ -305,11 +426,13 @@ def main(command, root=None, *rest):
     if command == "conformance":
         return conformance()
     check_format(root)
-    if command == "read":
-        return read(root, float(rest[0]))
-    if command == "hold":
-        return keep_held(root)
-    return print(json.dumps(collect(root)))
+    commands = {
+        "read": lambda: read(root, float(rest[0])),
+        "hold": lambda: keep_held(root),
+        "collect": lambda: print(json.dumps(collect(root))),
+        "publish": lambda: publish(root, int(rest[0])),
+    }
+    return commands[command]()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Calls of caches in a process of their own, for what is true of a whole process: its memory, its output, its environment.
+// Calls of caches in a separate process, for properties of a whole process: its memory, its output, its environment.
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { openCache, unpack } from 'warmswap'
@@ -19,7 +19,7 @@ const calls = {
     })
     console.log(outcome, reason ?? '')
   },
-  /** Every call there is, with all that it says. */
+  /** Makes every call, with all possible output. */
   async everything(store, tree, into) {
     const say = (name, told) =>
       console.log(

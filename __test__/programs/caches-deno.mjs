@@ -1,4 +1,4 @@
-// What the report's daemon is: a program of Deno that imports the package and restores a folder, and later saves it.
+// A model of the report's daemon: a program of Deno that imports the package and restores a folder, and later saves it.
 import { openCache, pack, unpack } from 'warmswap'
 
 const [store, into, copy] = Deno.args

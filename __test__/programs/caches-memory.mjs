@@ -13,7 +13,7 @@ const LIMITS = { maxFiles: 5_000_000 }
 
 const kibibytes = (field) =>
   Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024
-/** From now on VmHWM is the peak since now. */
+/** Resets VmHWM, which from now on is the peak since this moment. */
 const forgetPeak = () => writeFileSync('/proc/self/clear_refs', '5')
 
 async function settled() {
@@ -23,7 +23,10 @@ async function settled() {
   }
 }
 
-/** Threads, allocator and code are there before idle is measured. The folder stays: stamps are written behind calls. */
+/**
+ * Loads threads, allocator and code before the idle value is measured. The folder is kept: tree manifests are written
+ * in the background.
+ */
 async function warmUp(directory) {
   const scratch = mkdtempSync(join(directory, 'warm-'))
   const from = join(scratch, 'from')
@@ -36,7 +39,7 @@ async function warmUp(directory) {
   await cache.close()
 }
 
-/** The stamp is written behind the call; it counts too. */
+/** The tree manifest is written in the background. It counts too. */
 function stampOf(target) {
   const isThere = () => readdirSync(dirname(target)).some((name) => /^\.warmswap-stamp-[0-9a-f]{16}$/.test(name))
   return new Promise((resolve) => {
@@ -75,7 +78,7 @@ const verbs = {
       {
         snapshot: async () => stamped(await cache.snapshot({ ...PATIENT, key: 'site', from }), from),
         restore: async () => {
-          // The control: as a client that takes the whole body into memory would.
+          // The control: behaves like a client that buffers the whole body in memory.
           if (hoard)
             for (const name of readdirSync(join(new URL(store).pathname, 'site/blobs')))
               hoarded.push(readFileSync(join(new URL(store).pathname, 'site/blobs', name)))

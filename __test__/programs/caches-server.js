@@ -1,7 +1,10 @@
 // Shared by the programs that check caches against a server whose answers they change.
 import { createServer } from 'node:http'
 
-/** An S3 server of a few lines: objects in memory, what was asked in order. `change` may alter an answer; it is held back while what it returns is pending. */
+/**
+ * A small S3 server: objects in memory, with a list of requests in order. `change` may alter a response, which is held
+ * back while the promise that it returns is pending.
+ */
 export async function serve(change = () => {}) {
   const objects = new Map()
   const asked = []

@@ -1,4 +1,4 @@
-// Checks of caches in a process of their own, with faults or mutants of the testing addon: prints one word.
+// Checks of caches in a separate process, with faults or seeded bugs of the testing addon. Prints one word.
 import { once } from 'node:events'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -30,7 +30,7 @@ const checks = {
     while (stages().length > 0) await new Promise((resolve) => setImmediate(resolve))
     console.log('the worker has ended')
   },
-  /** Ends when it is told to: the snapshot is under way then. */
+  /** Ends after a message, while the snapshot is running. */
   async detached(store, from) {
     void openCache(parse(store)).snapshot({ key: 'site', from, keepProcessAlive: false })
     await once(process.stdin, 'data')

@@ -79,7 +79,7 @@ for (let round = 0; round < Number(rounds); round += 1) {
   if (marker() === 'marker-old') untouched += 1
   else if (isHeld) throw new Error('a call that was held has changed the target')
 }
-// What the last one left does not stand in the way of the next.
+// The remains of the last one do not block the next.
 const { outcome } = await cache.restore({ key: 'site', into: target, mode: 'replace' })
 
 const changed = join(folder, 'changed')

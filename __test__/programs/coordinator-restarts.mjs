@@ -39,7 +39,7 @@ async function send(id) {
     const answer = await coordinator.dispatch({ id }, { replay: idempotent ? 'idempotent' : 'never', timeoutMs })
     outcomes.answered += 1
     if (answer.id !== id) outcomes.wrongId += 1
-    // Sent after this incarnation served: an answer of an older one is one of the dead.
+    // Sent after this incarnation served: an answer of an older one comes from a dead worker.
     if (answer.incarnation < earliest) outcomes.backwards += 1
   } catch (error) {
     if (error.code === 'ERR_WORKER_EXITED' && !idempotent) outcomes.exited += 1

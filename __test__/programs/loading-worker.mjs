@@ -1,4 +1,4 @@
-// Loads the addon; 'busy' keeps calls of it in flight until it is terminated.
+// Loads the addon. 'busy' keeps calls to it in flight until it is terminated.
 import { parentPort } from 'node:worker_threads'
 import * as warmswap from 'warmswap'
 

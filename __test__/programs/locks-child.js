@@ -2,7 +2,8 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { acquireLock, prewarm } from 'warmswap'
+import { createRequire } from 'node:module'
+import { acquireLock, prewarm, tryLock } from 'warmswap'
 
 const [verb, path, json = '{}'] = process.argv.slice(2)
 const options = JSON.parse(json)
@@ -26,7 +27,17 @@ const verbs = {
       }
     })
   },
-  // Takes and falls off the end.
+  // Tries once while the filesystem does not answer.
+  async try() {
+    createRequire(import.meta.url)('../../dist/binding.cjs').armFaults()
+    try {
+      say((await tryLock(path, options)) === null ? 'busy' : 'held')
+    } catch (error) {
+      say(error.code, error.message)
+    }
+    process.exit()
+  },
+  // Acquires and lets the script end.
   async leave() {
     const lock = await acquireLock(path, options)
     say('held', lock.generation)
@@ -76,7 +87,8 @@ const verbs = {
     )
     say('got', result.role, result.tookOverFrom?.pid ?? 'none')
   },
-  // Takes and gives back for some seconds from a moment on, as several waiters; then says how often each got in, and the longest wait.
+  // Acquires and releases for some seconds from a moment on, as several waiters. Then reports how often each acquired,
+  // and the longest wait.
   async loop() {
     await new Promise((resolve) => setTimeout(resolve, options.beginsAt - Date.now()))
     const until = performance.now() + options.seconds * 1000
@@ -96,7 +108,8 @@ const verbs = {
     const turns = await Promise.all(Array.from({ length: options.waiters }, turn))
     say('turns', JSON.stringify({ turns, longest }))
   },
-  // Takes turns with another process of its kind, and says on the machine's monotonic clock when it got the lock and gave it back.
+  // Takes turns with another process of its kind, and reports on the machine's monotonic clock when it acquired and
+  // released the lock.
   async alternate() {
     for (let turn = 0; turn < options.turns; turn += 1) {
       const lock = await acquireLock(path)
@@ -108,7 +121,8 @@ const verbs = {
       await new Promise((resolve) => setTimeout(resolve, 3))
     }
   },
-  // Holds until told, then gives the lock back and comes again at once: says whether the event loop has turned before it had it.
+  // Holds the lock until a message, then releases it and acquires it again immediately. Reports whether the event loop
+  // has turned before it had the lock.
   async comeAgain() {
     const lock = await acquireLock(path)
     say('held')

@@ -1,26 +1,33 @@
 //! A small process that uses the locks core and can be killed at any instruction.
 //!
-//! `locks-child storm <lock> <arena> <auto|lease> <seconds> <max hold ms> [ttl ms]`: takes and gives back until
-//! the time is over. In each critical section it takes an independent kernel lock on `<arena>/overlap`: whoever
-//! finds that one busy has found two holders, and says so in `<arena>/overlaps`. Each taking appends its
+//! `locks-child storm <lock> <arena> <auto|lease> <seconds> <max hold ms> [ttl ms]`: acquires and releases until the
+//! time is over. In each critical section it acquires an independent kernel lock on `<arena>/overlap`. A process that
+//! finds that one busy has found two holders, and records it in `<arena>/overlaps`. Each acquisition appends its
 //! generation, its pid and the microseconds since its call to `<arena>/log`.
 //!
-//! `locks-child hold <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, holds until killed.
-//! `locks-child once <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, gives back, prints `released`.
-//! With HOLD_MS it holds so long. With TIMEOUT_MS it waits so long and prints `<code> after <ms>`; with TELL
-//! it prints `waiting` once it has to; with WHY the message of the error follows. With STALE_MS it takes over other programs' locks after that time.
-//! `locks-child vacant <lock> <auto|lease>`: waits until nobody holds it, prints `vacant` or `orphaned`.
-//! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: takes, starts `publish` for its generation, prints
+//! `locks-child hold <lock> <auto|lease> [ttl ms]`: acquires, prints `held <generation>`, holds until killed.
+//! `locks-child once <lock> <auto|lease> [ttl ms]`: acquires, prints `held <generation>`, releases, prints `released`.
+//! `HOLD_MS`: how long it holds. `TIMEOUT_MS`: how long it waits; then it prints `<code> after <ms>`. `TELL`: it prints
+//! `waiting` once it has to wait. `WHY`: the message of the error follows. `STALE_MS`: it takes over other programs'
+//! locks after that time.
+//! `locks-child forked <lock>`: acquires and releases while a child is between fork and exec, tries once to acquire it
+//! again, and prints `held` or the code of the error.
+//! `locks-child vacant <lock> <auto|lease>`: waits until the lock has no holder, prints `vacant` or `orphaned`.
+//! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: acquires, starts `publish` for its generation, prints
 //! `held <generation>`, holds until killed.
-//! `locks-child publish <lock> <generation> <from> <to> <sign>`: prints `waiting`; once the file `<sign>` is there
+//! `locks-child publish <lock> <generation> <from> <to> <sign>`: prints `waiting`. Once the file `<sign>` exists, it
 //! publishes and prints `published` or the code of the error.
-//! `locks-child lose <lock> <auto|lease> [ttl ms]`: arms faults, takes, prints `held`; waits until it is told of the loss,
-//! with LOOK looking each 20 ms, then prints `lost <longest look in ms>`.
-//! `locks-child beside <lock> <other lock> [ttl ms]`: takes both by lease, arms faults, prints `held`, holds until killed;
-//! prints `lost` if the other one is.
-//! `locks-child apart <lock> <other lock> <n>`: arms faults; asks n times for the one, for at most 100
-//! ms, then takes the other; prints `held` and for each of the n the code that it ended with.
-//! `locks-child sweep <directory> [unused ms]`: sweeps once, also the files of locks that were not used for so long. With WARMSWAP_FAULT set, faults are armed just before the work.
+//! `locks-child lose <lock> <auto|lease> [ttl ms]`: arms faults, acquires, prints `held`, and waits until the loss is
+//! reported (with `LOOK` it checks every 20 ms). Then prints `lost <longest check in ms>`.
+//! `locks-child beside <lock> <other lock> [ttl ms]`: acquires both by lease, arms faults, prints `held`, holds until
+//! killed. Prints `lost` if the other one is lost.
+//! `locks-child apart <lock> <other lock> <n>`: arms faults and requests the one lock n times, for at most 100 ms each.
+//! Then acquires the other, and prints `held` and the code of each of the n requests.
+//! `locks-child sweep <directory> [unused ms]`: sweeps once, including the files of locks that were unused for so long.
+//! With `WARMSWAP_FAULT` set, faults are armed just before the work.
+
+#[path = "forked.rs"]
+mod forked;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -122,6 +129,7 @@ fn main() {
             acquired.handle.release(None);
             say("released");
         }
+        "forked" => forked(rest),
         "vacant" => vacant(rest),
         "lose" => lose(rest),
         "beside" => beside(rest),
@@ -146,6 +154,16 @@ fn hold_until_killed() -> ! {
     loop {
         std::thread::park();
     }
+}
+
+fn forked(rest: &[String]) {
+    let request = request("auto", None);
+    let first = acquire(&rest[0], &request);
+    let child = forked::Forked::start();
+    first.handle.release(None);
+    let second = try_acquire(&rest[0], &request, Deadline::after(Duration::ZERO));
+    say(second.map_or_else(|error| error.code.as_str(), |_| "held"));
+    drop(child);
 }
 
 fn vacant(rest: &[String]) {
@@ -275,7 +293,7 @@ fn storm(rest: &[String]) {
     }
 }
 
-/// Whoever is in here alone gets the independent lock at once.
+/// A process that is alone in here gets the independent lock immediately.
 fn critical_section(arena: &Path, generation: u64, waited: Duration, micros: u64) {
     let path = arena.join("overlap");
     let independent = OpenOptions::new()

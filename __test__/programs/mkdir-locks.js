@@ -1,8 +1,8 @@
-// The mkdir locks of one program's three generations, written anew from their format on disk and their rules (design/locks.md, "Evidence"):
+// The mkdir locks of one program's three generations, rewritten from their format on disk and their rules:
 //   mkdir-locks.js <v0|liveness|intents> <once|hold|storm> <lock path> [options as JSON: staleMs, seconds, arena]
-// v0        mkdir, owner.json { createdAt, pid }; older than staleMs by the directory's mtime: removed
-// liveness  owner.json with hostname; a dead pid of this host is removed at once, what is unknown by mtime; release by path
-// intents   with token; a reclaimer announces itself in <lock>.recovery/intent-<uuid>/owner.json and renames what it removes
+//   v0        mkdir, owner.json { createdAt, pid }; older than staleMs by the directory's mtime: removed
+//   liveness  owner.json with hostname; the lock of a dead pid of this host is removed immediately, an unknown one by mtime; release by path
+//   intents   with token; a reclaimer announces itself in <lock>.recovery/intent-<uuid>/owner.json and renames what it removes
 import { appendFileSync, closeSync, openSync } from 'node:fs'
 import { mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { randomUUID } from 'node:crypto'
@@ -33,7 +33,7 @@ const readOwner = (directory) =>
     .then(JSON.parse)
     .catch(() => null)
 
-/** 'alive', 'dead' or 'unknown', by pid and hostname alone. */
+/** Returns 'alive', 'dead' or 'unknown', by pid and hostname alone. */
 async function liveness(directory) {
   const found = version === 'v0' ? null : await readOwner(directory)
   if (found === null || found.hostname !== hostname() || !Number.isInteger(found.pid)) return 'unknown'
@@ -65,7 +65,7 @@ async function reclaim() {
       if (await isStale(join(recovery, first))) await rm(join(recovery, first), { recursive: true, force: true })
       return
     }
-    // Looked at again with the intent announced: another one may have finished in between.
+    // Checked again after the intent was announced: another process may have finished in between.
     if (!(await isStale(path))) return
     const tombstone = `${path}.${token}.tombstone`
     if (await rename(path, tombstone).then(() => true, unless('ENOENT', false)))
@@ -96,7 +96,10 @@ async function release() {
   await rm(path, { recursive: true, force: true })
 }
 
-/** Whoever is in here alone gets the independent lock at once; the shell holds it on this process's descriptor. */
+/**
+ * A process that is alone in here gets the independent lock immediately. The shell holds it on this process's
+ * descriptor.
+ */
 async function criticalSection() {
   const independent = openSync(join(arena, 'overlap'), 'a')
   const { status } = spawnSync('flock', ['-x', '-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', independent] })

@@ -18,7 +18,7 @@ const {
 const clock = () => Number(process.hrtime.bigint()) / 1e6
 
 if (LEAVE_CHILD) {
-  // What a process ignores it goes on ignoring over exec.
+  // Signals that a process ignores stay ignored across exec.
   const child = spawn('sh', ['-c', "trap '' TERM; echo up; exec sleep 1000"], {
     detached: LEAVE_CHILD === 'detached',
     stdio: ['ignore', 'pipe', 'ignore'],

@@ -1,4 +1,4 @@
-// Several registrations of the addon and several realms in one thread: prints whether they find the same things.
+// Several registrations of the addon and several realms in one thread: prints whether they find the same values.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'

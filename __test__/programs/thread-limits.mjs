@@ -77,7 +77,7 @@ function calls(root) {
   }
 }
 
-/** 'done', 'refused: …' where the limit is named, or what else happened. */
+/** Returns 'done', 'refused: …' if the limit is named, or the other outcome. */
 async function outcome(work) {
   try {
     const value = await Promise.race([work(), new Promise((resolve) => setTimeout(() => resolve('hung'), 8000))])

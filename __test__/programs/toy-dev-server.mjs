@@ -57,7 +57,7 @@ async function serve(self) {
   }
 }
 
-/** Build, swap, start the new one; the old one's queue goes over to it. */
+/** Builds, swaps, and starts the new worker, which takes over the old one's queue. */
 async function reboot(change) {
   source = Math.max(source, change)
   if (BUG === 'stop-before-build') worker.stopped = true

@@ -1,4 +1,4 @@
-/** What any program of this machine can send to a race: it is ignored, and the race goes on. */
+/** Data that any program of this machine can send to a race: it is ignored, and the race continues. */
 
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ function send(to: { path: string } | { port: number; host: string }, bytes: stri
   })
 }
 
-test('lines on the socket of race points that are no arrivals close their connection', async ({ tempRoot }) => {
+test('invalid lines on the socket of race points close their connection', async ({ tempRoot }) => {
   const stop = new AbortController()
   const points = await RacePoints.open(tempRoot, new Timeline(), stop.signal)
   const path = join(tempRoot, 'socket')
@@ -44,7 +44,7 @@ test('lines on the socket of race points that are no arrivals close their connec
   await points.close()
 })
 
-test('a rendezvous takes requests whose target is no URL, and may be released twice', async ({ race }) => {
+test('a rendezvous accepts requests whose target is not a URL, and may be released twice', async ({ race }) => {
   const rendezvous = await race.rendezvous('here')
   const { port } = new URL(rendezvous.url)
   const seen = await watched(async () => {
@@ -62,9 +62,7 @@ test('a rendezvous takes requests whose target is no URL, and may be released tw
   expect(seen.uncaught).toEqual([])
 })
 
-test('a beat and a probe that throw before their first await leave no rejection that nobody handles', async ({
-  race,
-}) => {
+test('a beat and a probe that throw before their first await leave no unhandled rejection', async ({ race }) => {
   const outer = new AbortController()
   const fail = (): never => {
     throw Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })

@@ -22,10 +22,10 @@ test('history: lost, twice, and answers that go back in time', ({ race }) => {
   expect(() => expect(history).toNeverGoBackwards()).toThrow(/stale: 1 of 4[\s\S]*backwards: 1 of 4/)
 })
 
-test('history: an empty one shows nothing, an unknown number is refused', ({ race }) => {
+test('history: an empty one proves nothing, an unknown number is refused', ({ race }) => {
   const history = race.history<string, string>()
   expect(() => expect(history).toAnswerEachOnce()).toThrow(/empty/)
-  expect(() => history.answer(3, 'x', {})).toThrow(/id is 3/)
+  expect(() => history.answer(3, 'x', {})).toThrow(/Invalid id: 3/)
   expect(() => expect('text').toAnswerEachOnce()).toThrow(/history/)
 })
 

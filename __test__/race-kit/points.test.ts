@@ -19,7 +19,7 @@ test('hold: the process waits at the n-th hit until it is released', async ({ ra
   expect((await answer).status).toBe(200)
 })
 
-test('kill: the process dies at the point itself; hits count on over a restart', async ({ race }) => {
+test('kill: the process dies at the point itself; the count of hits continues across a restart', async ({ race }) => {
   const { port, server } = await startServer(race)
   race.at('work', 2).kill()
   race.at('work', 3).delay(50)
@@ -51,7 +51,7 @@ test('a point during start: two plans for one hit are refused', async ({ race })
   await started
 })
 
-test('rendezvous: foreign code waits for its answer, and can be killed there', async ({ race }) => {
+test('rendezvous: another program waits for its response, and can be killed there', async ({ race }) => {
   const commit = await race.rendezvous('before-commit')
   const program = `fetch(${JSON.stringify(commit.url)}).then(() => console.log('COMMITTED'), () => {}); console.log('ASKED'); setInterval(() => {}, 1000)`
   const first = commit.reached()

@@ -1,4 +1,6 @@
-// What the kit finds out about ports while the same process starts others: pool `threads` runs tests side by side.
+// Checks of ports while the same process starts others: pool `threads` runs tests concurrently.
+// guarantee: restarts/race-ports-are-reserved
+
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { networkInterfaces } from 'node:os'
@@ -14,7 +16,7 @@ const storm = `
   const next = () => spawn('true', [], { stdio: 'ignore' }).once('exit', () => next()).once('spawn', () => parentPort.postMessage('started'))
   next()`
 
-test('a free port is free while another thread starts processes: to look is not to bind', async ({ race }) => {
+test('a free port is free while another thread starts processes: the check does not bind', async ({ race }) => {
   const { number } = await race.port()
   const thread = new Worker(storm, { eval: true })
   let started = 0

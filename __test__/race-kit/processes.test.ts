@@ -1,3 +1,5 @@
+// guarantee: restarts/race-leaves-nothing
+
 import { createServer } from 'node:http'
 import { createServer as createTcpServer } from 'node:net'
 import { once } from 'node:events'
@@ -9,7 +11,7 @@ import { ask, serverProgram, startServer } from '../support/race-server.js'
 
 const node = process.execPath
 
-test('a process is ready when it says so, and its answers carry its nonce', async ({ race }) => {
+test('a process is ready when it reports so, and its responses carry its nonce', async ({ race }) => {
   const { port, server } = await startServer(race)
   const answer = await ask(port, '/health')
   expect(answer).toMatchObject({ nonce: server.nonce, pid: server.pid, incarnation: 1 })
@@ -17,7 +19,7 @@ test('a process is ready when it says so, and its answers carry its nonce', asyn
   expect(server.output.stdout).toMatch(/^READY/)
 })
 
-test('it can say so with a line, a message, or over HTTP in the body', async ({ race }) => {
+test('it can report so with a line, a message, or over HTTP in the body', async ({ race }) => {
   const byLine = await race.start({ command: [node, serverProgram], ready: { line: /^READY/ } })
   const byMessage = await race.start({ command: [node, serverProgram], ready: { ipc: 'ready' } })
   const port = await race.port()
@@ -31,7 +33,7 @@ test('it can say so with a line, a message, or over HTTP in the body', async ({ 
   for (const { ready } of [byLine, byMessage, byBody]) expect(ready.before).toBeGreaterThanOrEqual(ready.after)
 })
 
-test('a restart keeps the port, changes nonce and process, and verbs queue up', async ({ race }) => {
+test('a restart keeps the port, changes nonce and process, and concurrent operations queue up', async ({ race }) => {
   const { port, server } = await startServer(race)
   const first = { pid: server.pid, nonce: server.nonce }
   const [one, two] = await Promise.all([server.restart(), server.restart('kill')])
@@ -53,7 +55,7 @@ test('a paused process does not answer, and a stop still ends it', async ({ race
   expect(isAlive(pid)).toBe(false)
 })
 
-test('who ignores SIGTERM is killed after the deadline', async ({ race }) => {
+test('a process that ignores SIGTERM is killed after the deadline', async ({ race }) => {
   const { server } = await startServer(race, { IGNORE_TERM: '1' })
   const begun = performance.now()
   await server.stop({ deadlineMs: 200 })
@@ -74,9 +76,9 @@ test('exit during start, no sign of readiness, a wrong command: named errors wit
   })
 })
 
-test('never ready ends with what was seen last, before the test is out of time', { timeout: 4000 }, async ({
-  race,
-}) => {
+test("a process that is never ready ends with the last observation, before the test's time limit", {
+  timeout: 4000,
+}, async ({ race }) => {
   const port = await race.port()
   const never = race.start({
     command: [node, '-e', 'setInterval(() => {}, 1000)'],
@@ -86,7 +88,7 @@ test('never ready ends with what was seen last, before the test is out of time',
   await expect(never).rejects.toMatchObject({ code: 'ERR_NOT_READY', message: expect.stringContaining('ECONNREFUSED') })
 })
 
-test('an answer of somebody else is not readiness', { timeout: 4000 }, async ({ race }) => {
+test('a response of another process is not readiness', { timeout: 4000 }, async ({ race }) => {
   const stranger = createServer((_, response) => response.end('hello')).listen(0, '127.0.0.1')
   await once(stranger, 'listening')
   const url = `http://127.0.0.1:${(stranger.address() as { port: number }).port}/`
@@ -98,7 +100,7 @@ test('an answer of somebody else is not readiness', { timeout: 4000 }, async ({ 
   stranger.close()
 })
 
-test('a health endpoint that streams without end is an answer all the same', async ({ race }) => {
+test('a health endpoint that streams without end counts as a response', async ({ race }) => {
   const program = `require('node:http').createServer((q, s) => { s.writeHead(200, { 'x-race-nonce': process.env.WARMSWAP_RACE_NONCE }); setInterval(() => s.write('data: x\\n\\n'), 5) }).listen(process.env.PORT)`
   const port = await race.port()
   const server = await race.start({
@@ -109,7 +111,7 @@ test('a health endpoint that streams without end is an answer all the same', asy
   expect(server.ready.before).toBeGreaterThan(0)
 })
 
-test('a port that is taken while the instance is down: the error names who has it', async ({ race }) => {
+test('a port that is taken while the instance is down: the error names the process that has it', async ({ race }) => {
   const { port, server } = await startServer(race)
   await server.stop()
   const thief = createTcpServer().listen(port.number, '127.0.0.1')
@@ -122,7 +124,7 @@ test('a port that is taken while the instance is down: the error names who has i
   await server.restart()
 })
 
-test('ports differ from each other, and nobody else of this kit gets them', async ({ race }) => {
+test('ports differ from each other, and no other test of this kit gets them', async ({ race }) => {
   const ports = await Promise.all(Array.from({ length: 30 }, () => race.port()))
   expect(new Set(ports.map(({ number }) => number)).size).toBe(30)
   for (const { number } of ports) expect(number).toBeLessThan(32_768)
@@ -135,7 +137,7 @@ test('nothing leaks while a server runs nor when it has stopped', async ({ race 
   await expect(race).toLeakNothing()
 })
 
-test('killDetached: false leaves what made a session of its own', async ({ race }) => {
+test('killDetached: false leaves processes that made a session of their own', async ({ race }) => {
   const { server } = await startServer(race, { LEAVE_CHILD: 'detached' }, { killDetached: false })
   const child = livingProcesses(server.pid).pids.filter((pid) => pid !== server.pid)
   expect(child).toHaveLength(1)

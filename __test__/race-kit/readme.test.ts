@@ -1,22 +1,20 @@
 // @module-tag system
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { blocksOf } from '../support/docs.js'
 import { repository } from '../support/paths.js'
 
-test("README: a file of ten lines reproduces a race in somebody else's server", { timeout: 120_000 }, () => {
-  const restarts = readFileSync(join(repository, 'README.md'), 'utf8').split('\n## Restarts\n')[1] as string
-  const file = [...restarts.matchAll(/```ts\n([\s\S]*?)```/g)]
-    .map(([, code]) => code as string)
-    .find((code) => code.includes('their-server.mjs')) as string
+test('the test file of the guide reproduces a race in an unknown server', { timeout: 120_000 }, () => {
+  const [file = '', server = ''] = blocksOf('docs/guide/race-kit.md').map(({ code }) => code)
   expect(file.split('\n').filter((line) => line !== '')).toHaveLength(10)
   // Inside the repository, so that 'warmswap/vitest' is this one.
   const folder = join(repository, 'build/readme-race')
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'restart.test.ts'), file)
   writeFileSync(join(folder, 'vitest.config.js'), 'export default {}')
-  copyFileSync(join(repository, '__test__/race-kit/fixtures/their-server.mjs'), join(folder, 'their-server.mjs'))
+  writeFileSync(join(folder, 'their-server.mjs'), server)
   const vitest = join(repository, 'node_modules/vitest/vitest.mjs')
   const { status, stdout, stderr } = spawnSync(process.execPath, [vitest, 'run', '--root', '.'], {
     cwd: folder,

@@ -1,5 +1,7 @@
 // @module-tag system
 // Whole vitest runs as children: what they leave behind, and that pools and parallel files do not matter.
+// guarantee: restarts/race-leaves-nothing
+
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'

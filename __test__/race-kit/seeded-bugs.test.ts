@@ -1,5 +1,7 @@
 // @module-tag system
 // The kit on mistakes that were put there: each is found every time it can show, and none in a server without them.
+// guarantee: restarts/race-ports-are-reserved, restarts/race-finds-the-edge
+
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -9,7 +11,7 @@ import { repository } from '../support/paths.js'
 import { startServer } from '../support/race-server.js'
 
 const program = join(repository, '__test__/programs/toy-dev-server.mjs')
-/** Of one bug; and of the server without it. */
+/** Rounds with one bug, and rounds with the server without it. */
 const [ROUNDS, CLEAN_ROUNDS] = process.env.WARMSWAP_LONG === '1' ? [100, 1000] : [20, 100]
 
 /** Unanswered for so long, a request is not served: a loaded machine takes a tenth of it. */
@@ -117,7 +119,7 @@ const queueOnWorker: Check = async ({ race, get, nextChange }, hits) => {
   await expect.poll(async () => (await get('/published')).queued, { interval: 1 }).toBe(3)
   point.release()
   const { incarnation } = await reboot
-  // One more, asked last: when it is answered, whoever was before it has been or never will be.
+  // One more, sent last: when it is answered, every earlier request has been answered or never will be.
   const last = history.ask(0)
   history.answer(last, 0, { incarnation: (await get('/request')).incarnation })
   for (const answer of answers) void answer.catch(() => {})
@@ -176,7 +178,7 @@ test(`no false alarm in ${CLEAN_ROUNDS} runs of all checks on a server without a
   expect(alarms).toEqual([])
 })
 
-test(`bind-then-close: the port is lost to a neighbour each time, a reserved one never, in ${ROUNDS} runs`, {
+test(`bind-then-close: the port is lost to another process each time, a reserved one never, in ${ROUNDS} runs`, {
   timeout: 120_000,
 }, async ({ race }) => {
   const lost = { 'bind-then-close': 0, reserved: 0 }
@@ -208,7 +210,7 @@ function canListen(port: number): Promise<boolean> {
   })
 }
 
-test('ready as an interval holds the truth each time; a poll of 500 ms is late by hundreds of milliseconds', {
+test('ready as an interval contains the real moment each time; a poll of 500 ms is late by hundreds of milliseconds', {
   timeout: 120_000,
 }, async ({ race }) => {
   const { port, server } = await startServer(race)
@@ -217,7 +219,7 @@ test('ready as an interval holds the truth each time; a poll of 500 ms is late b
     await server.stop()
     const late = pollEvery500(port)
     const interval = await server.restart()
-    // The child tells when it began to listen, on the same clock.
+    // The child reports when it began to listen, on the same clock.
     const truth = Number([...server.output.stdout.matchAll(/"at":([\d.]+)/g)].at(-1)?.[1])
     expect(truth).toBeGreaterThanOrEqual(interval.after)
     expect(truth).toBeLessThanOrEqual(interval.before)

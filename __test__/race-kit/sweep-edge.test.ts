@@ -1,11 +1,13 @@
 // @module-tag storm
+// guarantee: restarts/race-finds-the-edge
+
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { test } from 'warmswap/vitest'
 import { answerOf, ask, read, startServer, sweepOf } from '../support/race-server.js'
 
-test("health 200 as ready: the sweep finds the edge, to 10 ms of the server's own account", {
+test("health 200 as ready: the sweep finds the edge, within 10 ms of the server's own measurement", {
   timeout: 120_000,
 }, async ({ race, tempRoot }) => {
   const { port, server } = await startServer(race, { UNREADY_MS: '150' })
@@ -43,7 +45,7 @@ test("health 200 as ready: the sweep finds the edge, to 10 ms of the server's ow
   expect(() => expect(report).toSettleWithin(301)).toThrow(/was not tried/)
   expect(String(report)).toMatch(/control: \d+ of \d+ ok without a restart/)
   expect(report.command).toBe(
-    `WARMSWAP_RACE_SEED=${race.seed} npx vitest run __test__/race-kit/sweep-edge.test.ts -t "health 200 as ready. the sweep finds the edge. to 10 ms of the server.s own account"`,
+    `WARMSWAP_RACE_SEED=${race.seed} npx vitest run __test__/race-kit/sweep-edge.test.ts -t "health 200 as ready. the sweep finds the edge. within 10 ms of the server.s own measurement"`,
   )
 
   const file = join(tempRoot, 'report/sweep.html')

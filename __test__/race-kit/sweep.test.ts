@@ -1,4 +1,6 @@
 // @module-tag system
+// guarantee: restarts/race-finds-the-edge
+
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import http, { createServer } from 'node:http'
@@ -16,7 +18,7 @@ test('a clean target gives no false alarm: 100 restarts', { timeout: 300_000 }, 
   expect(report.edge.read).toEqual({ lastFailMs: null, firstOkMs: 0 })
 })
 
-test('outcomes: refused, reset, hang, stranger and an old incarnation are told apart', async ({ race }) => {
+test('outcomes: refused, reset, hang, stranger and an old incarnation are distinguished', async ({ race }) => {
   const { port, server } = await startServer(race)
   const nonces: string[] = []
   const closed = await race.port()
@@ -115,7 +117,7 @@ test('order comes from the seed; the budget ends it in time; voids are counted',
   expect(String(report)).toMatch(/1 samples void/)
 })
 
-test('what is wrong with the test itself is not a finding', async ({ race }) => {
+test('an error in the test itself is not a finding', async ({ race }) => {
   const { port, server } = await startServer(race)
   const sweep = (given: object) =>
     race.sweep({ ...sweepOf(port, server), delays: [0], repeats: 1, probes: [read], ...given })
@@ -124,9 +126,11 @@ test('what is wrong with the test itself is not a finding', async ({ race }) => 
   ).rejects.toThrow(TypeError)
   await expect(sweep({ target: () => Promise.reject(new Error('cold')) })).rejects.toThrow('cold')
   await expect(sweep({ delays: [] })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
-  await expect(sweep({ delays: [-1] })).rejects.toThrow(/options.delays\[0\] is -1/)
+  await expect(sweep({ delays: [-1] })).rejects.toThrow(/Invalid options.delays\[0\]: -1/)
   await expect(sweep({ probes: [read, read] })).rejects.toThrow(/name/)
-  await expect(sweep({ restart: async () => undefined })).rejects.toThrow(/what options.restart resolves with/)
+  await expect(sweep({ restart: async () => undefined })).rejects.toThrow(
+    /Invalid result of options\.restart\(\): undefined/,
+  )
   await expect(sweep({ pauses: 3 })).rejects.toThrow(/options.pauses/)
 })
 
@@ -146,7 +150,7 @@ const failing: Probe<object> = {
 }
 const working: Probe<object> = { name: 'good', sideEffects: 'none', timeoutMs: 300, run: async () => ({}) }
 
-test('nothing tried is nothing shown: a sweep without time, a probe or a delay without a turn, a control that fails are not green', async ({
+test('without samples nothing is proven: a sweep without time, a probe or a delay without a turn, a control that fails are not green', async ({
   race,
 }) => {
   const empty = await race.sweep({
@@ -179,7 +183,7 @@ test('nothing tried is nothing shown: a sweep without time, a probe or a delay w
   expect(() => expect(rig).toSettleWithin(0)).toThrow(/the control failed 1 of 1 times without a restart \(refused\)/)
 })
 
-test('a status of 400 and above is no good answer, unless the probe wants it', async ({ race }) => {
+test('a status of 400 and above is a failure, unless the probe expects it', async ({ race }) => {
   const get = async (): Promise<{ value: Response }> => ({ value: new Response('', { status: 404 }) })
   const report = await race.sweep({
     delays: [0],
@@ -199,7 +203,7 @@ test('a status of 400 and above is no good answer, unless the probe wants it', a
   })
 })
 
-test("every probe has a socket of its own, through the user's own dispatcher, which stays", async ({ race }) => {
+test("every probe has a socket of its own, through the user's own dispatcher, which is kept", async ({ race }) => {
   const server = createServer((request, response) => response.end(String(request.socket.remotePort))).listen(
     0,
     '127.0.0.1',
@@ -211,7 +215,7 @@ test("every probe has a socket of its own, through the user's own dispatcher, wh
   const key = Symbol.for('undici.globalDispatcher.1')
   const nodes = scope[key] as { dispatch(options: object, handler: unknown): boolean }
   let through = 0
-  // As undici's ProxyAgent: cannot be made anew without what the user gave it.
+  // Like undici's ProxyAgent: it cannot be created again without the user's arguments.
   class Users {
     constructor(uri: string) {
       if (!uri) throw new Error('Proxy URI is mandatory')

@@ -27,7 +27,7 @@ describe('statistics', () => {
     }
   })
 
-  test('what n samples without a failure support', () => {
+  test('the confidence that n samples without a failure support', () => {
     expect([0.8, 0.9, 0.95, 0.99].map(samplesFor)).toEqual([8, 22, 59, 459])
     for (const samples of [1, 5, 22, 59, 500]) {
       const supported = supportedConfidence(samples)
@@ -36,7 +36,7 @@ describe('statistics', () => {
     }
   })
 
-  test('coverage: in 2000 seeded experiments the interval holds the truth in 93 to 97.5 %', () => {
+  test('coverage: in 2000 seeded experiments the interval contains the real value in 93 to 97.5 %', () => {
     const random = seeded(7)
     let held = 0
     for (let round = 0; round < 2000; round += 1) {
@@ -49,7 +49,7 @@ describe('statistics', () => {
   })
 })
 
-test('the same seed gives the same order, another one another; a bad seed is refused', () => {
+test('the same seed gives the same order, another seed another order; a bad seed is refused', () => {
   const values = Array.from({ length: 50 }, (_, index) => index)
   expect(shuffled(values, seeded(1))).toEqual(shuffled(values, seeded(1)))
   expect(shuffled(values, seeded(1))).not.toEqual(shuffled(values, seeded(2)))
@@ -125,7 +125,7 @@ test('nothing that warmswap/vitest loads is the store or the addon, and warmswap
   expect(readFileSync(join(repository, 'dist/race-point.js'), 'utf8')).not.toMatch(/^import /m)
 })
 
-test("a worker's warmswap/worker loads neither the addon nor the rest of warmswap before it is asked to", () => {
+test("a worker's warmswap/worker loads neither the addon nor the rest of warmswap before it needs them", () => {
   const loaded = (entry: string, seen = new Set<string>()): Set<string> => {
     if (seen.has(entry)) return seen
     seen.add(entry)

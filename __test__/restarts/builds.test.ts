@@ -1,12 +1,12 @@
 /** Builds over processes, killed and hung builders, fences. */
 
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type BuildContext, type Coordinator, openBundles, openCoordinator } from 'warmswap'
 import { describe, expect } from 'vitest'
+import { type BuildContext, type Coordinator, openBundles, openCoordinator } from 'warmswap'
 import { type Child, start } from '../support/children.js'
-import { repository } from '../support/paths.js'
 import { test as base } from '../support/coordinators.js'
+import { repository } from '../support/paths.js'
 
 const program = join(repository, '__test__/programs/coordinator-builder.mjs')
 
@@ -164,7 +164,7 @@ describe('builds over processes', () => {
     await store.close()
   })
 
-  test('a failed build is shared by all who wait for it in other processes; who tries again, or changed something later, builds', async ({
+  test('a failed build is shared by all waiters in other processes; a later attempt, or a later change, builds', async ({
     builders,
   }) => {
     const waiters = await fiveBuilders(builders)
@@ -203,9 +203,7 @@ describe('builds over processes', () => {
     }
   })
 
-  test('a build that fails holds nothing of who changed something after it began: that one builds', async ({
-    builders,
-  }) => {
+  test('a failed build does not count for a change made after it began: that caller builds', async ({ builders }) => {
     const [builder, later] = await Promise.all([builders.builder('failing'), builders.builder('later')])
     tell(builder, 'gated')
     await heard(builder, 'building')
@@ -219,7 +217,7 @@ describe('builds over processes', () => {
 })
 
 describe('builds of one process', () => {
-  /** A build that ends when it is told to. */
+  /** A build that ends when the test releases it. */
   function held(): {
     run: (context: BuildContext) => Promise<unknown>
     started: Promise<BuildContext>
@@ -274,7 +272,7 @@ describe('builds of one process', () => {
     expect(store.current()?.number).toBe(2)
   })
 
-  test('a failed build leaves the old generation and is in status(); the next good one makes it good', async ({
+  test('a failed build leaves the old generation and is in status(); the next successful one clears it', async ({
     coordinator,
     store,
   }) => {
@@ -315,7 +313,7 @@ describe('builds of one process', () => {
     expect(store.current()?.number).toBe(1)
   })
 
-  test('a caller with little patience ends its own waiting, not the build of the others', async ({ coordinator }) => {
+  test('a caller with a short time limit ends its own wait, not the build of the others', async ({ coordinator }) => {
     const stamp = coordinator.change()
     const build = held()
     const patient = coordinator.build({ atLeast: stamp }, build.run)
@@ -330,7 +328,7 @@ describe('builds of one process', () => {
     pin.release()
   })
 
-  test('closing waits until the stage and the build lock of what it gives up are gone', async ({
+  test('closing waits until the stages and the build lock of abandoned builds are released', async ({
     coordinator,
     store,
   }) => {
@@ -360,7 +358,7 @@ describe('builds of one process', () => {
     expect(signal.aborted).toBe(true)
   })
 
-  test('a hanging build of one store does not hold up another', async ({ coordinator, memory }) => {
+  test('a hanging build of one store does not delay another', async ({ coordinator, memory }) => {
     const hung = held()
     const given = coordinator.build({ atLeast: coordinator.change() }, hung.run)
     given.catch(() => {})

@@ -1,9 +1,11 @@
-/** Workers that do not keep to the protocol: what they send is refused with a warning, and the host goes on. */
+/** Workers that violate the protocol: their messages are refused with a warning, and the host continues. */
+
+// guarantee: restarts/worker-cannot-harm-its-host
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
-import { type WorkerHandle, startProcess, startWorkerThread } from 'warmswap'
+import { startProcess, startWorkerThread, type WorkerHandle } from 'warmswap'
 import { child, publishWorker, test, thread } from '../support/coordinators.js'
 import { publish } from '../support/stores.js'
 import { type Seen, watched } from '../support/uncaught.js'
@@ -56,7 +58,7 @@ describe.each([
   })
 
   test.for([
-    ['an answer without its request', { warmswap: 'reply' }, /malformed 'reply' message: its id is no whole number/],
+    ['an answer without its request', { warmswap: 'reply' }, /malformed 'reply' message: its id is not an integer/],
     [
       'an answer without a value',
       { warmswap: 'reply', id: 1, incarnation: 1 },
@@ -71,7 +73,7 @@ describe.each([
     ['an end with a wrong error', { warmswap: 'end', id: 1, incarnation: 1, error: { message: 1 } }, /malformed 'end'/],
     ['a kind of another release', { warmswap: 'fancy', id: 1 }, /a message of an unknown kind \(fancy\)/],
   ] as const)(
-    '%s is refused by name, and the answer that follows is taken',
+    '%s is refused by name, and the answer that follows is accepted',
     async ([, message, warning], { store, open }) => {
       await publishWorker(store, 'one', `say(${JSON.stringify(message)}); return 'answer'`, garbler)
       const coordinator = open(start)
@@ -81,7 +83,7 @@ describe.each([
     },
   )
 
-  test('more parts than were asked for end the answer, and do not fill the memory', async ({ store, open }) => {
+  test('more parts than requested end the answer, and do not fill the memory', async ({ store, open }) => {
     await publishWorker(
       store,
       'one',
@@ -110,7 +112,7 @@ describe.each([
 })
 
 describe('processes', () => {
-  test("bytes that are no message, and messages in Node's own name, are refused, and the channel goes on", async ({
+  test("bytes that are not a message, and messages in Node's own namespace, are refused, and the channel keeps working", async ({
     store,
     open,
   }) => {
@@ -138,8 +140,8 @@ describe('processes', () => {
 describe('what start() resolves with', () => {
   const good = { send: async () => 1, stop: async () => {}, exited: new Promise(() => {}) }
   test.for([
-    ['nothing', undefined, /WorkerHandle that options.start resolved with is undefined/],
-    ['no object', 'handle', /is 'handle'/],
+    ['nothing', undefined, /Invalid result of options\.start\(\): undefined/],
+    ['no object', 'handle', /Invalid result of options\.start\(\): 'handle'/],
     ['no send', { ...good, send: undefined }, /has no send\(request, context\)/],
     ['no stop', { ...good, stop: null }, /has no stop\(deadlineMs\)/],
     ['no exited', { ...good, exited: undefined }, /has no promise exited/],
@@ -165,7 +167,7 @@ describe('what start() resolves with', () => {
     },
   )
 
-  test('members that throw, answer without a promise or reject with no error do no harm', async ({ store, open }) => {
+  test('members that throw, return no promise or reject without an error do no harm', async ({ store, open }) => {
     await publish(store, { file: 'x' })
     let leave = (): void => {}
     const left = new Promise<void>((resolve) => (leave = resolve))
@@ -187,7 +189,7 @@ describe('what start() resolves with', () => {
     expect(seen.uncaught).toEqual([])
   })
 
-  test('a start() that rejects with no error fails its callers, each at once', async ({ store, open }) => {
+  test('a start() that rejects without an error fails its callers immediately', async ({ store, open }) => {
     await publish(store, { file: 'x' })
     const coordinator = open(() => Promise.reject(Object.create(null)))
     const seen = await watched(async () => {
@@ -208,17 +210,17 @@ describe('startProcess() and startWorkerThread() that are called wrongly', () =>
     using pin = store.pin()
     const { signal } = new AbortController()
     const cases: [unknown, RegExp, unknown?][] = [
-      [undefined, /^context is undefined/],
-      [null, /^context is null/],
-      [{}, /^context\.pin is undefined/],
-      [{ pin, signal: undefined }, /^context\.signal is undefined/],
-      [{ pin, signal: { throwIfAborted() {} } }, /^context\.signal is an object/],
-      [{ pin: { path: '/' }, signal }, /^context\.pin is an object/],
+      [undefined, /^Invalid context: undefined/],
+      [null, /^Invalid context: null/],
+      [{}, /^Invalid context\.pin: undefined/],
+      [{ pin, signal: undefined }, /^Invalid context\.signal: undefined/],
+      [{ pin, signal: { throwIfAborted() {} } }, /^Invalid context\.signal: an object/],
+      [{ pin: { path: '/' }, signal }, /^Invalid context\.pin: an object/],
     ]
     if (call === startProcess)
       cases.push(
-        [{ pin, signal }, /^options\.args\[0\] is 5/, { args: [5] }],
-        [{ pin, signal }, /^options\.env\.A is 5/, { env: { A: 5 } }],
+        [{ pin, signal }, /^Invalid options\.args\[0\]: 5/, { args: [5] }],
+        [{ pin, signal }, /^Invalid options\.env\.A: 5/, { env: { A: 5 } }],
       )
     else
       cases.push(
@@ -280,7 +282,9 @@ describe('startProcess() and startWorkerThread() that are called wrongly', () =>
 })
 
 describe('builds', () => {
-  test('a run that throws at once fails its build, and its clock does not keep the process', async ({ open }) => {
+  test('a run that throws immediately fails its build, and its timer does not keep the process alive', async ({
+    open,
+  }) => {
     const coordinator = open(thread)
     const before = process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length
     const run = (): never => {

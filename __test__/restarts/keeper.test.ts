@@ -1,6 +1,11 @@
-/** What startProcess() leaves when its host, its worker or both are killed: nothing, but what made a session of its own. */
+/**
+ * What startProcess() leaves when its host, its worker or both are killed: nothing, except for processes with a session
+ * of their own.
+ */
 
-import { readFileSync, readdirSync } from 'node:fs'
+// guarantee: restarts/worker-ends-with-its-host
+
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'
 import { signalProcess } from '../../src/js/keeper/processes.js'
@@ -93,7 +98,7 @@ const kills: { busy: boolean; signals: Kill[] }[] = [
 ]
 
 test.for(kills)(
-  'nothing of the group and session is left: $signals, busy: $busy',
+  'no process of the group and session is left: $signals, busy: $busy',
   async ({ busy, signals }, { memory }) => {
     const host = startHost(memory, { busy })
     const pids = await ready(host)

@@ -1,4 +1,9 @@
-/** Requests and answers that a copy into another thread or process would lose: refused, and said what to send instead. */
+/**
+ * Requests and answers that would lose data when copied to another thread or process: they are refused, with a message
+ * that says what to send instead.
+ */
+
+// guarantee: restarts/lossy-values-are-refused
 
 import { describe, expect } from 'vitest'
 import { isWarmswapError, sharedCell } from 'warmswap'
@@ -97,7 +102,7 @@ describe.each([
   ['threads', thread],
   ['processes', child],
 ] as const)('workers that are %s', (kind, start) => {
-  test('a request that would be lost is refused by its place and class; the worker goes on', async ({
+  test('a request that would be lost is refused by its place and class; the worker keeps running', async ({
     store,
     open,
   }) => {
@@ -134,7 +139,7 @@ describe.each([
     expect(coordinator.status().incarnation).toBe(1)
   })
 
-  test("what structured clone said is the error's cause", async ({ store, open }) => {
+  test('the error of structured clone is the cause', async ({ store, open }) => {
     await publishWorker(store, 'one', 'return () => 1')
     const coordinator = open(start)
     await expect(coordinator.dispatch(() => 1)).rejects.toMatchObject({
@@ -157,7 +162,7 @@ describe.each([
   })
 })
 
-test('an error of a handler stays what it is, also one without text', async ({ store, open }) => {
+test('an error of a handler is passed on unchanged, even one without text', async ({ store, open }) => {
   await publishWorker(
     store,
     'one',
@@ -189,7 +194,7 @@ test('a worker of your own gets requests as they are: only a copy loses', async 
   expect(await coordinator.dispatch(request)).toBe(request)
 })
 
-test('a cell refuses what its copy would lose', () => {
+test('a cell refuses a value that its copy would lose', () => {
   using cell = sharedCell<unknown>('payloads')
   expect(() => cell.write({ url: new URL('http://a') })).toThrow(
     /the value for cell 'payloads'\.url is an object of the class URL/,

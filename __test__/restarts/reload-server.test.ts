@@ -1,4 +1,6 @@
-/** examples/reload-server: the nitro and the sst trouble, today's way beside warmswap's, and the server itself. */
+/**
+ * examples/reload-server: the problems of nitro and sst, with today's method and with warmswap, and the server itself.
+ */
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +21,7 @@ describe('examples/reload-server', () => {
     expect(await olderReload((await load('ways/warmswap.js')).createWay)).toBe('revision 3')
   })
 
-  test('sst: today the reboot is dropped and the requests are swallowed; with warmswap all are answered', async () => {
+  test('sst: today the reboot is dropped and the requests are lost; with warmswap all are answered', async () => {
     const { swallowedRequest } = await load('scenario.js')
     expect(await swallowedRequest((await load('ways/today.js')).createWay)).toEqual({
       reboot: 'worker already exists',

@@ -1,7 +1,7 @@
 // @module-tag system
-/** Each seeded bug is killed by the test that is there for it: a check that cannot fail proves nothing. */
+/** Each seeded bug is detected by its test: a check that cannot fail proves nothing. */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { SEEDED_BUGS, type SeededBug } from '../../src/js/native/seeded-bugs.js'
@@ -19,6 +19,11 @@ const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
   'accept-late-replies': ['restarts/workers', 'of an incarnation that lost the request'],
   'stream-without-bounds': ['restarts/streams', 'back-pressure'],
   'drain-without-streams': ['restarts/streams', 'at the drain deadline'],
+  'drain-without-sockets': ['restarts/listen', 'the drain waits for sockets'],
+  'upstream-reused-for-post': ['restarts/listen', 'a connection of its own'],
+  'any-listener': ['restarts/listen', 'a stranger that takes'],
+  'start-before-stop': ['restarts/reloads', 'stop-first'],
+  'replay-after-the-head': ['restarts/listen', 'whose head was sent'],
   'trust-worker-messages': ['restarts/garbage', 'malformed messages between answers'],
   'failed-builds-unshared': ['restarts/builds', 'a failed build is shared'],
   'worker-without-keeper': ['restarts/keeper', 'killDetached: it is killed'],
@@ -41,7 +46,7 @@ const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
   'state-edit-unseen': ['state/vite-auto-version', 'Vite 8.*an edit closes the server'],
 }
 
-describe('the suite kills its mutants', () => {
+describe('the suite detects its seeded bugs', () => {
   let folder: string
   beforeAll(() => {
     folder = seededRepository()

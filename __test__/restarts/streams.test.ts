@@ -1,5 +1,7 @@
 /** Answers in parts: streams over real threads and processes, through restarts, cuts and kills. */
 
+// guarantee: restarts/streams-are-bounded, restarts/old-worker-drains
+
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
@@ -99,7 +101,7 @@ describe.each([
         else caller.abort(new Error('called off'))
         if (how === 'cancel') expect(await (rest ?? reader.read())).toEqual({ done: true, value: undefined })
         else await expect(rest ?? reader.read()).rejects.toThrow('called off')
-        // A generator that is silent cannot be returned from; its signal tells it.
+        // A generator that is silent cannot be returned from; its signal notifies it.
         await expect
           .poll(async () => (await coordinator.dispatch('facts')).ended)
           .toEqual(silentAfter ? ['signal'] : expect.arrayContaining(['signal', 'return']))
@@ -109,7 +111,7 @@ describe.each([
     }
   }
 
-  test('build, swap, start, then drain: a stream goes on from the old worker while the new one serves', async ({
+  test('build, swap, start, then drain: a stream continues from the old worker while the new one serves', async ({
     store,
     open,
   }) => {
@@ -126,7 +128,7 @@ describe.each([
     await expect.poll(() => coordinator.status().state).toBe('ready')
   })
 
-  test('at the drain deadline a stream is cut with a named error, its worker is gone, and others are unaffected', async ({
+  test('at the drain deadline a stream ends with a named error, its worker has ended, and others are unaffected', async ({
     store,
     open,
   }) => {
@@ -197,7 +199,7 @@ describe.each([
     await closed
   })
 
-  test('a worker that answers twice, or in parts that nobody asked for, is refused aloud and hurts nobody', async ({
+  test('a worker that answers twice, or in parts that were not requested, is refused with a warning, and other requests are unaffected', async ({
     store,
     open,
   }) => {
@@ -255,7 +257,7 @@ describe('workers of your own', () => {
     expect(await collect(await answer)).toEqual({ parts: ['of the living'] })
   })
 
-  test('a request that was called off before its stream began: the source is stopped', async ({ store, open }) => {
+  test('a request that was cancelled before its stream began: the source is stopped', async ({ store, open }) => {
     await publishWorker(store, 'one', 'return 1')
     let began = (_: unknown): void => {}
     let leave = (): void => {}

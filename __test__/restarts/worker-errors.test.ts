@@ -1,4 +1,9 @@
-/** An error of a worker keeps its stack, file, line, code and cause on its way to the caller. Threads and processes alike. */
+/**
+ * An error of a worker keeps its stack, file, line, code and cause on its way to the caller. The same for threads and
+ * processes.
+ */
+
+// guarantee: restarts/errors-keep-their-cause
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -111,7 +116,7 @@ serveRequests((request) => {
   })
 })
 
-test('an uncaught error that the worker handles is no reason of its end', async ({ store, open }) => {
+test('an uncaught error that the worker handles is not reported as the reason of its end', async ({ store, open }) => {
   await publish(store, {
     'main.mjs': from(
       "process.on('uncaughtException', () => {})\nsetImmediate(() => { throw new Error('handled') })\nserveRequests((request) => request)",

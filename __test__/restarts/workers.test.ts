@@ -1,10 +1,12 @@
 /** Reboots, queue, draining; workers that misbehave. Threads and processes alike. */
 
+// guarantee: restarts/old-worker-drains
+
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type WorkerHandle, startProcess, startWorkerThread } from 'warmswap'
 import { describe, expect } from 'vitest'
+import { startProcess, startWorkerThread, type WorkerHandle } from 'warmswap'
 import { test as raceTest } from 'warmswap/vitest'
 import { isAlive } from '../support/alive.js'
 import { child, publishWorker, test, thread } from '../support/coordinators.js'
@@ -16,7 +18,7 @@ describe.each([
   ['threads', thread],
   ['processes', child],
 ] as const)('workers that are %s', (_name, start) => {
-  test('dispatch starts a worker, and answers cross', async ({ store, open }) => {
+  test('dispatch starts a worker, and its answers arrive', async ({ store, open }) => {
     await publishWorker(store, 'one', echo)
     const coordinator = open(start)
     expect(coordinator.status()).toEqual({ state: 'idle', incarnation: 0, generation: null, waiting: 0 })
@@ -32,7 +34,10 @@ describe.each([
     expect(coordinator.status()).toMatchObject({ state: 'ready', incarnation: 1, generation: 1 })
   })
 
-  test('an error of the handler reaches the caller with its code, and the worker goes on', async ({ store, open }) => {
+  test('an error of the handler reaches the caller with its code, and the worker keeps running', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(
       store,
       'one',
@@ -80,7 +85,7 @@ describe.each([
     expect(await coordinator.dispatch('x')).toMatchObject({ version: 'two', incarnation: 2 })
   })
 
-  test('build, swap, start, then drain: the old worker finishes what it has, and nobody waits for a stopped one', async ({
+  test('build, swap, start, then drain: the old worker finishes its requests, and no request waits for a stopped one', async ({
     store,
     open,
     disk,
@@ -109,7 +114,7 @@ describe.each([
     await expect.poll(() => coordinator.status().state).toBe('ready')
   })
 
-  test('a request that outlasts the drain deadline ends with a named error, and its worker is gone', async ({
+  test('a request that outlasts the drain deadline ends with a named error, and its worker has ended', async ({
     store,
     open,
   }) => {
@@ -137,7 +142,7 @@ describe.each([
     )
     const coordinator = open(start)
     await coordinator.dispatch('warm')
-    // The worker leaves while these are on their way: nothing tells the coordinator before the end of the worker.
+    // The worker ends while these are on their way: the coordinator gets no notice before its end.
     const leaving = coordinator.dispatch('leave')
     const parked = [1, 2, 3].map((number) =>
       coordinator.dispatch(`parked ${number}`, { replay: 'idempotent', timeoutMs: 8_000 }),
@@ -201,7 +206,7 @@ describe.each([
     await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
   })
 
-  test('a request that is called off is told to its worker; its late answer is no protocol error', async ({
+  test('the worker of a cancelled request is notified; its late answer is not a protocol error', async ({
     store,
     open,
   }) => {
@@ -245,7 +250,7 @@ describe('processes', () => {
     expect((await coordinator.dispatch('where')).cwd).toBe(cwd)
   })
 
-  test('what a killed process started goes with it', async ({ store, open }) => {
+  test('the child processes of a killed process are killed too', async ({ store, open }) => {
     await publishWorker(
       store,
       'one',
@@ -299,7 +304,7 @@ describe('a host that is killed', () => {
 })
 
 describe('the queue', () => {
-  test('over its limit, late, called off: named errors; the others are answered', async ({ store, open }) => {
+  test('over its limit, late, cancelled: named errors; the others are answered', async ({ store, open }) => {
     await publishWorker(store, 'one', echo)
     let release = (): void => {}
     const gate = new Promise<void>((resolve) => (release = resolve))
@@ -323,11 +328,14 @@ describe('the queue', () => {
     expect(await kept).toMatchObject({ request: 'kept' })
   })
 
-  test('nothing published: the dispatch says so', async ({ open }) => {
+  test('nothing published: dispatch() reports it', async ({ open }) => {
     await expect(open(thread).dispatch('x')).rejects.toMatchObject({ code: 'ERR_NO_GENERATION' })
   })
 
-  test('a start that never settles is bounded, and a worker that turns up late is stopped', async ({ store, open }) => {
+  test('a start that never settles is bounded, and a worker that becomes ready late is stopped', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', echo)
     let stopped = false
     const turnUp: { late?: (handle: WorkerHandle) => void } = {}
@@ -368,7 +376,7 @@ describe('the queue', () => {
     expect(await answer).toBe('of the living')
   })
 
-  test('a worker whose end is never told: what it had goes on after its last deadline, and its generation is let go', async ({
+  test('a worker whose end is never reported: its requests continue after its last deadline, and its generation is released', async ({
     store,
     open,
   }) => {
@@ -389,7 +397,7 @@ describe('the queue', () => {
     expect(await answer).toBeGreaterThan(1)
     expect(coordinator.status().lastError).toMatchObject({
       code: 'ERR_TIMEOUT',
-      message: expect.stringContaining('worker 1 was not gone'),
+      message: expect.stringContaining('worker 1 had not ended'),
     })
   })
 })

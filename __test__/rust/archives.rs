@@ -1,11 +1,11 @@
-//! Invariants of archives: packing, extracting, commits.
+//! Tests of archives: packing, extracting, committing.
 
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::semicolon_if_nothing_returned,
     clippy::cast_possible_truncation,
-    reason = "tests look at the disk past the core, say aloud what they skip, and make up bytes"
+    reason = "tests read the disk directly, print what they skip, and invent bytes"
 )]
 
 mod archives {

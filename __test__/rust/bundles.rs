@@ -1,4 +1,4 @@
-//! The bundles core against its guarantees, a file for each group of them.
+//! Tests of the core of bundles. Each file covers a group of guarantees.
 
 #[path = "bundles/collecting.rs"]
 mod collecting;

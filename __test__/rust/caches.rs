@@ -1,13 +1,15 @@
-//! Invariants of the caches: stamps, stores, restores, snapshots.
+//! Tests of caches: tree manifests, stores, restores, snapshots.
 
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::cast_possible_truncation,
-    reason = "tests look at the disk past the core, say aloud what they skip, and make up bytes"
+    reason = "tests read the disk directly, print what they skip, and invent bytes"
 )]
 
 mod caches {
+    mod ensure_clocks;
+    mod ensure_model;
     mod folder_store;
     mod kills;
     mod other_users;

@@ -1,9 +1,9 @@
-//! The locks core against its invariants, each test named after the one it holds.
+//! Tests of the core of locks. Each file covers a group of guarantees.
 
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stderr,
-    reason = "tests look at the disk past the core; figures of a storm are for people"
+    reason = "tests read the disk directly, and print the figures of a storm"
 )]
 
 #[path = "locks/arena.rs"]

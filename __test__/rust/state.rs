@@ -1,4 +1,4 @@
-//! The state core against its invariants, each test named after the one it holds.
+//! Tests of the core of state.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier};
@@ -19,7 +19,7 @@ fn runtime() -> Runtime {
         .expect("two threads")
 }
 
-/// Waits until so many waits are pending on the cell: a state to wait for, not a time.
+/// Waits until this number of waits is pending on the cell: a state, not a time.
 fn until_waiting(cell: &Cell, count: usize) {
     while cell.waiting() != count {
         thread::yield_now();
@@ -52,7 +52,7 @@ fn versions_grow_by_one_and_the_word_shows_them() {
 }
 
 #[test]
-fn r9_eight_threads_of_compare_and_set_lose_no_increment() {
+fn eight_threads_with_compare_and_set_lose_no_increment() {
     let counter = cell(b"r9");
     counter.write(&0_u64.to_le_bytes());
     let together = Arc::new(Barrier::new(8));
@@ -77,7 +77,7 @@ fn increment(counter: &Cell) {
         let snapshot = counter.read();
         let next = (number(&snapshot) + 1).to_le_bytes();
         if snapshot.version.is_multiple_of(32) {
-            // The others run between the read and the write; else each would be done before the next begins.
+            // The others run between the read and the write. Otherwise each would finish before the next one begins.
             thread::yield_now();
         }
         if let Swap::Written(_) = counter.compare_and_set(snapshot.version, &next) {
@@ -108,7 +108,7 @@ fn a_reader_that_sees_a_version_reads_that_value_or_a_later_one() {
         assert_eq!(
             number(&snapshot),
             snapshot.version,
-            "value and version are of one moment"
+            "value and version are read atomically"
         );
         assert!(snapshot.version >= seen, "{} after {seen}", snapshot.version);
         if snapshot.version == 20_000 {
@@ -119,7 +119,7 @@ fn a_reader_that_sees_a_version_reads_that_value_or_a_later_one() {
 }
 
 #[test]
-fn every_waiter_is_woken_by_a_write_and_none_is_left() {
+fn a_write_wakes_every_waiter() {
     let cell = cell(b"wake");
     let runtime = runtime();
     let waits: Vec<_> = (0..50)
@@ -135,7 +135,7 @@ fn every_waiter_is_woken_by_a_write_and_none_is_left() {
 }
 
 #[test]
-fn a_wait_for_what_has_happened_already_resolves_at_once() {
+fn a_wait_for_an_earlier_change_resolves_immediately() {
     let cell = cell(b"past");
     cell.write(b"value");
     let changed = runtime().block_on(cell.changed(0, Deadline::NEVER, &Cancel::new()));
@@ -143,11 +143,11 @@ fn a_wait_for_what_has_happened_already_resolves_at_once() {
 }
 
 #[test]
-fn a_wait_ends_by_its_deadline_and_by_cancellation_and_leaves_nothing() {
+fn a_wait_ends_at_its_deadline_or_when_cancelled_and_leaves_nothing() {
     let cell = cell(b"ends");
     let runtime = runtime();
     let late = runtime.block_on(cell.changed(0, Deadline::after(Duration::from_millis(5)), &Cancel::new()));
-    assert_eq!(late.expect_err("nobody wrote").code, Code::Timeout);
+    assert_eq!(late.expect_err("no write happened").code, Code::Timeout);
 
     let cancel = Arc::new(Cancel::new());
     let token = Arc::clone(&cancel);

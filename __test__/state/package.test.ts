@@ -56,7 +56,7 @@ describe('state/works-without-the-addon: export conditions choose the build', ()
     expect(inputs).toContain('dist/state.js')
   })
 
-  test('it works in a realm that has nothing of Node', async () => {
+  test('it works in a realm without Node globals', async () => {
     const { text } = await bundle({ format: 'iife', globalName: 'state', platform: 'browser' })
     const realm = createContext({ structuredClone, setTimeout, clearTimeout, AbortSignal })
     const seen = await runInContext(
@@ -107,7 +107,7 @@ describe('state/copies-share-their-state: two copies of the package in one threa
     return JSON.parse(child.lines.at(-1) ?? child.stderr()) as { same: boolean; warnings: string[] }
   }
 
-  test('they share their state, and it is told once', async ({ disk }) => {
+  test('they share their state, and one warning says so', async ({ disk }) => {
     const paths = copies(disk, 'none')
     const { same, warnings } = await defineInBoth(paths)
     expect(same).toBe(true)
@@ -116,18 +116,18 @@ describe('state/copies-share-their-state: two copies of the package in one threa
     ])
   })
 
-  test('one copy that is evaluated twice is not told', async ({ disk }) => {
+  test('one copy that is evaluated twice causes no warning', async ({ disk }) => {
     const [path] = copies(disk, 'none') as [string]
     expect(await defineInBoth([path, `${path}?v=2`])).toEqual({ same: true, warnings: [] })
   })
 
-  test('an incompatible layout is another root, and it is told once', async ({ disk }) => {
+  test('an incompatible layout is another root, and one warning says so', async ({ disk }) => {
     const [path] = copies(disk, 'none') as [string]
     const { warnings } = await defineInBoth([path, path], "globalThis[Symbol.for('warmswap/root@2')] = {}")
     expect(warnings).toEqual([expect.stringMatching(/incompatible versions of warmswap.*root@1 and warmswap\/root@2/)])
   })
 
-  test('the check sees a root that each copy has for itself', async ({ disk }) => {
+  test('the check detects a root that each copy has for itself', async ({ disk }) => {
     expect((await defineInBoth(copies(disk, 'root-of-each-copy'))).same).toBe(false)
   })
 })
@@ -150,14 +150,14 @@ describe('state/no-old-graph-in-memory: what is stored keeps no old module graph
     return graphs.filter((graph) => graph.deref() !== undefined).length
   }
 
-  test('plain data keeps none but the latest, whose dispose is the one that counts', async () => {
+  test('plain data keeps only the latest module graph, whose dispose is called', async () => {
     const left = await generationsLeft((graph) =>
       defineState('data', () => ({ length: graph.big.length }), { dispose: () => void graph.big }),
     )
     expect(left).toBeLessThanOrEqual(1)
   })
 
-  test('the check sees functions that are stored', async () => {
+  test('the check detects functions that are stored', async () => {
     vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
     const left = await generationsLeft((graph) =>
       defineState<(() => unknown)[]>('code', () => []).push(() => graph.big),
@@ -193,7 +193,7 @@ describe('state/no-old-graph-in-memory: what is stored keeps no old module graph
         ),
     ],
     ['a subclass of the platform', () => new (class extends EventEmitter {})()],
-  ])('%s is told once, with where it was defined, and listed as code', async ([what, make]) => {
+  ])('%s causes one warning, with the place of its definition, and is listed as code', async ([what, make]) => {
     const warnings = await warningsOf(() => {
       for (let version = 1; version < 4; version += 1) defineState(what, make, { version })
     })
@@ -235,12 +235,12 @@ describe('state/no-old-graph-in-memory: what is stored keeps no old module graph
         return circle
       },
     ],
-  ])('%s is data and not told', async ([what, make]) => {
+  ])('%s is data and causes no warning', async ([what, make]) => {
     expect(await warningsOf(() => defineState(what, make))).toEqual([])
     expect(listState()).toEqual([expect.objectContaining({ key: what, kind: 'data' })])
   })
 
-  test('production is not told', async () => {
+  test('production gets no warning', async () => {
     vi.stubEnv('NODE_ENV', 'production')
     expect(await warningsOf(() => defineState('quiet', () => () => 1))).toEqual([])
     vi.unstubAllEnvs()
@@ -277,7 +277,7 @@ describe('state/reads-make-no-native-call: a read makes no native call', () => {
     expect(calls).toBe(0)
   })
 
-  test('the check sees a cell whose version is asked for by a call', () => {
+  test('the check detects a cell whose version is read by a call', () => {
     vi.spyOn(cellMethods, 'word').mockImplementation(() => null)
     const cell = sharedCell('without a mapped version')
     expect(nativeCalls(() => void cell.changedSince(0n))).toBeGreaterThan(0)

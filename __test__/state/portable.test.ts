@@ -17,7 +17,7 @@ describe.each(Object.entries(builds))('state/works-without-the-addon: %s', (buil
     expect(state.stateBackend).toBe('js')
   })
 
-  test('cells that do not reach other threads are told once where they were meant to', async () => {
+  test('cells that do not reach other threads cause one warning where they should', async () => {
     const warnings = await warningsOf(() => [state.sharedCell('one'), state.sharedCell('two')])
     expect(warnings).toEqual(
       build.startsWith('the native') ? [expect.stringMatching(/within each thread only.*could not be loaded/)] : [],

@@ -12,7 +12,7 @@ import { test } from '../support/temp.js'
 const stateModule = join(repository, 'dist/state.js')
 const program = (name: string): string => join(repository, '__test__/programs', name)
 
-/** Runs a program on the addon with mutants and returns the JSON of its last line. */
+/** Runs a program on the addon with seeded bugs and returns the JSON of its last line. */
 async function run<T>(
   name: string,
   args: string[],
@@ -44,7 +44,7 @@ describe('state/cells-lose-no-write: eight workers, 10 000 increments each, and 
     expect(await increment()).toMatchObject({ value: 80_000, version: 80_000 })
   })
 
-  test('the check sees a compare-and-set that does not compare', async () => {
+  test('the check detects a compare-and-set that does not compare', async () => {
     expect((await increment('state-cas-without-compare')).value).toBeLessThan(80_000)
   })
 })
@@ -99,7 +99,7 @@ describe.skipIf(!hasCompiler)(
       expect(await threeWorkers(disk, pins)).toEqual(kept)
     })
 
-    test('the check sees an image without any pin: it is unloaded, and each worker counts from one', async ({
+    test('the check detects an image without any pin: it is unloaded, and each worker counts from one', async ({
       disk,
     }) => {
       expect(await threeWorkers(disk, { flag: false, reference: false })).toEqual({
@@ -123,7 +123,7 @@ describe('state/terminated-threads-are-safe: workers are terminated in mid-call'
     expect(grownBytes).toBeLessThan(10 * 2 ** 20)
   })
 
-  test('the check sees waits that outlive their thread', async () => {
+  test('the check detects waits that outlive their thread', async () => {
     expect((await terminate('3', 'state-wait-outlives-its-thread')).waiting).toBeGreaterThan(0)
   })
 })
@@ -140,7 +140,7 @@ describe.skipIf(!hasCompiler)(
       expect(await terminate(disk)).toEqual({ terminated: 20, stderr: '' })
     })
 
-    test('the check sees a callback that is released beside the end of its environment', async ({ disk }) => {
+    test('the check detects a callback that is released while its environment ends', async ({ disk }) => {
       await expect(terminate(disk, 'listener-released-outside-the-lock')).rejects.toThrow(/ended with SIG/)
     })
   },
@@ -154,7 +154,7 @@ describe('a write in a worker wakes the main thread', () => {
     expect(await wake('50000')).toMatchObject({ ended: 'hello' })
   })
 
-  test('the check sees a write that wakes nobody', async () => {
+  test('the check detects a write that wakes no waiter', async () => {
     expect(await wake('3000', 'state-write-wakes-nobody')).toMatchObject({ ended: 'ERR_TIMEOUT' })
   })
 })

@@ -1,6 +1,8 @@
 // @module-tag system
 /** Version 'auto': an edit of the module that defines a resource closes it and opens it again, once; nothing else does. */
 
+// guarantee: state/edit-replaces-once
+
 import { readFileSync } from 'node:fs'
 import type { DevEnvironment, Plugin } from 'vite'
 import { afterEach, describe, expect, test, vi } from 'vitest'
@@ -60,7 +62,7 @@ describe.each(versions)('$name', (version) => {
     expect((await relabel(fixture, 'one')).logged()).toEqual(['close two', 'open one'])
   })
 
-  test('what is no edit of the module keeps the value', async () => {
+  test('a change that is not an edit of the module keeps the value', async () => {
     const fixture = await open(version)
     const first = await resourceOf(fixture)
     first.logged()

@@ -1,6 +1,8 @@
 // @module-tag system
 /** Late discoveries happen once for each project, and a longer list costs no optimization. */
 
+// guarantee: state/discovery-happens-once
+
 import {
   appendFileSync,
   cpSync,
@@ -152,7 +154,7 @@ describe.each(versions)('$name', (version) => {
     expect(readFileSync(join(list, 'notes'), 'utf8')).toBe('of the user')
   })
 
-  test('an environment that begins with nothing remembers its first dependencies too', async () => {
+  test('an environment that starts without dependencies remembers its first ones too', async () => {
     const root = application()
     await visit(version, root, { include: [] })
     expect(readdirSync(join(root, '.warmswap/.discoveries/ssr')).sort()).toEqual(['dep-a', 'dep-b'])

@@ -41,7 +41,7 @@ test('examples/redwood-like: without warmswap the request fails, and the worker 
   expect(page.pageInstance).not.toBe(page.workerInstance)
 })
 
-test('examples/redwood-like: the request is answered, the context is there, the worker is reloaded too', async () => {
+test('examples/redwood-like: the request is answered, the context is kept, the worker is reloaded too', async () => {
   const { child, get } = await serve('redwood-like')
   const { page: before } = await get('/')
   const { status, page } = await get('/settings')

@@ -1,5 +1,7 @@
 /** In-flight rescue: handlers, servers and runners that behave in unusual ways. Without Vite, except for the last test. */
 
+// guarantee: state/overtaken-requests-are-rescued
+
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -155,7 +157,7 @@ test('a request whose body was read is not replayed', async () => {
   }
 })
 
-test('a begun body is cut unless its head has a length, and a flushed head is cut', async () => {
+test('a response whose body has begun is cut off unless its head has a length, and so is a flushed head', async () => {
   const answer = async (begin: (response: ServerResponse) => void): Promise<string> => {
     const begun = new Signal()
     const proceed = new Signal()
@@ -178,7 +180,7 @@ test('a begun body is cut unless its head has a length, and a flushed head is cu
   expect(await answer((response) => response.flushHeaders())).toBe('cut')
 })
 
-test('over HTTP/2 a begun body is cut with an error', async () => {
+test('over HTTP/2 a response whose body has begun is reset with an error', async () => {
   const fake = new FakeDevServer({ handler: (_request, response) => response.write('half of an ') })
   const server = createHttp2Server((request, response) =>
     fake.middlewares(request as unknown as IncomingMessage, response as unknown as ServerResponse, () => {}),
@@ -216,7 +218,7 @@ test('exclude is called once for each request, with its own URL', async () => {
   expect(urls).toEqual(['/base/page'])
 })
 
-test('requests that server.proxy passes on are left alone', async () => {
+test('requests that server.proxy passes on are not rescued', async () => {
   for (const path of ['/api/users', '/v1/graphql']) {
     const { handler, entered, proceed } = overtaken((_request, response) => response.writeHead(500).end('backend'))
     const server = await open({ handler, proxy: { '/api': 'http://backend', '^/v\\d+/graphql$': 'http://backend' } })
@@ -228,7 +230,7 @@ test('requests that server.proxy passes on are left alone', async () => {
   }
 })
 
-test('a replay runs in the asynchronous context that the request began in, without what the first attempt has wrapped', async () => {
+test('a replay runs in the asynchronous context that the request began in, without the wrappers of the first attempt', async () => {
   const storage = new AsyncLocalStorage<string>()
   const contexts: (string | undefined)[] = []
   const { handler, entered, proceed } = overtaken((_request, response) => {

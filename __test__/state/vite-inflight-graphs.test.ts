@@ -1,6 +1,8 @@
 // @module-tag system
 /** In-flight rescue and module graphs: entries that request their own server, entries with many URLs, linked environments. */
 
+// guarantee: state/overtaken-requests-are-rescued
+
 import type { DevEnvironment, PluginOption } from 'vite'
 import { afterEach, describe, expect, test } from 'vitest'
 import { resetState } from 'warmswap/state'

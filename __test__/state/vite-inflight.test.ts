@@ -1,6 +1,8 @@
 // @module-tag system
 /** In-flight rescue: no request fails over a late discovery, on workerd and in plain Vite. */
 
+// guarantee: state/overtaken-requests-are-rescued
+
 import { existsSync, rmSync } from 'node:fs'
 import type { AddressInfo, Server } from 'node:net'
 import { join } from 'node:path'

@@ -68,7 +68,7 @@ describe.each(modes)('$name', (mode) => {
     expect(fixture.reloads).toEqual({ client: 0, ssr: 1, worker: 0, edge: 0 })
   })
 
-  test('only the link that was asked for, in a circle each once, also after a restart', async () => {
+  test('only configured links count, in a circle each environment is reloaded once, also after a restart', async () => {
     const fixture = await open(mode, [
       { from: 'ssr', to: ['worker', 'nowhere'] },
       { from: 'worker', to: ['ssr'] },
@@ -97,7 +97,7 @@ describe.each(modes)('$name', (mode) => {
   })
 
   // On Vite 8, where a chunk that is imported dynamically is deleted without a reload, and on 6 and 7, where Vite reloads.
-  test('a deleted chunk is a reason as well', async () => {
+  test('a deleted chunk also causes a reload', async () => {
     const environments = { worker: {} }
     const fixture = await openFixture({
       ...mode,

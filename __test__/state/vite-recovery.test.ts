@@ -78,8 +78,8 @@ describe.each(modes)('$name', (mode) => {
     expect(
       fixture.log.filter((line) => line.includes("environments: { ssr: { optimizeDeps: { include: ['dep-b'] } } }")),
     ).toHaveLength(1)
-    // 100 ms are promised on an idle machine (bench/state.js); ten times that is asserted on any, beyond what the same
-    // answers cost there when everything has to be evaluated anew.
+    // The target is 100 ms on an idle machine (bench/state.js). The test allows ten times that on any machine, in addition
+    // to the time of the same answers when everything has to be evaluated again.
     fixture.runner.clearCache()
     const again = performance.now()
     await Promise.all(Array.from({ length: 50 }, () => get('route-b')))
@@ -233,7 +233,7 @@ describe.each(modes)('$name', (mode) => {
     expect((await fetch(`${await fixture.url()}/page`, { method: 'HEAD' })).status).toBe(200)
   })
 
-  test('state/unsafe-methods-run-once: an ordinary failure after a stale dependency is not told as recovered; onEvent that throws fails nothing', async () => {
+  test('state/unsafe-methods-run-once: an ordinary failure after a stale dependency is not reported as recovered; an onEvent that throws has no effect', async () => {
     const calls = new Calls()
     const reloadClient = 'if-client-reoptimized'
     const failing = await open({
@@ -340,7 +340,7 @@ describe.each(modes)('$name', (mode) => {
     expect([...fixture.events, ...other.events]).toEqual([])
   })
 
-  test('an import can be given up, before and while it runs', async () => {
+  test('an import can be aborted, before and while it runs', async () => {
     const fixture = await open(mode)
     const reason = new Error('the client has gone')
     await expect(importWithRecovery(fixture.ssr, ENTRY, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
@@ -396,7 +396,7 @@ describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, ssr
 })
 
 describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, the plugins added twice', (mode) => {
-  test('by a framework and by its user: the first is at work, and that is told', async () => {
+  test('by a framework and by its user: the first is active, and one warning says so', async () => {
     const ignored: unknown[] = []
     const second = warmswap({ recovery: { onEvent: (event) => ignored.push(event) } })
     const fixture = await open({ ...mode, plugins: [second, applicationPlugin()] })
@@ -410,7 +410,7 @@ describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, the
     ])
     const told = (text: string): number => fixture.log.filter((line) => line.includes(text)).length
     expect([
-      told('is there twice'),
+      told('was added twice'),
       told('were discovered late') + told('was discovered late'),
       told('evaluated under two hashes'),
     ]).toEqual([1, 1, mode.silent ? 1 : 0])
@@ -418,7 +418,7 @@ describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, the
 })
 
 describe.each(versions)('$name', (version) => {
-  test("listeners that throw, ours and the application's, break nothing of Vite's commit", async () => {
+  test("listeners that throw, in warmswap and in the application, do not break Vite's commit", async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
     onTestFinished(() => warn.mockRestore())
     const fixture = await open({ version })

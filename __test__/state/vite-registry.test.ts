@@ -1,13 +1,13 @@
 // @module-tag system
 /** The registry through Vite's module runners. That the same is lost without it: vite-trouble.test.ts. The modes of each guarantee: docs/guarantees/state.md. */
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ModuleRunner } from 'vite/module-runner'
 import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resetState } from 'warmswap/state'
 import * as plugins from 'warmswap/vite'
-import { repository } from '../support/paths.js'
+import { blockBelow } from '../support/docs.js'
 import { bundledText, portableStateIsKept, thereIsOneCopy } from '../support/vite-checks.js'
 import {
   type Answer,
@@ -53,7 +53,7 @@ const routeB = (fixture: Fixture): Promise<Answer> =>
 type Remote = Record<string, (...args: unknown[]) => unknown>
 const remote = (runner: ModuleRunner, name: string): Promise<Remote> => runner.import<Remote>(`/src/${name}.js`)
 
-/** What was seen over one re-optimization. */
+/** Observations across one re-optimization. */
 async function overReoptimization(mode: Mode) {
   const fixture = await start(mode)
   try {
@@ -97,7 +97,7 @@ describe.each(modes)('$name', (mode) => {
       seen = await overReoptimization(mode)
     })
 
-    test('state/one-value-over-reloads: the same objects, initialised once, though their module is evaluated anew', () => {
+    test('state/one-value-over-reloads: the same objects, initialised once, although their module is evaluated again', () => {
       const { before, first, later, identity, reloads } = seen
       expect(reloads).toBe(1)
       expect(identity).toEqual(before.identity)
@@ -147,7 +147,7 @@ describe.each(modes)('$name', (mode) => {
       )
     })
 
-    test('state/duplicates-are-reported: the duplicate is told once where Vite is silent, and nowhere else', () => {
+    test('state/duplicates-are-reported: the duplicate causes one warning where Vite is silent, and nowhere else', () => {
       expect(seen.told).toHaveLength(mode.silent ? 1 : 0)
     })
   })
@@ -226,9 +226,9 @@ describe.each(modes)('$name', (mode) => {
     ])
   })
 
-  test('state/one-copy: one copy, also from inside of a pre-bundled dependency', () => thereIsOneCopy(plugins, mode))
+  test('state/one-copy: one copy, also from inside a pre-bundled dependency', () => thereIsOneCopy(plugins, mode))
 
-  test('state/copies-share-their-state: two copies of the package share their state, and it is told once', async () => {
+  test('state/copies-share-their-state: two copies of the package share their state, and one warning says so', async () => {
     const fixture = await openFixture({
       ...mode,
       context: 'plain',
@@ -276,7 +276,7 @@ describe.each(modes)('$name', (mode) => {
       expect(left).toBeLessThanOrEqual(3)
     })
 
-    test('the check sees functions that are stored; each key is told once, with where it was defined', async () => {
+    test('the check detects functions that are stored; each key causes one warning, with the place of its definition', async () => {
       const fixture = await open(mode)
       const warnings = await remote(fixture.runner, 'warnings')
       await warnings.forget?.()
@@ -360,12 +360,11 @@ describe.each(versions)('$name', (version) => {
   })
 })
 
-test('the configuration of the README is one', async () => {
-  const [, block] =
-    /```js\n(\/\/ vite\.config\.js, Vite 6[\s\S]*?)```/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
+test('the configuration of the guide is valid', async () => {
+  const block = blockBelow('docs/guide/vite.md', 'Add the plugins')
   const root = copyFixture('plain')
   onTestFinished(() => rmSync(root, { recursive: true }))
-  writeFileSync(join(root, 'vite.config.js'), block as string)
+  writeFileSync(join(root, 'vite.config.js'), block)
   for (const version of versions) {
     const vite = await loadVite(version)
     const { plugins: resolved } = await vite.resolveConfig({ root, logLevel: 'silent' }, 'serve')

@@ -1,5 +1,5 @@
 // @module-tag system
-/** The suite notices what it is there for: each seeded bug of the plugins fails the check that the real ones pass. */
+/** The suite detects each seeded bug of the plugins: its check fails with the bug, and passes with the real plugins. */
 
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -23,7 +23,7 @@ afterEach(() => resetState())
 interface Seeded {
   name: string
   check: (plugins: Plugins, mode: Mode) => Promise<void>
-  /** The only version of Vite that it shows on. */
+  /** The only version of Vite that shows it. */
   only?: string
   file: RegExp
   from: RegExp

@@ -1,4 +1,4 @@
-/** state/other-servers-and-builds: Vite inside of Express and of Hono, where the errors of handlers do not reach Vite's middlewares. */
+/** state/other-servers-and-builds: Vite inside Express and Hono, where the errors of handlers do not reach Vite's middlewares. */
 
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'

@@ -1,4 +1,7 @@
-/** The trouble itself, without warmswap: where this does not show, every other test of the Vite plugins is blind. */
+/**
+ * The problem itself, without warmswap: if it did not show here, the other tests of the Vite plugins would prove
+ * nothing.
+ */
 
 import { describe, expect, onTestFinished, test } from 'vitest'
 import {
@@ -20,7 +23,7 @@ async function open(options: FixtureOptions): Promise<Fixture> {
 }
 
 describe.each(modes)('without warmswap: $name', (mode) => {
-  test('a re-optimization loses the context and the counter, and a handler from before stays lost', async () => {
+  test('a re-optimization loses the context and the counter, and an earlier handler stays broken', async () => {
     const fixture = await open({ ...mode, context: 'plain' })
     const before = await fixture.entry()
     await before.count(41)
@@ -45,7 +48,7 @@ describe.each(modes)('without warmswap: $name', (mode) => {
       responses.map(async (response) => (response.ok ? ((await response.json()) as Answer) : undefined)),
     )
     expect(answers.filter((answer) => answer?.store?.user === 'ada').length).toBeLessThan(50)
-    // Vite fails them where it is not told to be silent.
+    // Vite fails them unless it is configured to be silent.
     expect(answers.includes(undefined)).toBe(!mode.silent)
   })
 

@@ -67,7 +67,7 @@ describe('state/test-file-scope: scopes in vitest', () => {
     expect([...cell].sort()).toEqual(cellMeets ? ['first', 'second'] : [file])
   })
 
-  test('the check sees files that are not told apart', async ({ disk }) => {
+  test('the check detects files that are not distinguished', async ({ disk }) => {
     const { marks } = await secondFile('forks', false, disk, { WARMSWAP_POOLS_SCOPE: 'isolate' })
     expect(marks['test-file']).toHaveLength(2)
   })

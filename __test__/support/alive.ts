@@ -1,4 +1,7 @@
-/** Whether a process is alive, told by the kernel alone: also for tests that judge the race kit, which has its own way. */
+/**
+ * Whether a process is alive, according to the kernel alone: also for tests that check the race kit, which has its own
+ * method.
+ */
 
 import { readFileSync } from 'node:fs'
 

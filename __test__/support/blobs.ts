@@ -5,7 +5,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs'
 export const rewrite = (path: string, change: (bytes: Buffer) => Buffer): void =>
   writeFileSync(path, change(readFileSync(path)))
 
-/** Changes a blob where it is, and lets its pointer name the version that the file has now, so that only the bytes tell. */
+/** Changes a blob in place, and updates the version in its pointer, so that only the bytes reveal the change. */
 export function damage(blob: string, pointer: string, change: (bytes: Buffer) => Buffer): void {
   rewrite(blob, change)
   const { ino, size, mtimeNs } = statSync(blob, { bigint: true })

@@ -1,10 +1,10 @@
-/** Certificates of servers that only a test trusts. */
+/** Certificates of servers that only tests trust. */
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Makes a self-signed certificate in `folder`, for a subject alternative name such as `IP:127.0.0.1`. */
+/** Creates a self-signed certificate in `folder`, for a subject alternative name such as `IP:127.0.0.1`. */
 export function makeCertificate(folder: string, subject: string): { key: Buffer; cert: Buffer; file: string } {
   const [key, file] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')]
   const name = subject.slice(subject.indexOf(':') + 1)

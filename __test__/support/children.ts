@@ -1,14 +1,14 @@
 /**
- * Real child processes that are talked with. What a test started is killed when it is over, and who is left behind by one
- * that had ended is a failure of the test. For servers that are restarted, and for kills at a swept moment or at a race
- * point, there is `race` of warmswap/vitest.
+ * Real child processes that a test exchanges messages with. Processes that a test started are killed when it has ended,
+ * and a process left behind by an ended child fails the test. For servers that are restarted, and for kills at a swept
+ * moment or at a race point, use `race` of warmswap/vitest.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach } from 'vitest'
-import { type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from '../../src/js/race-kit/groups.js'
+import { isEmpty, nameProcesses, type ProcessFacts, signalGroup, waitUntilEmpty } from '../../src/js/race-kit/groups.js'
 import { testingAddon } from './paths.js'
 
 export interface Child {
@@ -16,25 +16,25 @@ export interface Child {
   readonly pid: number
   /** Resolves with the next line of its standard output that matches; rejects if it ends first. */
   line(pattern: RegExp): Promise<string>
-  /** Everything it wrote to standard output, line by line. */
+  /** Its standard output, line by line. */
   readonly lines: readonly string[]
-  /** Everything it wrote to standard error. */
+  /** Its standard error. */
   readonly stderr: () => string
   say(text: string): void
   signal(name: NodeJS.Signals): void
-  /** Resolves with exit code and signal once it has ended and its output is read. */
+  /** Resolves with exit code and signal once it has ended and its output was read. */
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
 }
 
 export interface ChildOptions {
   cwd?: string
   env?: Record<string, string>
-  /** Load the addon with fault points and seeded bugs. */
+  /** Loads the addon with fault points and seeded bugs. */
   testing?: boolean
   uid?: number
 }
 
-/** Those of the test that runs; what a beforeAll starts is its suite's to end. */
+/** The children of the current test. A child that beforeAll starts is ended by its suite. */
 let ofTest: Set<Child> | undefined
 
 beforeEach(() => {
@@ -48,10 +48,10 @@ afterEach(async () => {
   if (outlived.length > 0) throw new Error(`left behind, and killed now: ${nameProcesses(outlived)}`)
 })
 
-/** For who is just ending, and for what SIGKILL takes. */
+/** Time limit for processes that are just ending, and for SIGKILL. */
 const END_MS = 5000
 
-/** Kills its group. Resolves with who outlived it. */
+/** Kills its group. Resolves with the processes that outlived it. */
 async function end({ pid, process: { exitCode, signalCode } }: Child): Promise<ProcessFacts[]> {
   const hadEnded = exitCode !== null || signalCode !== null
   const outlived = hadEnded ? await waitUntilEmpty(pid, END_MS) : []
@@ -118,7 +118,7 @@ export function start(command: string, args: string[] = [], options: ChildOption
     signal: (name) => signalGroup(child.pid as number, name),
   }
   const tracked = ofTest?.add(started)
-  // The kernel may give the number of an empty group to somebody else.
+  // The kernel may assign the number of an empty group to another process.
   child.once('exit', () => isEmpty(started.pid) && tracked?.delete(started))
   return started
 }

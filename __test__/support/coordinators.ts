@@ -12,7 +12,7 @@ import {
   startWorkerThread,
 } from 'warmswap'
 import { repository } from './paths.js'
-import { publish, test as base } from './stores.js'
+import { test as base, publish } from './stores.js'
 
 const warmswap = pathToFileURL(join(repository, 'dist/worker.js')).href
 
@@ -33,6 +33,21 @@ serveRequests(async (request, { incarnation, signal }) => { ${body} })
   return await publish(store, { 'worker.mjs': program })
 }
 
+/** Publishes a generation whose `worker.mjs` answers HTTP requests with this handler body (`request`, `context`, `version`). */
+export async function publishFetchWorker(
+  store: BundleStore,
+  version: string,
+  body: string,
+  before = '',
+): Promise<Generation> {
+  const program = `import { serveFetch } from ${JSON.stringify(warmswap)}
+const version = ${JSON.stringify(version)}
+${before}
+serveFetch(async (request, context) => { ${body} })
+`
+  return await publish(store, { 'worker.mjs': program })
+}
+
 export type Start = CoordinatorOptions<unknown, unknown>['start']
 /** The two ways to run such a worker. */
 export const thread: Start = (context) => startWorkerThread(context, 'worker.mjs')
@@ -41,7 +56,7 @@ export const child: Start = (context) => startProcess(context, 'worker.mjs')
 // biome-ignore lint/suspicious/noExplicitAny: each test knows what its worker answers.
 type Anything = any
 
-/** With a store, and coordinators of it that are closed before it is. */
+/** With a store, and coordinators that are closed before it. */
 export const test = base.extend<{
   open: (start: Start, options?: Partial<CoordinatorOptions<unknown, unknown>>) => Coordinator<unknown, Anything>
 }>({

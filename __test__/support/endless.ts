@@ -1,14 +1,14 @@
-/** Answers that do not end, in each way in which HTTP can say how long an answer is. */
+/** Responses that do not end, in each way in which HTTP can state the length of a response. */
 
 import type { ServerResponse } from 'node:http'
 
-/** How the answer says its length: not at all, by closing, far too much, or compressed. */
+/** How the response states its length: not at all, by closing, far too much, or compressed. */
 export const FRAMINGS = ['chunked', 'until-close', 'long-length', 'gzip'] as const
 export type Framing = (typeof FRAMINGS)[number]
 
 const PIECE = Buffer.alloc(64 << 10, ' ')
 
-/** Bytes that the clients took, of all endless answers since the last reset. */
+/** Bytes that clients received, of all endless responses since the last reset. */
 export const taken = { bytes: 0, answers: 0, open: 0 }
 
 export function resetTaken(): void {
@@ -16,7 +16,7 @@ export function resetTaken(): void {
   taken.answers = 0
 }
 
-/** Makes whatever `response` will be an answer without an end: its status and headers stay, and its body goes on. */
+/** Makes every `response` endless: its status and headers are kept, and its body continues. */
 export function makeEndless(response: ServerResponse, framing: Framing): void {
   const writeHead = response.writeHead.bind(response)
   const replaced = (status: number, headers: Record<string, unknown> = {}): ServerResponse => {

@@ -1,8 +1,8 @@
-/** Endpoints that answer, are silent, or are not there at all. */
+/** Endpoints that respond, are silent, or do not exist. */
 
 import { once } from 'node:events'
-import { createServer as createHttpServer, request as ask, type IncomingMessage, type RequestListener } from 'node:http'
-import { type AddressInfo, type Socket, connect, createServer } from 'node:net'
+import { request as ask, createServer as createHttpServer, type IncomingMessage, type RequestListener } from 'node:http'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { start } from './children.js'
 
 export interface Endpoint {
@@ -23,7 +23,7 @@ export async function httpEndpoint(answer: RequestListener): Promise<Endpoint> {
   }
 }
 
-/** Accepts, and never says a word. */
+/** Accepts connections, and never responds. */
 export async function silentEndpoint(): Promise<Endpoint> {
   const sockets: Socket[] = []
   const server = createServer((socket) => void sockets.push(socket.on('error', () => {}))).listen(0, '127.0.0.1')
@@ -38,14 +38,17 @@ export async function silentEndpoint(): Promise<Endpoint> {
   }
 }
 
-/** A black hole, as a firewall makes it: packets vanish and no connection is ever made. A stopped process whose queue of connections is full. */
+/**
+ * A black hole, like a firewall: packets vanish and no connection is ever made. A stopped process whose connection
+ * queue is full.
+ */
 export async function blackHole(): Promise<Endpoint> {
   const program = `const server = require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log('port', server.address().port))`
   const child = start(process.execPath, ['-e', program])
   const port = Number((await child.line(/^port \d+$/)).split(' ')[1])
   child.signal('SIGSTOP')
   const sockets: Socket[] = []
-  // Connects until one is no longer answered: from then on nobody's is.
+  // Connects until a connection is not accepted: from then on, none is.
   for (;;) {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
     sockets.push(socket)
@@ -65,9 +68,9 @@ export async function blackHole(): Promise<Endpoint> {
   }
 }
 
-/** An HTTP line to a server on which requests can be held back. */
+/** An HTTP connection to a server on which requests can be held back. */
 export interface HeldLine extends Endpoint {
-  /** Resolves when the next request that matches has arrived, with what lets it go on. */
+  /** Resolves when the next matching request has arrived, with a function that releases it. */
   hold(matches: (request: IncomingMessage) => boolean): Promise<() => void>
 }
 

@@ -1,4 +1,4 @@
-/** The AWS variables of this process: none of the machine's own, those of a test, and the machine's again. */
+/** The AWS variables of this process: first cleared, then those of a test, then the machine's own again. */
 
 const HOME = process.env.HOME
 const kept = Object.entries(process.env).filter(([name]) => name.startsWith('AWS_'))

@@ -1,4 +1,4 @@
-/** The parts of a Vite server that the in-flight rescue uses, without Vite: commits and reports happen when the test says so. */
+/** The parts of a Vite server that the in-flight rescue uses, without Vite: the test triggers commits and reports. */
 
 import { EventEmitter, once } from 'node:events'
 import {

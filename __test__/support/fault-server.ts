@@ -1,6 +1,6 @@
 /**
- * An S3 server with objects in memory that can go wrong in each known way, one fault at a time. Signatures are
- * not checked; conditions, ranges and multipart are right unless a fault says otherwise.
+ * An S3 server with objects in memory that can fail in each known way, one fault at a time. Signatures are not checked.
+ * Conditions, ranges and multipart are correct unless a fault changes them.
  */
 
 import { createHash } from 'node:crypto'
@@ -9,7 +9,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo, Socket } from 'node:net'
 import { ACCESS_KEY_ID, type S3Location, SECRET_ACCESS_KEY } from './s3.js'
 
-/** What goes wrong with the requests that `when` matches. */
+/** The fault of the requests that `when` matches. */
 export interface Fault {
   when(request: {
     method: string
@@ -37,9 +37,9 @@ export interface Fault {
     | 'swap-object'
     | 'lose-answer'
     | 'garbage'
-  /** After how many bytes of the body, for those in its middle; half of it if absent. */
+  /** After how many bytes of the body, for faults in its middle. Half of it if absent. */
   at?: number
-  /** How many times; for ever if absent. */
+  /** How many times. Unlimited if absent. */
   times?: number
 }
 
@@ -60,11 +60,14 @@ export interface FaultServer {
     ifMatch: string | undefined
     headers: Record<string, unknown>
   }[]
-  /** Set to make things go wrong. */
+  /** The current fault, if any. */
   fault: Fault | undefined
-  /** Sees each request before the server does, and answers it itself if it returns true. It may change the response. */
+  /**
+   * Called with each request before the server handles it. Returns true if it has responded itself. It may change the
+   * response.
+   */
   intercept: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined
-  /** Milliseconds before each answer, and bytes a second of each connection: a far store. */
+  /** Milliseconds before each response, and bytes per second of each connection: a remote store. */
   latencyMs: number
   bytesPerSecond: number
   store(prefix?: string): S3Location

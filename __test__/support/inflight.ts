@@ -1,7 +1,7 @@
 /**
- * An application in which each of several late discoveries breaks requests that are under way: a framework keeps its
- * request context at the top of a pre-bundled module, and a page starts to import a dependency that shares that module.
- * Each discovery has packages of its own, because Vite 8 reloads only when a chunk is split for the first time.
+ * An application in which each of several late discoveries breaks running requests. A framework keeps its request
+ * context at the top of a pre-bundled module, and a page starts to import a dependency that shares that module. Each
+ * discovery has packages of its own, because Vite 8 reloads only when a chunk is split for the first time.
  */
 
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import type { PluginOption } from 'vite'
 import { repository } from './paths.js'
 import { runnerOf } from './vite.js'
 
-/** Requests over one late discovery, and how many of them are under way at once. */
+/** Requests across one late discovery, and how many of them run at the same time. */
 export const REQUESTS = 36
 const CONCURRENT = 6
 
@@ -94,11 +94,11 @@ export function writeInflightApp(root: string, discoveries: number, config?: str
 export interface Outcome {
   status: number
   text: string
-  /** The answer is that of another request, failed or is empty. */
+  /** The response is that of another request, failed or is empty. */
   isWrong: boolean
 }
 
-/** Sends the requests of one late discovery, half of them to the page that causes it. Resolves with the answers. */
+/** Sends the requests of one late discovery, half of them to the page that causes it. Resolves with the responses. */
 export async function requestsOver(url: string, discovery: number): Promise<Outcome[]> {
   const answers: Outcome[] = []
   let next = 0
@@ -150,7 +150,7 @@ interface Worker {
   default: { fetch(request: Request): Promise<Response> }
 }
 
-/** As frameworks make their routes: Vite's scanner does not look into a virtual module. */
+/** As frameworks create their routes: Vite's scanner does not read a virtual module. */
 export function virtualRoutes(routes: Record<string, string>): PluginOption {
   const id = 'virtual:routes'
   const lines = Object.entries(routes).map(([path, file]) => `${JSON.stringify(path)}: () => import('${file}')`)

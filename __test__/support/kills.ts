@@ -3,18 +3,18 @@
 import { expect } from 'vitest'
 import type { Interval, Race } from 'warmswap/vitest'
 
-/** Milliseconds after ready: at once, and from then on. */
+/** Milliseconds after ready: from 0 on. */
 const DELAYS = [0, 3, 10, 30]
-/** At each delay: 0.9 takes 22 samples without a failure. */
+/** At each delay: a confidence of 0.9 takes 22 samples without a failure. */
 const REPEATS = process.env.WARMSWAP_LONG === '1' ? 30 : 6
-/** A check that hangs is told from one that is slow on a busy machine. */
+/** Distinguishes a check that hangs from one that is slow on a busy machine. */
 const CHECK_MS = 10_000
 
-/** The test's limit, 60 % of which the sweep may take: ten times what it takes. */
+/** The test's limit, 60 % of which the sweep may take: ten times what it needs. */
 export const SWEEP_MS = process.env.WARMSWAP_LONG === '1' ? 1_500_000 : 300_000
 
 /**
- * Starts a process again and again, and at each delay after it was ready calls `check`, which kills it and rejects where
+ * Starts a process again and again. At each delay after it was ready, calls `check`, which kills it and rejects if
  * something is wrong then. Prints p(fail | delay) with n and interval, and expects that none failed.
  */
 export async function sweepKills(

@@ -22,7 +22,7 @@ export function mountTmpfs(size: string): Mounted {
   }
 }
 
-/** A small btrfs in a file; undefined where it cannot be made here. */
+/** A small btrfs in a file. Undefined if it cannot be created here. */
 export function mountBtrfs(): Mounted | undefined {
   const folder = makeTemp('/dev/shm')
   const [image, path] = [join(folder, 'image'), join(folder, 'mount')]
@@ -63,7 +63,7 @@ export function canMountOverlay(): boolean {
   return mounted
 }
 
-/** Starts a Node program to which the file `hosts` is /etc/hosts. Needs root. */
+/** Starts a Node program for which the file `hosts` is /etc/hosts. Needs root. */
 export function startWithHosts(hosts: string, program: string, ...args: string[]): Child {
   const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
   return start('unshare', ['--mount', 'sh', '-c', script, 'sh', hosts, process.execPath, program, ...args])

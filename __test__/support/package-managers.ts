@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { repository } from './paths.js'
 import { tools } from './registry.js'
 
-/** What the package works with; with npm only, because all managers would install the same sixty packages. */
+/** Packages to test with; with npm only, because all managers would install the same sixty packages. */
 const PEERS = { esbuild: '^0.28.0', vite: '^8.0.0', vitest: '^4.0.0' }
 
 export interface Outcome {
@@ -28,7 +28,7 @@ export interface Project {
 export type ManagerName = 'npm' | 'pnpm' | 'pnpm workspace' | 'yarn node_modules' | 'yarn PnP' | 'bun' | 'deno'
 
 function exec(command: string, args: string[], cwd: string, env: Record<string, string>): Promise<Outcome> {
-  // Nothing of this repository's environment: a user has no NAPI_RS_NATIVE_LIBRARY_PATH and no npm_config_*.
+  // Without this repository's environment: a user has no NAPI_RS_NATIVE_LIBRARY_PATH and no npm_config_*.
   const clean = { PATH: process.env.PATH ?? '', HOME: join(cwd, 'home'), CI: 'true', NO_COLOR: '1', ...env }
   return new Promise((resolve) => {
     execFile(command, args, { cwd, env: clean, maxBuffer: 1 << 26, timeout: 240_000 }, (error, stdout, stderr) => {
@@ -37,7 +37,7 @@ function exec(command: string, args: string[], cwd: string, env: Record<string, 
   })
 }
 
-/** Makes an empty project in `folder` whose dependencies `manager` is to install from `registry`. */
+/** Creates an empty project in `folder`, whose dependencies `manager` will install from `registry`. */
 export function makeProject(manager: ManagerName, folder: string, registry: string): Project {
   const isWorkspace = manager === 'pnpm workspace'
   const home = isWorkspace ? join(folder, 'packages/app') : folder

@@ -1,4 +1,4 @@
-/** Where things are in the checkout. */
+/** Paths in the checkout. */
 
 import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -6,7 +6,9 @@ import { fileURLToPath } from 'node:url'
 
 export const repository = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 
-/** The addon with fault points and seeded bugs; `npm run build:testing` makes it. Set as NAPI_RS_NATIVE_LIBRARY_PATH. */
+/**
+ * The addon with fault points and seeded bugs; `npm run build:testing` builds it. Set as NAPI_RS_NATIVE_LIBRARY_PATH.
+ */
 export const testingAddon = join(repository, 'build/testing/warmswap.linux-x64-gnu.node')
 
 /** A Rust child program of __test__/programs, built with the feature `testing`. */

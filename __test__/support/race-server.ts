@@ -1,4 +1,4 @@
-/** What the suites of the race kit share: the server they restart, and how to ask it. */
+/** Shared by the suites of the race kit: the server that they restart, and requests to it. */
 
 import { join } from 'node:path'
 import { expect } from 'vitest'
@@ -37,7 +37,7 @@ export async function startServer(
   return { port, server }
 }
 
-/** Asks for what the server is late with after a restart. */
+/** Requests the data that the server provides late after a restart. */
 export const read: Probe<Port> = {
   name: 'read',
   sideEffects: 'none',
@@ -49,13 +49,13 @@ export function answerOf(answer: Answer): { nonce: string; value: Answer } {
   return { nonce: answer.nonce, value: answer }
 }
 
-/** Works before the restart, or is not a target. */
+/** Must work before the restart; otherwise it is not a target. */
 export async function warm(port: Port): Promise<Port> {
   await expect.poll(async () => (await ask(port, '/data')).status, { interval: 10 }).toBe(200)
   return port
 }
 
-/** What a sweep over restarts of the server needs besides its probes and delays. */
+/** Options of a sweep over restarts of the server, except for its probes and delays. */
 export function sweepOf(
   port: Port,
   server: Instance,

@@ -1,8 +1,8 @@
-/** A request as bytes: what an HTTP client would not send. */
+/** A request as bytes, which an HTTP client would not send. */
 
 import { connect } from 'node:net'
 
-/** Sends one request with this target as it is, and returns the whole answer. */
+/** Sends one request with this target unchanged, and returns the whole response. */
 export function rawRequest(
   url: string,
   { method = 'GET', target = '/', headers = {} as Record<string, string>, body = '' },

@@ -21,7 +21,7 @@ export const tools: string = join(
 
 export interface Registry {
   readonly url: string
-  /** A configuration of npm that may publish there. */
+  /** An npm configuration that may publish there. */
   readonly userconfig: string
   publish(tarball: string): Promise<void>
   stop(): Promise<void>
@@ -71,7 +71,7 @@ async function answers(url: string, isRunning: () => boolean): Promise<void> {
   throw new Error('the registry ended before it answered')
 }
 
-/** npm publishes only with a token, also where the registry accepts everybody. */
+/** npm publishes only with a token, even if the registry accepts everyone. */
 async function signUp(url: string): Promise<string> {
   const user = { name: 'warmswap-test', password: 'warmswap-test-password' }
   const answer = await fetch(`${url}-/user/org.couchdb.user:${user.name}`, {

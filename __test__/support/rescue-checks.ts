@@ -1,4 +1,7 @@
-/** What the in-flight rescue guarantees, as checks that the seeded bugs have to fail. Each takes the plugins and a version of Vite. */
+/**
+ * The guarantees of the in-flight rescue, as checks that fail with the seeded bugs. Each takes the plugins and a
+ * version of Vite.
+ */
 
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -44,9 +47,9 @@ interface Scene {
   calls: Calls
   /** Resolves at the next call of the handler. */
   entered(): Promise<void>
-  /** Lets a dependency be discovered late. Resolves after the commit and its reload. */
+  /** Causes the late discovery of a dependency. Resolves after the commit and its reload. */
   reoptimize(): Promise<void>
-  /** Makes the optimizer look as if it was at work, until the returned function is called. */
+  /** Makes the optimizer look busy, until the returned function is called. */
   pretendDiscovery(): () => void
   get(path: string, init?: RequestInit): Promise<Response>
 }
@@ -55,7 +58,7 @@ interface Stage {
   plugins: Plugins
   version: Version
   rescue?: InFlightRescueOptions | false
-  /** Answers each request below /handler. */
+  /** Responds to each request below /handler. */
   handler?: Handler
 }
 
@@ -131,7 +134,7 @@ async function turns(count = 200): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await nextTurn()
 }
 
-/** Fails for what does not settle: only a broken build reaches the limit. */
+/** Fails if a promise does not settle: only a broken build reaches the limit. */
 export function soon<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout
   const late = new Promise<never>((_, reject) => {
@@ -161,12 +164,12 @@ export const postIsNotReplayed: RescueCheck = async (plugins, version) => {
     expect(await refused.text()).toContain('Retry it if it is idempotent')
     expect((await fine).status).toBe(201)
     expect(calls.count).toBe(2)
-    // A failure that nothing overtook is the application's own.
+    // A failure without a re-optimization belongs to the application.
     expect((await get('/handler', { method: 'POST' })).status).toBe(500)
   })
 }
 
-/** A body that has begun is cut, and the request is not replayed. */
+/** A response whose body has begun is cut off, and the request is not replayed. */
 export const begunBodyIsCut: RescueCheck = async (plugins, version) => {
   const proceed = new Signal()
   const handler: Handler = async (_request, response) => {
@@ -246,7 +249,7 @@ export const replayWaitsForTheRunner: RescueCheck = async (plugins, version) => 
     type Payload = { type: string; event?: string }
     const send = hot.send.bind(hot) as (payload: Payload) => void
     const late: Payload[] = []
-    // As on workerd: the reload, and what is sent after it, arrives late, and modules do not.
+    // As on workerd: the reload, and messages sent after it, arrive late, and modules do not.
     hot.send = ((payload: Payload) => {
       const isAfterReload = late.length > 0 && payload.event?.startsWith('warmswap:')
       if (payload.type === 'full-reload' || isAfterReload) late.push(payload)
@@ -255,7 +258,7 @@ export const replayWaitsForTheRunner: RescueCheck = async (plugins, version) => 
     const before = (await (await fixture.entry()).evaluations()).entry
     const response = get('/handler')
     await ended.reached
-    // That nothing happens is no event: a replay that does not wait for the runner begins within 20 ms.
+    // The absence of an event cannot be awaited: a replay that does not wait for the runner begins within 20 ms.
     await new Promise((resolve) => setTimeout(resolve, 200))
     const inTheOldGraph = calls.count
     hot.send = send as typeof hot.send
@@ -282,7 +285,7 @@ export const waitForTheRunnerIsBounded: RescueCheck = async (plugins, version) =
   })
 }
 
-/** A long poll: an overtaken answer that comes after `holdMs` is sent as it is, and replayed if it has failed. */
+/** A long poll: an overtaken response that comes after `holdMs` is sent unchanged, and replayed if it has failed. */
 export const lateAnswers: RescueCheck = async (plugins, version) => {
   const proceed = new Signal()
   const seen = new WeakSet<IncomingMessage>()
@@ -306,7 +309,7 @@ export const lateAnswers: RescueCheck = async (plugins, version) => {
   })
 }
 
-/** What an overtaken attempt has written is dropped: status, headers and body are those of the replay. */
+/** The output of an overtaken attempt is dropped: status, headers and body are those of the replay. */
 export const firstAnswerIsDropped: RescueCheck = async (plugins, version) => {
   const proceed = new Signal()
   const seen = new WeakSet<IncomingMessage>()
@@ -387,7 +390,7 @@ export const handsOff: RescueCheck = async (plugins, version) => {
     { plugins, version, handler, rescue: { exclude } },
     async ({ get, entered, reoptimize, pretendDiscovery, calls }) => {
       const end = pretendDiscovery()
-      // A complete answer is of the old module graph, and is not held.
+      // A complete response belongs to the old module graph, and is not held.
       expect(await (await soon(get('/handler/early'), 'a complete answer')).text()).toBe('complete')
       const events = await soon(get('/handler/events'), 'the head of an event stream')
       end()
@@ -405,7 +408,7 @@ export const handsOff: RescueCheck = async (plugins, version) => {
   )
 }
 
-/** `rescue: false` leaves requests alone. */
+/** `rescue: false` does not change requests. */
 export const canBeTurnedOff: RescueCheck = async (plugins, version) => {
   const proceed = new Signal()
   const handler: Handler = async (_request, response) => {

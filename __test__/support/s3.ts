@@ -31,7 +31,7 @@ export interface S3Server {
 }
 
 export const ACCESS_KEY_ID = 'AKIAWARMSWAPTEST'
-/** Unlikely enough that finding it anywhere is a leak. */
+/** Unlikely enough that any occurrence of it is a leak. */
 export const SECRET_ACCESS_KEY = 'warmswap/secret+must+never+be+told'
 
 const BUCKET = 'warmswap-test'
@@ -48,7 +48,7 @@ function location(endpoint: string): S3Server['store'] {
   })
 }
 
-/** Resolves once the server answers HTTP at all. */
+/** Resolves once the server responds to HTTP. */
 async function answers(endpoint: string, process: ChildProcess): Promise<void> {
   while (process.exitCode === null) {
     const reached = await new Promise<boolean>((resolve) => {
@@ -87,7 +87,7 @@ async function createBucket(endpoint: string): Promise<void> {
   })
 }
 
-/** The folder of moto's programs, or undefined where Python or PyPI is missing. */
+/** The folder of moto's programs. Undefined if Python or PyPI is missing. */
 export function motoPrograms(): string | undefined {
   return ensurePython('moto', ['moto[s3,server]==5.2.*']) as string | undefined
 }
@@ -111,12 +111,15 @@ export async function startMoto(): Promise<S3Server> {
   return { endpoint, store: location(endpoint), stop }
 }
 
-/** The program of s3s-fs, or undefined where cargo or the crates are missing. */
+/** The program of s3s-fs. Undefined if cargo or the crates are missing. */
 export function s3sProgram(): string | undefined {
   return ensureCrate('s3s-fs', '0.14.1', 'binary') as string | undefined
 }
 
-/** Verifies signatures, keeps both kinds of conditions, and is fast: the main one. With a domain the bucket is in the host. */
+/**
+ * Verifies signatures, supports both kinds of conditions, and is fast: the main server. With a domain, the bucket is in
+ * the host.
+ */
 export async function startS3s(domain?: { name: string; port: number }): Promise<S3Server> {
   const program = s3sProgram()
   if (program === undefined) throw new Error('s3s-fs could not be installed: cargo or the crates are missing')

@@ -1,10 +1,13 @@
-/** A copy of the built package with one statement changed, to see that the suite notices. */
+/** A copy of the built package with one statement changed, to check that the suite notices. */
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { repository } from './paths.js'
 
-/** Writes build/seeded-packages/<name> and returns its folder. Throws where the statement is not found exactly once: such a bug would prove nothing. */
+/**
+ * Writes build/seeded-packages/<name> and returns its folder. Throws unless the statement is found exactly once:
+ * otherwise the bug would prove nothing.
+ */
 export function seededPackage(
   name: string,
   { file, from, to }: { file: RegExp; from: string | RegExp; to: string },

@@ -1,4 +1,7 @@
-/** A copy of the repository whose package was built with the seeded bugs of src/js, for tests that prove that the suites find them. */
+/**
+ * A copy of the repository whose package was built with the seeded bugs of src/js, for tests that prove that the suites
+ * detect them.
+ */
 
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
@@ -8,7 +11,7 @@ import { repository } from './paths.js'
 const COPIED = ['__test__', 'dist', 'examples', 'src/js', 'package.json', 'tsdown.config.ts', 'vitest.config.ts']
 const LINKED = ['node_modules', 'build/testing', 'target']
 
-/** Makes build/seeded and returns its path. WARMSWAP_MUTANT turns a bug on in what runs there. */
+/** Creates build/seeded and returns its path. WARMSWAP_MUTANT turns on a bug in programs that run there. */
 export function seededRepository(): string {
   const folder = join(repository, 'build/seeded')
   rmSync(folder, { recursive: true, force: true })

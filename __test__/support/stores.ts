@@ -1,4 +1,4 @@
-/** Stores of bundles for tests, and what is published in them. */
+/** Stores of bundles for tests, and the files that are published in them. */
 
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,7 +22,7 @@ export const test = base.extend<{ store: BundleStore }>({
   },
 })
 
-/** The current generation as it was, and nothing beside it. */
+/** Checks that the current generation is unchanged, and that nothing else is left. */
 export async function expectUntouched(store: BundleStore, number: number): Promise<void> {
   expect(store.current()?.number).toBe(number)
   expect(await store.verify()).toEqual({ ok: true, problems: [] })

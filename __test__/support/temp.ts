@@ -1,6 +1,6 @@
 /**
- * Folders that are gone after the test, on memory and on disk. The removal is repeated because what was killed, or works
- * behind a call (the collection after a publish), may still write.
+ * Folders that are removed after the test, in memory and on disk. The removal is repeated, because processes that were
+ * killed, and work in the background (the collection after a publish), may still write.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -14,8 +14,8 @@ export function makeTemp(parent: string = tmpdir()): string {
 }
 
 /**
- * Removes a folder and everything in it. Node's own retries do not look again at what is in the folder, so what is written
- * between its listing and its end would stay.
+ * Removes a folder and everything in it. Node's own retries do not list the folder again, so files written between its
+ * listing and its end would be kept.
  */
 export function removeTemp(path: string): void {
   for (let attempt = 1; ; attempt += 1) {

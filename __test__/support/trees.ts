@@ -1,19 +1,22 @@
-/** Trees to pack, and their digests: everything that a restore must bring back. */
+/** Trees to pack, and their digests: everything that a restore must reproduce. */
 
 import { createHash } from 'node:crypto'
 import {
   chmodSync,
   lstatSync,
   mkdirSync,
-  readFileSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join, relative } from 'node:path'
 
-/** A small tree with what trees have: depth, an executable, a link, an empty directory, odd names, one larger file. */
+/**
+ * A small tree with the usual features: depth, an executable, a link, an empty directory, unusual names, one larger
+ * file.
+ */
 export function makeTree(root: string, files = 20): string {
   mkdirSync(join(root, 'deep/er/est'), { recursive: true })
   mkdirSync(join(root, 'empty'))
@@ -41,7 +44,7 @@ export function noise(bytes: number, seed = 1): Buffer {
   return out
 }
 
-/** Path → kind, permission bits and content, of everything below `root` that is not warmswap's own. */
+/** Path → kind, permission bits and content, of all entries below `root` that are not warmswap's own. */
 export function digest(root: string): Record<string, string> {
   const found: Record<string, string> = {}
   const walk = (directory: string): void => {

@@ -1,4 +1,4 @@
-/** What would have ended the process, and the warnings in its place. */
+/** The errors that would have ended the process, and the warnings that replaced them. */
 
 export interface Seen {
   /** Uncaught exceptions and unhandled rejections. */
@@ -8,7 +8,7 @@ export interface Seen {
 
 const FATAL = ['uncaughtException', 'unhandledRejection'] as const
 
-/** Runs `task` with listeners of its own in the place of vitest's; what they saw is also complete after it has ended. */
+/** Runs `task` with its own listeners in place of vitest's. Their record is complete even after the task has ended. */
 export async function watched(task: (seen: Seen) => Promise<void>): Promise<Seen> {
   const seen: Seen = { uncaught: [], warnings: [] }
   const note = (error: unknown): void => void seen.uncaught.push(error)

@@ -1,6 +1,9 @@
-/** What the Vite plugins promise, as checks that seeded bugs have to fail. Each takes the plugins, so that they can be broken ones. */
+/**
+ * The guarantees of the Vite plugins, as checks that fail with seeded bugs. Each takes the plugins, so that they can be
+ * broken ones.
+ */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import { header, rawRequest } from './raw-request.js'
@@ -11,11 +14,11 @@ import {
   type ChunkEntry,
   ENTRY,
   type Entry,
-  failingPlugin,
   type Fixture,
   type FixtureOptions,
-  openFixture,
+  failingPlugin,
   type Mode,
+  openFixture,
 } from './vite.js'
 
 export type Plugins = typeof import('warmswap/vite')
@@ -29,7 +32,7 @@ async function withFixture<T>(options: FixtureOptions, work: (fixture: Fixture) 
   }
 }
 
-/** state/works-without-the-addon: over a re-optimization, the portable build, evaluated by Vite and evaluated anew. */
+/** state/works-without-the-addon across a re-optimization: the portable build, evaluated by Vite and evaluated again. */
 export async function portableStateIsKept(
   { default: warmswap, importWithRecovery }: Plugins,
   mode: Mode,
@@ -53,7 +56,7 @@ export async function portableStateIsKept(
   )
 }
 
-/** state/one-copy: one copy, also from inside of a pre-bundled dependency. */
+/** state/one-copy: one copy, also from inside a pre-bundled dependency. */
 export async function thereIsOneCopy({ default: warmswap }: Plugins, mode: Mode): Promise<void> {
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
   await withFixture(
@@ -161,13 +164,13 @@ export async function redirectStaysHere({ staleDepRecovery }: Plugins, mode: Mod
   })
 }
 
-/** state/redirects-stay-on-the-origin: a redirect is a new request, and what stays stale must not go round for ever. */
+/** state/redirects-stay-on-the-origin: a redirect is a new request, and a permanently stale dependency must not redirect endlessly. */
 export async function redirectsEnd({ staleDepRecovery }: Plugins, mode: Mode): Promise<void> {
   const calls = new Calls()
   await withFixture(
     { ...mode, context: 'kept', plugins: [staleDepRecovery({ onUnsafe: 'redirect-307' }), failingPlugin(calls)] },
     async (fixture) => {
-      // The optimizer has committed its cold start: a commit in between counts anew.
+      // The optimizer has committed its cold start: a commit in between starts the count again.
       await fixture.entry()
       const response = await fetch(await fixture.url(), { method: 'POST' }).catch((error: Error) =>
         Promise.reject(error.cause),

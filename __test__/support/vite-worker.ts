@@ -1,4 +1,7 @@
-/** Modules of the fixture that run in a worker thread: transports as Vite's guide describes them, and runners for the main thread. */
+/**
+ * Modules of the fixture that run in a worker thread: transports as described in Vite's guide, and runners for the main
+ * thread.
+ */
 
 import { once } from 'node:events'
 import { join } from 'node:path'

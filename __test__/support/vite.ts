@@ -1,4 +1,6 @@
-/** A Vite server on a copy of the fixture in which a re-optimization is certain, with the versions of Vite that are supported. */
+/**
+ * A Vite server on a copy of the fixture in which a re-optimization is certain, with the supported versions of Vite.
+ */
 
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer, type Server } from 'node:http'
@@ -58,7 +60,10 @@ function versionIn(folder: string): Version {
   return { name: `Vite ${version}`, package: pathToFileURL(join(folder, 'dist/node/index.js')).href, silent: false }
 }
 
-/** Where modules run, and whether Vite is told to serve what is outdated (Vite 6 does so anyway and has no such option). */
+/**
+ * Where modules run, and whether Vite is configured to serve outdated dependencies (Vite 6 always does, and has no such
+ * option).
+ */
 export interface Mode {
   readonly name: string
   readonly version: Version
@@ -68,7 +73,7 @@ export interface Mode {
   readonly silent: boolean
 }
 
-/** Everything that the invariants have to hold in. */
+/** All modes in which the guarantees must hold. */
 export const modes: readonly Mode[] = versions.flatMap((version) =>
   (['in-process', 'worker thread'] as const).flatMap((runner) =>
     (version.silent ? [false] : [false, true]).map((ignoreOutdatedRequests) => ({
@@ -85,7 +90,7 @@ export const loadVite = (version: Version): Promise<Vite> => import(version.pack
 
 export interface FixtureOptions {
   version: Version
-  /** Whether the application keeps its context with defineState or, as it is written today, in module scope. */
+  /** Whether the application keeps its context with defineState or, as is usual today, in module scope. */
   context: 'kept' | 'plain'
   plugins?: PluginOption[]
   /** Where the modules run. */
@@ -103,7 +108,7 @@ export interface FixtureOptions {
   page?: boolean
 }
 
-/** What a request of the fixture answers. */
+/** The response to a request of the fixture. */
 export interface Answer {
   store?: { user: string }
   entryShared: number
@@ -126,7 +131,7 @@ export interface Evaluations {
 
 /** src/entry.js. */
 export interface Entry {
-  /** Numbers of the objects that are kept: the same number is the same object. */
+  /** Numbers of the kept objects: the same number is the same object. */
   identity(): Crossing<{ context: number; counter: number }>
   count(value: number): Crossing<void>
   counted(): Crossing<number>
@@ -217,7 +222,7 @@ export class Fixture {
     return this.runner.import(ENTRY)
   }
 
-  /** Writes a file of the application, and lets Vite see it as its watcher would. */
+  /** Writes a file of the application, and notifies Vite as its watcher would. */
   edit(file: string, change: (text: string) => string): void {
     const path = join(this.root, file)
     writeFileSync(path, change(readFileSync(path, 'utf8')))
@@ -236,7 +241,7 @@ export class Fixture {
     }
   }
 
-  /** The address of an HTTP server around Vite's middlewares; started when it is first asked for. */
+  /** The address of an HTTP server around Vite's middlewares. Started on first use. */
   async url(): Promise<string> {
     if (this.server.httpServer) return `http://127.0.0.1:${(this.server.httpServer.address() as AddressInfo).port}`
     if (this.#http === undefined) {
@@ -317,7 +322,7 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
   return new Fixture({ root, server, log, vite, thread })
 }
 
-/** What the fixture's handlers were called with. */
+/** The calls of the fixture's handlers. */
 export class Calls {
   readonly methods: string[] = []
   get count(): number {

@@ -3,7 +3,6 @@ import type { Plugin, DevEnvironment, ViteDevServer } from 'vite'
 import type { ModuleRunner } from 'vite/module-runner'
 import type { BundleStore } from './contract-api.js'
 
-/** stableState + staleDepRecovery (+ linkEnvironments and atomicOutDir when given options). */
 export default function warmswap(options?: {
   state?: StableStateOptions
   recovery?: StaleDepRecoveryOptions | false
@@ -50,12 +49,10 @@ export interface AtomicOutDirOptions {
   graceMs?: number
   onPublish?(store: BundleStore): void
 }
-/** Builds into a private work directory; after the last closeBundle the tree is published and outDir is a link to it. @default apply: 'watch' */
 export function atomicOutDir(options?: AtomicOutDirOptions): Plugin
 
 export function staleDepError(error: unknown): { kind: StaleKind; id?: string; hash?: string } | undefined
 export function resolveOptimizedId(environment: DevEnvironment, id: string): string | undefined
-/** Imports through a runner and calls `use` on the module; both are repeated from the entry when a dependency turned stale, within the bounds of StaleDepRecoveryOptions. */
 export function importWithRecovery<M = any, T = M>(
   environment: DevEnvironment,
   url: string,

@@ -1,4 +1,5 @@
-// A worker of bench/caches.js: an S3 server with one object that answers late and paces each connection, as S3 from far away does.
+// A worker of bench/caches.js: an S3 server with one object. It responds late and limits the speed of each connection,
+// like a remote S3.
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'

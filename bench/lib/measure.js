@@ -1,4 +1,4 @@
-// Measuring in one run: warmswap and its peers take turns on the same input, medians and ratios are reported.
+// Measures in one run: warmswap and its peers take turns on the same input. Medians and ratios are reported.
 import { performance } from 'node:perf_hooks'
 
 export const median = (values) => quantile(values, 0.5)
@@ -24,7 +24,7 @@ export async function inTurn(contestants, { rounds = 5, warmup = 1 } = {}) {
   return times
 }
 
-/** Microseconds a call, median of batches, the contestants in turn. */
+/** Microseconds per call: the median of batches, with the contestants in turn. */
 export async function perCall(contestants, { batches = 15, calls = 2000 } = {}) {
   const timed = Object.fromEntries(
     Object.entries(contestants).map(([name, call]) => [

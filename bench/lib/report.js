@@ -1,4 +1,4 @@
-// bench/RESULTS.md: one section a capability, each replaced by the run that measured it.
+// Writes bench/RESULTS.md: one section per capability, replaced by each run that measures it.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -7,8 +7,9 @@ import { root } from '../../scripts/lib/process.js'
 const file = join(root, 'bench/RESULTS.md')
 
 /**
- * Prints a table and puts it into RESULTS.md.
- * rows: { what, ours, peer, ratio, reach }: the figures as text, `ratio` and `reach` as numbers (ours / peer, and what the design asks for) or undefined.
+ * Prints a table and writes it to RESULTS.md.
+ * rows: { what, ours, peer, ratio, reach }. The figures are text; `ratio` and `reach` are numbers (warmswap
+ * peer, and the target of the design) or undefined.
  */
 export function report(capability, rows, notes = []) {
   const lines = [

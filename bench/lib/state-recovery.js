@@ -1,4 +1,5 @@
-// How long after the optimizer's commit GETs are answered that met a stale dependency, on the fixture of the tests with Vite's own in-process runner.
+// Time from the optimizer's commit until GETs are answered that met a stale dependency. Uses the fixture of the tests
+// with Vite's own in-process runner.
 import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -31,7 +32,7 @@ const application = {
   },
 }
 
-/** Milliseconds from the commit to the last of the whole answers. */
+/** Milliseconds from the commit to the last of the complete answers. */
 async function recoveredRequests({ vite, parallel, rescue }) {
   const { createServer } = await import(vite)
   const root = copyFixture()
@@ -60,13 +61,16 @@ async function recoveredRequests({ vite, parallel, rescue }) {
   http.close()
   await server.close()
   rmSync(root, { recursive: true, force: true })
-  // Vite 6 is silent: nothing has to be recovered there, and the context is kept by the registry.
+  // Vite 6 reports nothing: nothing has to be recovered there, and the registry keeps the context.
   if (answers.some(({ store }) => store?.user !== 'ada') || (vite !== 'vite6' && !events.includes('recovered')))
     throw new Error(`requests were not recovered: ${events.join(', ')}`)
   return took
 }
 
-/** With this package as Vite (an alias of package.json) and so many GETs at once: with and without the in-flight rescue, in turn. */
+/**
+ * Measures with this package as Vite (an alias of package.json) and this many concurrent GETs: with and without the
+ * in-flight rescue, in turn.
+ */
 export async function recoveries({ vite, parallel }, rounds = 12) {
   const times = { rescued: [], without: [] }
   for (let round = 0; round < rounds; round += 1) {

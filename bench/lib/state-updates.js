@@ -1,4 +1,4 @@
-// A worker of bench/state.js: updates one value as often as asked, and says how long that took.
+// A worker of bench/state.js: updates one value a given number of times, and reports how long that took.
 import { once } from 'node:events'
 import { deserialize, serialize } from 'node:v8'
 import { parentPort, workerData } from 'node:worker_threads'

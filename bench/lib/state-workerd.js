@@ -1,4 +1,5 @@
-// How long a GET takes over a re-optimization on workerd (@cloudflare/vite-plugin), with the in-flight rescue and without warmswap.
+// Time of a GET across a re-optimization on workerd (@cloudflare/vite-plugin), with the in-flight rescue and without
+// warmswap.
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -50,7 +51,7 @@ export default { plugins: [${plugins}routes, cloudflare({ inspectorPort: false }
   return root
 }
 
-/** Milliseconds of a GET over each of `count` late discoveries. Right answers are required with warmswap only. */
+/** Milliseconds of a GET across each of `count` late discoveries. Correct answers are required with warmswap only. */
 async function times(count, plugins) {
   const root = writeApp(count, plugins)
   const child = spawn(node, [join(repository, '__test__/programs/dev-server.mjs'), root], {
@@ -79,7 +80,7 @@ async function times(count, plugins) {
   }
 }
 
-/** Milliseconds of GETs over a late discovery. */
+/** Milliseconds of GETs across a late discovery. */
 export async function overDiscoveries(count = 8) {
   return { rescued: await times(count, 'warmswap(), '), without: await times(count, '') }
 }

@@ -1,4 +1,4 @@
-// The coordinator against the loop that dev servers have: remove, rebuild, respawn.
+// The coordinator compared with the loop of today's dev servers: remove, rebuild, respawn.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -21,7 +21,7 @@ const options = (entry) => ({
   logLevel: 'silent',
 })
 
-/** Thirty modules, so that there is something to bundle. */
+/** Thirty modules, so that the bundler has work to do. */
 function createProject(folder) {
   mkdirSync(folder, { recursive: true })
   for (let index = 0; index < 30; index += 1)
@@ -135,7 +135,7 @@ async function measure(way) {
 const builder = fileURLToPath(new URL('../../__test__/programs/coordinator-builder.mjs', import.meta.url))
 const TAKEOVERS = Number(process.env.WARMSWAP_BENCH_TAKEOVERS ?? 20)
 
-/** A process that builds on command; `next` resolves with its next event of a name. */
+/** A process that builds on command. `next` resolves with its next event of a name. */
 function startBuilder(folder, name) {
   const child = spawn(
     process.execPath,
@@ -162,7 +162,7 @@ function startBuilder(folder, name) {
   }
 }
 
-/** From the kernel's word that the builder is dead until the last of five waiters has its build, in ms. */
+/** Milliseconds from the kernel's report that the builder is dead until the last of five waiters has its build. */
 async function takeovers(folder) {
   mkdirSync(join(folder, 'input'), { recursive: true })
   writeFileSync(join(folder, 'log'), '')

@@ -1,11 +1,12 @@
-// What the race kit measures, against what harnesses do today: poll every 500 ms, call that zero, send all delays at once.
+// What the race kit measures, compared with today's harnesses: they poll every 500 ms, take that moment as zero, and
+// send all delays at the same time.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Instance, type Port, test } from 'warmswap/vitest'
 import { median, quantile } from '../lib/measure.js'
 
 const server = join(import.meta.dirname, '../../__test__/programs/race-server.mjs')
-/** What the server needs after it listens: the edge to find. */
+/** Time that the server needs after it listens: the edge to find. */
 const UNREADY_MS = 150
 const RESTARTS = 30
 const SWEEP_MS = 30_000
@@ -25,7 +26,7 @@ test('figures', { timeout: 170_000 }, async ({ race }) => {
   const peerEdges: number[] = []
   for (let round = 0; round < RESTARTS; round += 1) {
     await instance.stop()
-    // Restarts do not wait for polls: these begin somewhere within their period.
+    // Restarts are not synchronised with polls: these begin at random within the polling period.
     const polled = new Promise((resolve) => setTimeout(resolve, Math.random() * 500)).then(() => pollEvery500(port))
     const { before } = await instance.restart()
     const peerZero = await polled
@@ -87,7 +88,7 @@ async function pollEvery500({ number }: Port): Promise<number> {
   }
 }
 
-/** All delays of one restart in parallel, once each, counted from the poll; the edge that this shows. */
+/** All delays of one restart in parallel, once each, counted from the poll. Returns the edge that this method finds. */
 async function allAtOnce(url: string): Promise<number> {
   const delays = Array.from({ length: 13 }, (_, step) => step * 25)
   const ok = await Promise.all(

@@ -1,13 +1,13 @@
-// The build both ways share: esbuild over real TypeScript, one chunk a route.
+// The build of all ways: esbuild over real TypeScript, one chunk per route.
 import { createHash } from 'node:crypto'
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import esbuild from 'esbuild'
 
-/** Reads the revision that the last edit wrote; every chunk carries it. */
+/** Reads the revision that the last edit wrote. Every chunk contains it. */
 export const readRevision = async (app) => Number(await readFile(join(app, 'src/revision.txt'), 'utf8'))
 
-/** Options of one build of the sources as they are now. */
+/** Options of a build of the current sources. */
 export const buildOptions = (app, revision, outdir) => ({
   entryPoints: [join(app, 'src/index.ts')],
   outdir,
@@ -22,7 +22,7 @@ export const buildOptions = (app, revision, outdir) => ({
   logLevel: 'silent',
 })
 
-/** Reads all sources once, so that what is fingerprinted is what is built, whatever the editor does meanwhile. */
+/** Reads all sources once, so that the build uses exactly the fingerprinted bytes, even if a file is edited during the build. */
 export async function readSources(app) {
   const entries = (await readdir(join(app, 'src'), { recursive: true, withFileTypes: true })).filter((entry) =>
     entry.isFile(),
@@ -35,14 +35,14 @@ export async function readSources(app) {
 
 export const revisionOf = (app, sources) => Number(sources.get(join(app, 'src/revision.txt')))
 
-/** The identity of the sources: the same bytes under the same names. */
+/** The fingerprint of the sources: equal for the same bytes under the same names. */
 export function fingerprint(sources) {
   const hash = createHash('sha256')
   for (const [path, text] of sources) hash.update(`${path}\0${text}\0`)
   return hash.digest('hex')
 }
 
-/** Builds these sources without writing; rejects if they do not compile. */
+/** Builds these sources without writing files. Rejects if they do not compile. */
 export async function buildInMemory(app, sources, outdir) {
   const revision = revisionOf(app, sources)
   const fromMemory = {

@@ -1,7 +1,7 @@
-// A worker thread as something that can be asked: requests in flight are counted, so that it can be drained.
+// A worker thread that answers requests. It counts the requests in flight, so that it can be drained.
 import { Worker } from 'node:worker_threads'
 
-/** How long a request that was begun may take once its worker has been followed. */
+/** Time limit in milliseconds for requests in flight once their worker was replaced. */
 const DRAIN_MS = 5000
 
 export class BundleWorker {
@@ -50,7 +50,7 @@ export class BundleWorker {
     if (this.#waiting.size === 0) for (const wake of this.#idle.splice(0)) wake()
   }
 
-  /** Ends the thread when nothing is in flight, or at the deadline: one request that hangs must not hold up the next swap. */
+  /** Ends the thread when no request is in flight, or at the deadline: a request that hangs must not delay the next swap. */
   async drain() {
     if (this.#waiting.size > 0) {
       let timer

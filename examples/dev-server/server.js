@@ -1,11 +1,12 @@
-// The dev server: HTTP in front of a way, a watcher behind it.
-//   node server.js --way warmswap|today --app <directory> --snapshot <archive> [--port 0]
+// The dev server: HTTP in front of a way, and a file watcher that triggers its rebuilds.
+//   node server.js --way warmswap|careful|today --app <directory> --snapshot <archive> [--port 0]
 // Prints one JSON line per event on standard output.
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import chokidar from 'chokidar'
+import { editsOf } from './edits.js'
 
 const { values } = parseArgs({
   options: {
@@ -15,13 +16,29 @@ const { values } = parseArgs({
     port: { type: 'string', default: '0' },
   },
 })
-const log = (event) => process.stdout.write(`${JSON.stringify(event)}\n`)
+/** The last rebuild, for the page: its error, or the time from the edit until the swap. */
+const rebuilt = { began: performance.now(), lastError: null, swapMs: null, failedBuilds: 0 }
+function log(event) {
+  if (event.event === 'published') rebuilt.swapMs = performance.now() - rebuilt.began
+  process.stdout.write(`${JSON.stringify(event)}\n`)
+}
 const { createWay } = await import(`./ways/${values.way}.js`)
 const way = await createWay({ app: values.app, snapshot: values.snapshot, log })
 
 await way.start()
-const rebuild = () =>
-  way.change().catch((error) => log({ event: 'build-failed', message: error.message.split('\n')[0] }))
+async function rebuild() {
+  rebuilt.began = performance.now()
+  try {
+    await way.change()
+    rebuilt.lastError = null
+  } catch (error) {
+    log({ event: 'build-failed', message: error.message.split('\n')[0] })
+    Object.assign(rebuilt, { lastError: error.message, failedBuilds: rebuilt.failedBuilds + 1 })
+  }
+}
+const edits = editsOf(values.app)
+/** The buttons of the page. */
+const actions = { '/__edit': edits.edit, '/__break': edits.breakBuild, '/__fix': edits.fixBuild }
 const watcher = chokidar.watch(join(values.app, 'src'), { ignoreInitial: true }).on('all', rebuild)
 await new Promise((resolve) => watcher.on('ready', resolve))
 
@@ -35,7 +52,9 @@ const server = createServer(async (request, response) => {
       return response
         .setHeader('content-type', 'text/html')
         .end(await readFile(new URL('./page.html', import.meta.url)))
-    if (pathname === '/__status') return json(response, 200, { ...(await way.status()), pid: process.pid })
+    if (pathname === '/__status') return json(response, 200, { ...(await way.status()), ...rebuilt, pid: process.pid })
+    if (request.method === 'POST' && actions[pathname])
+      return json(response, 200, { done: (await actions[pathname]()) ?? true })
     if (pathname === '/__reboot') return json(response, 200, { rebooted: (await way.reboot()) ?? true })
     json(response, 200, { pid: process.pid, ...(await way.ask(pathname)) })
   } catch (error) {

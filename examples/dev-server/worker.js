@@ -1,7 +1,7 @@
-// One worker thread: imports the bundle that it is told and answers requests from it.
+// One worker thread: imports the bundle that `workerData` names, and answers requests with it.
 import { parentPort, workerData } from 'node:worker_threads'
 
-/** With warmswap the worker pins the generation itself: it stays until this thread ends, however it ends. */
+/** With warmswap the worker pins the generation itself. The pin is released when this thread ends, for any reason. */
 async function locateBundle() {
   if (workerData.entry) return { url: workerData.entry, generation: null }
   const { openBundles } = await import('warmswap')

@@ -1,5 +1,5 @@
-// A restart of the engine, late requests to actors that were there before and to new ones. Run it with
-//   npx vitest run --root examples/engine-restart
+// A restart of the engine, followed by requests to existing and to new actors. Run it with
+// npx vitest run --root examples/engine-restart
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +10,7 @@ import WebSocket from 'ws'
 const here = dirname(fileURLToPath(import.meta.url))
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 const packaged = join(here, '../../node_modules/node22-linux-x64/bin/node')
-/** node:sqlite needs no flag from 22.13 on; the npm package has such a Node where this one is older. */
+/** node:sqlite needs no flag from 22.13 on. The npm package provides such a Node if this one is older. */
 const nodeWithSqlite = major > 22 || (major === 22 && minor >= 13) ? process.execPath : packaged
 const withSqlite = test.skipIf(!existsSync(nodeWithSqlite))
 if (!existsSync(nodeWithSqlite))
@@ -79,7 +79,7 @@ async function pingPong(url: string, signal: AbortSignal): Promise<Reply> {
   })
 }
 
-/** A sample's actor, placed and answering before the restart. */
+/** The actor of a sample, placed and answering before the restart. */
 interface Target {
   url: string
 }
@@ -164,7 +164,7 @@ withSqlite('routing by runner: the same restarts, no failure', { timeout: 180_00
     repeats: 4,
     target: () => warmActor(gatewayUrl),
     restart: () => engine.restart('kill'),
-    // A loaded machine must not look like the bug, which takes 600 ms and more.
+    // A loaded machine must not be mistaken for the bug, which takes 600 ms or more.
     probes: probesOf(gatewayUrl).map((probe) => ({ ...probe, timeoutMs: 2000 })),
   })
   console.log(String(report))
@@ -188,7 +188,7 @@ withSqlite(
     expect((await cut).status, 'the request itself dies with the engine').toBe(502)
     held.release()
 
-    // The client says it again with the same number; the runner has committed the first by then, or will.
+    // The client repeats it with the same number. The runner has committed the first one by then, or will.
     const again = beforeCommit.reached()
     const retry = ask(`${url}/increment?request=r1`)
     ;(await again).release()

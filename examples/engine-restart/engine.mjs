@@ -35,7 +35,7 @@ const changed = new EventTarget()
 
 const nextChange = () => new Promise((resolve) => changed.addEventListener('change', resolve, { once: true }))
 
-/** The open connection to an actor's runner; a new actor is placed on any runner that is connected. */
+/** The open connection to an actor's runner. A new actor is placed on any runner that is connected. */
 async function connectionTo(key) {
   for (;;) {
     const actor = findActor.get(key)
@@ -62,7 +62,7 @@ async function forward(key, op, request) {
   })
 }
 
-/** A runner commits an action: once for each request, also when it has to say it again after a restart. */
+/** A runner commits an action exactly once per request, even if it has to repeat the message after a restart. */
 function commit({ key, request }) {
   if (noteCommit.run(request).changes === 1) addToCounter.run(key)
   return readCounter.get(key).value
@@ -86,7 +86,7 @@ new WebSocketServer({ server, path: '/runner' }).on('connection', (socket, { hea
   const connection = { id: randomUUID(), name: headers['x-runner'], socket }
   connections.set(connection.id, connection)
   changed.dispatchEvent(new Event('change'))
-  // The stale entries of a runner's former connections, swept some time after it is back.
+  // Sweeps the stale entries of a runner's former connections, some time after the runner is back.
   setTimeout(() => {
     if (connections.has(connection.id)) moveActors.run(connection.id, connection.name)
     changed.dispatchEvent(new Event('change'))

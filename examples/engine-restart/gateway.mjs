@@ -1,10 +1,10 @@
-// The gateway: requests and WebSockets of clients, each sent to the engine on a connection of its own, by key.
+// The gateway: forwards requests and WebSockets of clients to the engine by key, each on a connection of its own.
 import { createServer, request as httpRequest } from 'node:http'
 import { WebSocketServer } from 'ws'
 
 const { PORT, ENGINE } = process.env
 
-/** One request to the engine; its answer as it is. */
+/** Sends one request to the engine, and returns its answer unchanged. */
 function askEngine(path) {
   return new Promise((resolve, reject) => {
     httpRequest(`${ENGINE}${path}`, { agent: false }, (response) => {

@@ -1,12 +1,12 @@
-// A serverless runner: holds a WebSocket to the engine, comes back when it breaks, runs actions of actors.
-// BEFORE_COMMIT is a URL it asks before an action is committed: the driver's rendezvous.
+// A serverless runner: holds a WebSocket to the engine, reconnects when it breaks, and runs actions of actors.
+// BEFORE_COMMIT is a URL that it requests before an action is committed: the test's rendezvous.
 import { setTimeout as sleep } from 'node:timers/promises'
 import WebSocket from 'ws'
 
 const { ENGINE, NAME, BEFORE_COMMIT } = process.env
 const RECONNECT_MS = 10
 
-/** Actions whose commit has not been acknowledged; said again on each new connection. */
+/** Actions whose commit has not been acknowledged. They are sent again on each new connection. */
 const uncommitted = new Map()
 let socket
 

@@ -1,4 +1,4 @@
-// A folder to any HTTP server and back with fetch.
+// Sends a folder to any HTTP server and back with fetch.
 import { pack, unpack } from 'warmswap'
 
 export async function save(url, from) {

@@ -1,4 +1,5 @@
-// A folder to S3 and back with the AWS SDK: lib-storage uploads the stream in parts, GetObject's body is unpacked as it comes.
+// Sends a folder to S3 and back with the AWS SDK. lib-storage uploads the stream in parts; the body of GetObject is
+// unpacked while it arrives.
 import { GetObjectCommand } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { pack, unpack } from 'warmswap'

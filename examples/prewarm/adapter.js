@@ -1,7 +1,7 @@
-// The face of a mkdir lock over warmswap: callers that take, work and give back need not change.
+// The interface of a mkdir lock on top of warmswap: callers that acquire, work and release need not change.
 import { acquireLock } from 'warmswap'
 
-/** As `mkdirLock` of today.js: takes the lock at `path` and resolves with the function that gives it back. */
+/** Acquires the lock at `path`, like `mkdirLock` of today.js. Resolves with the function that releases it. */
 export async function mkdirLock(path, { timeoutMs = 15 * 60_000, log = () => {} } = {}) {
   const lock = await acquireLock(path, {
     timeoutMs,

@@ -1,4 +1,5 @@
-// node examples/prewarm/run.js: eight starts, the holder is SIGKILLed while it prewarms; today's way, then warmswap.
+// node examples/prewarm/run.js: starts eight tools and kills the holder with SIGKILL while it prewarms. Today's method
+// first, then warmswap.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -21,7 +22,7 @@ function start(way, folder, onPrewarming) {
   )
 }
 
-/** How many of the starts got their template, and how long it took after the kill. */
+/** How many of the tools got their template, and how long it took after the kill. */
 async function attempt(way) {
   const folder = mkdtempSync(join(tmpdir(), 'warmswap-prewarm-'))
   let killedAt

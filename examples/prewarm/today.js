@@ -1,4 +1,4 @@
-// What tools do today: mkdir is the lock, owner.json is written after it, waiters poll, and age decides.
+// The method of many tools today: mkdir is the lock, owner.json is written after it, waiters poll, and age decides.
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 

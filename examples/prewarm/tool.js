@@ -1,4 +1,4 @@
-// One start of the tool: tool.js <today|warmswap> <folder>. Prewarms the template, then says that it is ready.
+// One start of the tool: tool.js <today|warmswap> <folder>. Prewarms the template, then reports that it is ready.
 import { existsSync, readFileSync, renameSync, writeFileSync, appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { prewarm } from 'warmswap'
@@ -21,7 +21,7 @@ async function makeTemplate() {
 if (way === 'warmswap') {
   await prewarm(lockPath, { isReady, run: makeTemplate })
 } else {
-  // Ten seconds in place of the fifteen minutes that people wait: the outcome is the same.
+  // Ten seconds instead of the usual fifteen minutes: the outcome is the same.
   const release = await mkdirLock(lockPath, { timeoutMs: 10_000 })
   if (isReady() === undefined) await makeTemplate()
   await release()

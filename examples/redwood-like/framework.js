@@ -1,5 +1,5 @@
-// The shape of the framework in the public report (redwoodjs/sdk), on Node's runner: requests are served by the
-// environment `worker`, pages are rendered in the environment `ssr`, and a bridge hands modules of the one to the other.
+// A model of the framework in the public report (redwoodjs/sdk), on Node's runner. The environment `worker` serves
+// requests, the environment `ssr` renders pages, and a bridge passes modules from `ssr` to `worker`.
 const BRIDGE = 'virtual:ssr-bridge'
 
 export function framework() {
@@ -7,7 +7,7 @@ export function framework() {
   return {
     name: 'example:framework',
     config: () => {
-      // Everything goes through Vite, as where there is no node_modules at run time.
+      // All modules go through Vite, as on a platform without node_modules at run time.
       const environment = { resolve: { noExternal: true }, optimizeDeps: { noDiscovery: false, include: ['ui-kit'] } }
       return { appType: 'custom', environments: { ssr: environment, worker: environment } }
     },

@@ -1,4 +1,4 @@
-// The build of both ways. The source may say how slow it is, so that two builds can overlap on purpose.
+// The build of both methods. The source can state how slow it is, so that two builds overlap on purpose.
 import { readFile } from 'node:fs/promises'
 import * as esbuild from 'esbuild'
 

@@ -1,9 +1,9 @@
-// The two troubles, played the same with both ways.
+// The two problems, reproduced in the same way with both methods.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** The worker answers, and then is gone before it takes another message; its end is noticed 200 ms later. */
+/** The worker answers, and then ends before it handles another message. Its end is noticed 200 ms later. */
 const leave = `async function leave(): Promise<never> {
   for (let ticks = 0; ticks < 100; ticks += 1) await undefined
   for (const until = Date.now() + 200; Date.now() < until; );
@@ -30,7 +30,7 @@ async function withWay(createWay, play) {
   }
 }
 
-/** Two edits; the first one's build is the slower one. What answers once both are done? */
+/** Two edits; the build of the first is the slower one. Which one answers when both are done? */
 export const olderReload = (createWay) =>
   withWay(createWay, async (way, edit) => {
     await edit(2, 400)
@@ -42,7 +42,7 @@ export const olderReload = (createWay) =>
     return await way.request('hello')
   })
 
-/** The worker exits; requests and a reboot arrive before anybody has noticed. Who is answered? */
+/** The worker exits. Requests and a reboot arrive before its end is noticed. Which requests are answered? */
 export const swallowedRequest = (createWay) =>
   withWay(createWay, async (way) => {
     await way.request('go idle').catch(() => {})

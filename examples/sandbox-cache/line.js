@@ -1,4 +1,4 @@
-// The network between a sandbox and its bucket: a TCP line that can be cut, or fall silent, after some bytes.
+// The network between a sandbox and its bucket: a TCP connection that can be cut, or fall silent, after some bytes.
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { Transform, pipeline } from 'node:stream'
@@ -26,7 +26,7 @@ export async function openLine(port) {
         if (fault?.direction !== direction) return done(null, chunk)
         fault.left -= chunk.length
         if (fault.left >= 0) return done(null, chunk)
-        // A line that fell silent keeps its connection and delivers nothing.
+        // A silent line keeps its connection and delivers nothing.
         if (fault.what === 'silent') return
         isDown = true
         for (const socket of sockets) socket.resetAndDestroy()

@@ -1,4 +1,4 @@
-// The report as a table, both ways. node examples/sandbox-cache/main.js
+// Prints the report as a table, for both methods: node examples/sandbox-cache/main.js
 import { startServer } from './server.js'
 import { play } from './scenario.js'
 

@@ -1,4 +1,4 @@
-// A sandbox: the root of a pod's filesystem, in which the image has made an empty /deno-dir.
+// A sandbox: the root of a pod's filesystem, in which the image has created an empty /deno-dir.
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -29,7 +29,7 @@ export async function createSandbox() {
         await writeFile(join(denoDir, path), bytes)
       }
     },
-    /** 'all', 'none', or how many of the modules are there and how many of those are torn. */
+    /** 'all', 'none', or how many of the modules exist and how many of those are torn. */
     async modulesOf(modules) {
       const found = (await readdir(denoDir, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
       if (found.length === 0) return 'none'
@@ -42,7 +42,9 @@ export async function createSandbox() {
       if (found.length === modules.size && torn.length === 0) return 'all'
       return `${found.length} of ${modules.size}${torn.length === 0 ? '' : `, ${torn.length} torn`}`
     },
-    /** Again where somebody still wrote: what was killed, or a stamp that is made behind a restore. */
+    /**
+     * Retries while another process writes: one that is being killed, or the manifest that is written after a restore.
+     */
     async remove() {
       for (let attempt = 1; attempt < 50; attempt += 1) {
         const isGone = await rm(root, { recursive: true, force: true }).then(

@@ -1,7 +1,7 @@
-// The report, step by step, the same for both ways. A way has restore(sandbox), snapshot(sandbox) and close().
+// The report, step by step, the same for both methods. A method has restore(sandbox), snapshot(sandbox) and close().
 import { createSandbox, siteModules } from './sandbox.js'
 
-/** How long a wake-up may wait for its cache before somebody says that it hangs. */
+/** Time limit of a wake-up, after which it counts as hung. */
 const PATIENCE_MS = 6_000
 
 export async function play(server, { name, createWay }) {
@@ -11,7 +11,7 @@ export async function play(server, { name, createWay }) {
   const { line } = server
   const seen = {}
 
-  /** A pod wakes up: what its restore said, and what its modules are then. `use` goes on with it. */
+  /** A pod wakes up. Returns the result of its restore, and the state of its modules. `use` continues with it. */
   const wake = (step, use = () => {}) =>
     inSandbox(async (sandbox) => {
       const told = await timed(() => way.restore(sandbox))

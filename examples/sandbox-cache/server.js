@@ -1,4 +1,4 @@
-// A real S3 server: s3s-fs, which checks signatures and keeps objects as files, behind a line that can fail.
+// A real S3 server, behind a connection that can fail. s3s-fs checks signatures and stores objects as files.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises'
@@ -37,7 +37,7 @@ export async function startServer() {
   return {
     line,
     endpoint: line.url,
-    /** Turns one bit in the middle of the largest object below a prefix, as a bad disk does: nothing else about it changes. */
+    /** Flips one bit in the middle of the largest object below a prefix, like a bad disk. */
     async damage(prefix) {
       const folder = join(root, BUCKET, prefix)
       const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
@@ -58,7 +58,7 @@ export async function startServer() {
   }
 }
 
-/** The port, once the server has told it. */
+/** Resolves with the port once the server has printed it. */
 async function listening(child) {
   let said = ''
   for await (const text of child.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {

@@ -1,4 +1,4 @@
-// The user's function and what its dev server puts beside it.
+// The user's function, and the files that its dev server puts next to it.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,7 +25,7 @@ export async function createProject() {
   return project
 }
 
-/** Options of esbuild that both ways use. */
+/** Options of esbuild for both methods. */
 export const esbuildOptions = ({ root, entry }) => ({
   absWorkingDir: root,
   entryPoints: { bundle: entry },
@@ -37,10 +37,10 @@ export const esbuildOptions = ({ root, entry }) => ({
   logLevel: 'silent',
 })
 
-/** What sst encrypts into the bundle. */
+/** The resources that sst encrypts into the bundle. */
 export const resources = 'encrypted resources'
 
-/** The folder in which a worker of the function starts; it is `cwd` and holds `bundle.mjs`. */
+/** The folder in which a worker of the function starts. It is `cwd` and contains `bundle.mjs`. */
 export const runtime = `
 const { pathToFileURL } = await import('node:url')
 const { join } = await import('node:path')

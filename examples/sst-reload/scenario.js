@@ -1,4 +1,4 @@
-// The report, step by step, the same for both ways.
+// The report, step by step, the same for both methods.
 import { createProject } from './project.js'
 import { startWorker } from './worker.js'
 
@@ -11,7 +11,7 @@ export async function play(createWay) {
     await way.build()
     seen.firstStart = await callOnce(way)
 
-    // Two builds overlap: the second begins when esbuild has written the first one's files and is not done with it.
+    // Two builds overlap: the second begins when esbuild has written the files of the first, which has not ended.
     await project.edit(2)
     let overlapping
     reached = async () => {
@@ -43,7 +43,7 @@ export async function play(createWay) {
   }
 }
 
-/** Starts a worker on what the server believes to be built, and calls it. */
+/** Starts a worker on the bundle that the server considers current, and calls it. */
 async function callOnce(way) {
   const held = way.acquire()
   const worker = await startWorker(held.path)

@@ -1,4 +1,4 @@
-// A worker process whose working directory is the bundle; each `call` imports the handler there.
+// A worker process whose working directory is the bundle. Each `call` imports the handler there.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { runtime } from './project.js'
@@ -10,7 +10,7 @@ export async function startWorker(cwd) {
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const next = async () => JSON.parse((await lines.next()).value ?? '{"error":"the worker ended"}')
-  // A folder that is gone cannot be a working directory: then the process does not even start.
+  // A removed folder cannot be a working directory: then the process does not even start.
   const failed = new Promise((resolve) => child.on('error', (error) => resolve({ error: error.code })))
   const started = await Promise.race([next(), failed])
   return {

@@ -1,4 +1,4 @@
-//! Whatever the bytes are, the reader neither panics nor changes anything outside of its stage.
+//! The reader neither panics nor changes anything outside its stage, for any bytes.
 #![no_main]
 
 use std::fs;
@@ -42,7 +42,7 @@ fn extract(bytes: &[u8], symlinks: Symlinks) {
         ..ExtractOptions::default()
     };
     drop(archives::extract(bytes, &stage, &options));
-    assert!(is_as_it_was(&ROOT), "something outside of the stage changed");
+    assert!(is_as_it_was(&ROOT), "something outside the stage changed");
     fs::remove_dir_all(&stage).expect("what a reader makes can be removed");
 }
 

@@ -5,7 +5,7 @@ import { root } from './process.js'
 const running = new Set()
 
 /**
- * Starts a command in a process group of its own and hands its output to `onOutput`. Resolves with its exit code and
+ * Starts a command in a process group of its own and passes its output to `onOutput`. Resolves with its exit code and
  * its output. Every command that still runs when this script ends is killed.
  */
 export function start(command, args, { onOutput = (text) => process.stdout.write(text), env = {} } = {}) {
@@ -24,7 +24,7 @@ export function start(command, args, { onOutput = (text) => process.stdout.write
     })
   return new Promise((resolve, reject) => {
     child.on('error', reject)
-    // A process that outlives the command may have inherited its output; nobody waits for that.
+    // A process that outlives the command may have inherited its output. It is not awaited.
     child.on('exit', () => {
       const close = () => [child.stdout, child.stderr].forEach((stream) => stream.destroy())
       setTimeout(close, 5000).unref()
@@ -54,7 +54,7 @@ for (const [signal, code] of [
   ['SIGHUP', 129],
 ])
   process.on(signal, () => {
-    // vitest and cargo end their own children when they are asked to end.
+    // vitest and cargo end their own child processes when they receive SIGTERM.
     killAll('SIGTERM')
     setTimeout(() => process.exit(code), running.size > 0 ? 1000 : 0)
   })

@@ -1,4 +1,4 @@
-// What can be tested, found in the repository: the folders of __test__ and the test targets of Cargo.toml.
+// The test suites in the repository: the folders of __test__ and the test targets of Cargo.toml.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './process.js'
@@ -9,7 +9,7 @@ export function rustSuites() {
   return ['unit', ...[...manifest.matchAll(/^\[\[test\]\]\s*name = "([^"]+)"/gm)].map(([, name]) => name)]
 }
 
-/** Suites about other people's programs. `npm run test:platforms` runs them, with the addon that ships. */
+/** Suites that test with programs of other projects. `npm run test:platforms` runs them, with the addon that ships. */
 export const PLATFORM_SUITES = ['install']
 
 /** The folders of __test__ that have TypeScript tests. */

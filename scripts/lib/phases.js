@@ -1,14 +1,14 @@
-// The parts of `npm test` that may run at the same time. The output of each is kept and printed whole when it ends.
+// The phases of `npm test`, which may run at the same time. The output of each is kept and printed when it ends.
 import { killAll, start } from './background.js'
 
 const timings = []
 
-/** A command of a phase failed, or what it was to prepare is not there. */
+/** A command of a phase failed, or its result does not exist. */
 export class PhaseError extends Error {}
 
 /**
  * Runs `work` and prints its output under its name. Its argument starts commands: `run` rejects if one fails, `attempt`
- * resolves with how it ended.
+ * resolves with its exit code.
  */
 export async function phase(name, work) {
   console.log(`── ${name}: started`)
@@ -43,7 +43,7 @@ export function printTimings() {
   )
 }
 
-/** Ends everything that still runs. This script ends by itself once its output is written. */
+/** Ends all running commands. This script ends by itself once its output is written. */
 export function giveUp(error) {
   killAll()
   console.error(`warmswap: ${error instanceof PhaseError ? error.message : error.stack}`)

@@ -1,4 +1,4 @@
-// Runs the portable suite on other platforms and runtimes, and adds its results up.
+// Runs the portable suite on other platforms and runtimes, and adds up its results.
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { addonOf, platforms, runtime } from './cross.js'
@@ -22,7 +22,7 @@ export async function runPortable(names, { addon, results }) {
     const ready = await phase(`${name} build`, (context) => makeReady(name, context))
     const before = last
     last = before.then(() => ready && phase(name, (context) => runSuite(name, { addon, results, ...context })))
-    // It is awaited below, after the builds.
+    // Awaited below, after the builds.
     last.catch(() => {})
     if (!ready) addMissing(name, results)
   }
@@ -49,7 +49,7 @@ async function makeReady(name, { attempt, log }) {
   return true
 }
 
-/** In CI a platform that is not tested is a failure, unless the machine cannot have it. */
+/** In CI, an untested platform is a failure, unless the machine does not support it. */
 function addMissing(name, results) {
   const { why, unavailable } = missing.get(name)
   rows.push(`${name.padEnd(18)} NOT RUN: ${why}`)
@@ -61,8 +61,8 @@ function addMissing(name, results) {
 }
 
 async function runSuite(name, { addon, results, attempt }) {
-  if (platforms[name].own && !platforms[name].target) {
-    rows.push(`${name.padEnd(18)} types and lints are right; nothing here can run it`)
+  if (platforms[name].own?.summary) {
+    rows.push(`${name.padEnd(18)} ${platforms[name].own.summary}`)
     results.passed += 1
     return
   }
@@ -72,7 +72,7 @@ async function runSuite(name, { addon, results, attempt }) {
   await runReport(name, report, results, () =>
     attempt(program, [...args, join(suite, 'run.js'), '--report', report], { env }),
   )
-  if (!platforms[name].target || platforms[name].isReadBack === false) return
+  if (!platforms[name].target) return
   rmSync(written(name), { recursive: true, force: true })
   const { status } = await attempt(program, [...args, join(suite, 'fixtures.js'), written(name)], { env })
   if (status === 0) return
@@ -82,7 +82,7 @@ async function runSuite(name, { addon, results, attempt }) {
 
 const written = (name) => join(root, 'build/portable', name)
 
-/** What the other platforms wrote is read on this one. */
+/** Stores that the other platforms wrote are read on this one. */
 function readBack(folders, { results, attempt }) {
   const report = join(root, 'build/reports/portable-read-back.json')
   const env = { WARMSWAP_PORTABLE_FIXTURES: folders.join(delimiter) }

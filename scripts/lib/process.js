@@ -1,4 +1,4 @@
-// Child processes of the scripts: their output is shown, a failure ends the script.
+// Child processes of the scripts: their output is shown, and a failure ends the script.
 import { spawnSync } from 'node:child_process'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -29,11 +29,14 @@ export function hostTarget() {
   return /^host: (.+)$/m.exec(stdout)[1]
 }
 
-/** Makes every Cargo command build for the target that the napi CLI names: otherwise Cargo keeps two copies of all dependencies. */
+/**
+ * Makes every Cargo command build for the target that the napi CLI names. Otherwise Cargo keeps two copies of all
+ * dependencies.
+ */
 export function useHostTarget() {
   process.env.CARGO_BUILD_TARGET ??= hostTarget()
   if (!process.env.CI) return
-  // What is compiled once needs no notes for the next time.
+  // CI compiles once: incremental data would not be used again.
   process.env.CARGO_INCREMENTAL ??= '0'
   // 112 s of one core for the addon, and 117 s with the 16 that are the default.
   process.env.CARGO_PROFILE_DEV_CODEGEN_UNITS ??= '4'

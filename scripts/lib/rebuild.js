@@ -1,4 +1,4 @@
-// Rebuilds what is older than its sources, so that a test run after a small change waits for as little as possible.
+// Rebuilds files that are older than their sources, so that a test run after a small change is fast.
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, run } from './process.js'
@@ -39,14 +39,17 @@ function uses(suite, pattern) {
     .some((file) => pattern.test(readFileSync(join(folder, file), 'utf8')))
 }
 
-/** Brings what the TypeScript tests of `suite` run up to date: the addon, the addon with fault points, child programs, dist. */
+/**
+ * Rebuilds what the TypeScript tests of `suite` use, if it is out of date: the addon, the addon with fault points,
+ * child programs, dist.
+ */
 export function rebuild(suite) {
   rebuildAddon()
   if (uses(suite, /testing: true|testingAddon|TESTING_ADDON|build\/testing|rustChild\(/)) rebuildTesting()
   rebuildScripts()
 }
 
-/** Brings everything that tests run up to date. */
+/** Rebuilds everything that tests use, if it is out of date. */
 export function rebuildAll() {
   rebuildAddon()
   rebuildTesting()
@@ -65,7 +68,7 @@ function rebuildTesting() {
 }
 
 function rebuildScripts() {
-  // What the build of the addon writes there is not a source.
+  // Files that the build of the addon writes there are not sources.
   const sources = newest(SCRIPT_SOURCES, (name) => !name.startsWith('binding.'))
   if (sources > changed(join(root, 'dist/index.js'))) run(process.execPath, ['scripts/build.js', '--js-only'])
 }

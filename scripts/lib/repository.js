@@ -1,6 +1,12 @@
-/** The fields of a published manifest that come from the one field `repository` of package.json, which a person fills in. */
+/**
+ * The fields of a published manifest that are derived from the field `repository` of package.json, which a maintainer
+ * fills in.
+ */
 
-/** The address of the repository for a browser, such as https://github.com/owner/name; undefined where the field is empty or is no address. */
+/**
+ * The web address of the repository, such as https://github.com/owner/name. Undefined if the field is empty or not an
+ * address.
+ */
 export function webAddress(repository) {
   const given = typeof repository === 'string' ? repository : repository?.url
   if (!given) return undefined
@@ -16,7 +22,10 @@ export function webAddress(repository) {
     : undefined
 }
 
-/** repository, homepage and bugs; empty where package.json names no repository. `directory` is that of a platform package. */
+/**
+ * The fields repository, homepage and bugs. Empty if package.json names no repository. `directory` is that of a
+ * platform package.
+ */
 export function linksOf(main, directory) {
   const address = webAddress(main.repository)
   if (address === undefined) return {}

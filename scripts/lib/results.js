@@ -3,14 +3,16 @@ import { existsSync, readFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { root } from './process.js'
 
-/** Adds up tests, and keeps the failures with their reasons for the end of the log, which is often all that is kept. */
+/**
+ * Counts tests, and keeps the failures with their reasons for the end of the log, because often only the end is kept.
+ */
 export class Results {
   passed = 0
   failed = 0
   skipped = 0
   failures = []
 
-  /** nextest's JUnit report, and what it printed. */
+  /** Adds nextest's JUnit report, and its output. */
   addNextest(report, { status, output }) {
     if (!existsSync(report)) return this.#fail('core: cargo nextest wrote no report')
     const xml = readFileSync(report, 'utf8')
@@ -23,7 +25,7 @@ export class Results {
     if (status !== 0 && this.failed === 0) this.#fail('core: cargo nextest did not end well')
   }
 
-  /** vitest's JSON report. Returns the seconds that each folder of __test__ took. */
+  /** Adds vitest's JSON report. Returns the seconds that each folder of __test__ took. */
   addVitest(report, { status }) {
     if (!existsSync(report)) {
       this.#fail('vitest wrote no report')
@@ -34,7 +36,7 @@ export class Results {
     this.failures.push(...testResults.flatMap(failuresOfFile))
     this.passed += numPassedTests
     this.skipped += numPendingTests + numTodoTests
-    // A file that fails outside its tests counts too, and so does an error that vitest saw after them.
+    // A file that fails outside its tests also counts, and so does an error after the tests.
     this.failed += numFailedTests || numFailedTestSuites || (status === 0 ? 0 : 1)
     const seconds = {}
     for (const { name, startTime, endTime } of testResults) {

@@ -1,6 +1,6 @@
-// Which file of the crate imports which: `use` declarations and qualified paths, followed through re-exports to the
-// file that defines the name. `cargo modules dependencies --acyclic` counts each parent and child as a circle, and
-// takes minutes to build.
+// Finds the imports between the files of the crate: `use` declarations and qualified paths, followed through re-exports
+// to the file that defines the name. `cargo modules dependencies --acyclic` counts each parent and child as a circle,
+// and takes minutes to build.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -21,7 +21,7 @@ export function rustImports(directory, files) {
   return graph
 }
 
-/** The text up to the module of unit tests, which stands last. */
+/** The text up to the module of unit tests, which is last in a file. */
 export const withoutTests = (text) => text.split(/^#\[cfg\(test\)\]\n(?:#\[.*\n)*mod \w+ \{/m)[0]
 
 function modulePath(file) {

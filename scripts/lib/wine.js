@@ -1,4 +1,4 @@
-// Windows on a Linux x64 machine: Wine of Debian, Node for Windows of npm, and the addon for the GNU ABI.
+// Windows on a Linux x64 machine: Wine from Debian, Node for Windows from npm, and the addon for the GNU ABI.
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './process.js'
@@ -44,7 +44,7 @@ function ensureNode() {
   renameSync(fresh, join(home, 'node'))
 }
 
-// Rust's standard library takes its random numbers from a DLL that Wine has since version 9.
+// Rust's standard library gets its random numbers from a DLL that Wine provides since version 9.
 const random = `#include <windows.h>
 #include <ntsecapi.h>
 __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size) { return RtlGenRandom(data, (ULONG)size); }`
@@ -73,7 +73,7 @@ rm -r "$streams"
 exit $status
 `
 
-/** Builds the addon. Returns its path. napi-build needs a libnode.dll to link with, of which nothing is used. */
+/** Builds the addon. Returns its path. napi-build needs a libnode.dll to link with, but uses nothing of it. */
 export function build() {
   must('cargo', ['build', '--lib', '--profile', 'cross', '--target', target], { env: { LIBNODE_PATH: libnode } })
   mkdirSync(join(root, 'build/cross'), { recursive: true })
@@ -81,7 +81,10 @@ export function build() {
   return addon
 }
 
-/** The command and the environment that run a script of JavaScript. Its children are started by Windows' own paths. */
+/**
+ * The command and the environment that run a script of JavaScript. Its child processes are started by their Windows
+ * paths.
+ */
 export const runtime = () => ({
   command: [wrapper],
   env: {

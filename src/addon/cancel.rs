@@ -1,5 +1,5 @@
-//! The token that an AbortSignal of JavaScript raises (wired in src/js/native/abort.ts, because napi's own
-//! AbortSignal overwrites the user's `onabort`).
+//! Cancellation by an AbortSignal. src/js/native/abort.ts connects the signal to this token, because napi's own
+//! AbortSignal overwrites the user's `onabort`.
 
 use napi::Env;
 use napi_derive::napi;
@@ -10,7 +10,7 @@ use super::per_environment::PerEnvironment;
 
 static ENDED: PerEnvironment<Cancel> = PerEnvironment::new(Cancel::new, Cancel::cancel);
 
-/// Raised once, shared by a call and its caller.
+/// Cancels the calls that it was passed to. Can be raised once.
 #[napi]
 pub struct CancelToken {
     pub(crate) inner: Cancel,
@@ -18,25 +18,25 @@ pub struct CancelToken {
 
 #[napi]
 impl CancelToken {
-    /// A token that is not raised.
+    /// Creates a token that is not raised.
     #[napi(constructor)]
     pub fn new() -> Self {
         Self { inner: Cancel::new() }
     }
 
-    /// Raises it.
+    /// Raises the token.
     #[napi]
     pub fn cancel(&self) {
         self.inner.cancel();
     }
 }
 
-/// The core's token of an optional argument.
+/// Converts an optional argument to the core's token.
 pub(crate) fn of(token: Option<&CancelToken>) -> Cancel {
     token.map_or_else(Cancel::new, |token| token.inner.clone())
 }
 
-/// Raised when this environment ends: for work that goes on without it.
+/// Token that is raised when this environment ends, for work that must not outlive it.
 pub(crate) fn at_end_of(env: &Env) -> napi::Result<Cancel> {
     ENDED.of(env)
 }

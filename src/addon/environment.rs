@@ -1,5 +1,5 @@
-//! Environments: the main thread and each worker thread have one. What an environment holds is let go when
-//! it ends, also by `worker.terminate()`, which runs no JavaScript.
+//! JavaScript environments: the main thread and each worker thread have one. When an environment ends, everything that
+//! it holds is released. This includes `worker.terminate()`, which runs no JavaScript.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -8,14 +8,14 @@ use napi::Env;
 
 use crate::core::sys::sync::Mutex;
 
-/// A name for an environment while it lives.
+/// Identifies an environment while it exists.
 pub(crate) type EnvironmentId = usize;
 
 type Hook = Box<dyn FnOnce(EnvironmentId) + Send>;
 
 static HOOKS: LazyLock<Mutex<HashMap<EnvironmentId, Vec<Hook>>>> = LazyLock::new(Mutex::default);
 
-/// The environment that calls.
+/// Id of the calling environment.
 pub(crate) fn id(env: &Env) -> EnvironmentId {
     env.raw().addr()
 }
@@ -30,7 +30,7 @@ pub(crate) fn on_exit(env: &Env, hook: impl FnOnce(EnvironmentId) + Send + 'stat
     }
     hooks.insert(id, vec![Box::new(hook)]);
     drop(hooks);
-    // One hook per environment, with an argument of its own: registering the same pair twice aborts Node
+    // One hook per environment, with a distinct argument: registering the same pair twice aborts Node
     // (cleanup_queue-inl.h).
     env.add_env_cleanup_hook(id, run)?;
     Ok(())
@@ -39,7 +39,7 @@ pub(crate) fn on_exit(env: &Env, hook: impl FnOnce(EnvironmentId) + Send + 'stat
 fn run(id: EnvironmentId) {
     let hooks = HOOKS.lock().remove(&id);
     for hook in hooks.into_iter().flatten() {
-        // A panic must not unwind into Node's cleanup queue; the kernel frees what a broken hook leaves.
+        // A panic must not unwind into Node's cleanup queue. The kernel releases what a broken hook leaves.
         drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             hook(id);
         })));

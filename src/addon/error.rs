@@ -1,11 +1,11 @@
-//! How a core error crosses: as a value that `src/js` throws.
+//! Conversion of core errors to values that `src/js` throws.
 
 use napi::bindgen_prelude::{Object, ToNapiValue, TypeName, ValueType};
 use napi::{Env, sys};
 
 use crate::core::error::{Error, Result};
 
-/// The result of a native call: its value, or a failure object that `unwrap()` of src/js/native/native.ts throws.
+/// Result of a native call: a value, or a failure object. `unwrap()` in src/js/native/native.ts throws the failure.
 pub struct Reply<T>(pub(crate) Result<T>);
 
 impl<T> From<Result<T>> for Reply<T> {
@@ -27,7 +27,7 @@ impl<T> TypeName for Reply<T> {
 impl<T: ToNapiValue> ToNapiValue for Reply<T> {
     unsafe fn to_napi_value(raw: sys::napi_env, reply: Self) -> napi::Result<sys::napi_value> {
         match reply.0 {
-            // SAFETY: the environment is the caller's, and the value is converted on its thread.
+            // SAFETY: the caller passes its own environment, and the value is converted on that environment's thread.
             Ok(value) => unsafe { T::to_napi_value(raw, value) },
             Err(failure) => {
                 let env = Env::from_raw(raw);

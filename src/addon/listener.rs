@@ -1,10 +1,10 @@
-//! JavaScript functions that our threads call while the environment that they belong to lives.
+//! JavaScript functions that native threads call while their environment exists.
 //!
-//! A `ThreadsafeFunction` must not be dropped by another thread while its environment ends: napi-rs 3.16 releases
-//! it after its last reference is gone, and the finalizer that Node runs meanwhile finds no reference any more
-//! to mark as aborted. The release then locks a mutex that Node has freed, on which libuv aborts without a word
-//! (`uv_mutex_lock`). So each environment owns its functions, behind a lock that every call, every release and
-//! the clean-up hook take. Node finalizes only after all clean-up hooks, by when the environment owns none.
+//! A `ThreadsafeFunction` must not be dropped on another thread while its environment ends. napi-rs 3.16 releases it
+//! after the last reference is gone, and the finalizer that Node runs at that time finds no reference to mark as
+//! aborted. The release then locks a mutex that Node has freed, and libuv aborts without a message (`uv_mutex_lock`).
+//! Each environment therefore owns its functions, behind a lock that every call, every release and the clean-up hook
+//! acquire. Node finalizes only after all clean-up hooks, and by then the environment owns no function.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -20,11 +20,11 @@ use crate::core::sys::sync::Mutex;
 
 use super::per_environment::PerEnvironment;
 
-// Weak: no listener keeps the process alive.
+// Weak: a listener does not keep the process alive.
 type Callable<T> = ThreadsafeFunction<T, (), T, Status, false, true>;
 
-/// A JavaScript function of one argument that any thread may call and drop. It does not keep the process alive,
-/// and calling it does nothing once its environment has ended.
+/// A JavaScript function with one argument that any thread may call and drop. It does not keep the process alive.
+/// Calling it after its environment has ended does nothing.
 pub struct Listener<T: 'static + JsValuesTupleIntoVec> {
     listeners: Arc<Listeners>,
     key: u64,
@@ -32,7 +32,7 @@ pub struct Listener<T: 'static + JsValuesTupleIntoVec> {
 }
 
 impl<T: 'static + JsValuesTupleIntoVec> Listener<T> {
-    /// Queues a call; returns at once.
+    /// Queues a call and returns immediately.
     pub(crate) fn call(&self, argument: T) {
         if let Some(callable) = self.listeners.callables().owned.get(&self.key)
             && let Some(callable) = callable.downcast_ref::<Callable<T>>()
@@ -56,7 +56,7 @@ impl<T: 'static + JsValuesTupleIntoVec> Drop for Listener<T> {
 impl<T: 'static + JsValuesTupleIntoVec> FromNapiValue for Listener<T> {
     unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
         let listeners = LISTENERS.of(&Env::from_raw(env))?;
-        // SAFETY: environment and value are the caller's, who vouches for them.
+        // SAFETY: the caller guarantees that environment and value are valid.
         let callable = unsafe { Callable::<T>::from_napi_value(env, value) }?;
         let key = listeners.callables().own(Box::new(callable));
         Ok(Self {
@@ -67,12 +67,13 @@ impl<T: 'static + JsValuesTupleIntoVec> FromNapiValue for Listener<T> {
     }
 }
 
-/// What one environment owns.
+/// Functions that one environment owns.
 #[derive(Default)]
 struct Listeners(Mutex<Callables>);
 
 impl Listeners {
-    /// Releases everything under the lock and on the environment's own thread: no other thread is inside Node for it.
+    /// Releases all functions, under the lock and on the environment's own thread. No other thread uses Node for this
+    /// environment at that time.
     fn release_all(&self) {
         if !fault::is_seeded("listener-released-outside-the-lock") {
             self.callables().owned.clear();

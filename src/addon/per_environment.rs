@@ -1,4 +1,4 @@
-//! Values of which each environment has one.
+//! Values that each environment has one instance of.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::core::sys::sync::Mutex;
 
 use super::environment::{self, EnvironmentId};
 
-/// A value for each environment: created when the environment first needs it, ended with the environment.
+/// One value per environment. It is created on first use and ended with the environment.
 pub(crate) struct PerEnvironment<T: 'static> {
     values: Mutex<BTreeMap<EnvironmentId, T>>,
     create: fn() -> T,
@@ -16,7 +16,7 @@ pub(crate) struct PerEnvironment<T: 'static> {
 }
 
 impl<T: Clone + Send + 'static> PerEnvironment<T> {
-    /// No environment has a value yet.
+    /// Creates an empty table.
     pub(crate) const fn new(create: fn() -> T, end: fn(&T)) -> Self {
         Self {
             values: Mutex::new(BTreeMap::new()),
@@ -25,7 +25,7 @@ impl<T: Clone + Send + 'static> PerEnvironment<T> {
         }
     }
 
-    /// The value of this environment.
+    /// Returns the value of this environment.
     pub(crate) fn of(&'static self, env: &Env) -> napi::Result<T> {
         let id = environment::id(env);
         let mut values = self.values.lock();

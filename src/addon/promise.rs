@@ -1,4 +1,4 @@
-//! A promise that any thread of ours settles itself: a runtime in between would be one change of thread more.
+//! Promises that any native thread settles directly. A runtime in between would add a thread switch.
 
 use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, JsDeferred};
@@ -9,28 +9,28 @@ use super::error::Reply;
 
 type Resolver<T> = Box<dyn FnOnce(Env) -> napi::Result<Reply<T>>>;
 
-/// What settles a promise, once. After its environment has ended that does nothing.
+/// Settles a promise once. Does nothing after the environment has ended.
 pub(crate) struct Settling<T: ToNapiValue + Send + 'static>(JsDeferred<Reply<T>, Resolver<T>>);
 
 impl<T: ToNapiValue + Send + 'static> Settling<T> {
-    /// With a value or a failure of the core.
+    /// Settles with a value or an error of the core.
     pub(crate) fn settle(self, result: Result<T>) {
         self.0.resolve(Box::new(move |_| Ok(Reply(result))));
     }
 
-    /// With a bug of ours.
+    /// Rejects with an internal error.
     pub(crate) fn reject(self, error: napi::Error) {
         self.0.reject(error);
     }
 }
 
-/// A promise, and what settles it.
+/// Creates a promise and its settling half.
 pub(crate) fn open<T: ToNapiValue + Send + 'static>(env: &Env) -> napi::Result<(Settling<T>, Object<'_>)> {
     let (deferred, promise) = env.create_deferred()?;
     Ok((Settling(deferred), promise))
 }
 
-/// As [`open`], for a caller that only has a result.
+/// Creates a promise and a function that settles it with a result.
 pub(crate) fn promise<T: ToNapiValue + Send + 'static>(
     env: &Env,
 ) -> napi::Result<(impl FnOnce(Result<T>) + Send + use<T>, Object<'_>)> {

@@ -1,7 +1,7 @@
-//! Where native work runs: asynchronous code on one thread, and calls that block on the threads of
-//! [`workers`](crate::core::sys::workers). Both are started on first use and never joined, because an environment that
-//! ends must not wait for another one's work (napi-rs#3443). A thread that the operating system refuses fails the call
-//! that needed it; the next call tries again.
+//! Threads for native work. Asynchronous code runs on one thread, and blocking calls run on the threads of
+//! [`workers`](crate::core::sys::workers). Both start on first use and are never joined, because an ending environment
+//! must not wait for the work of another one (napi-rs#3443). If the operating system refuses a thread, the call that
+//! needed it fails, and the next call tries again.
 
 use std::any::Any;
 use std::future::Future;
@@ -23,12 +23,12 @@ pub(crate) use crate::core::sys::workers::step;
 use super::error::Reply;
 use super::promise;
 
-/// Threads of tokio for calls that block. Only files of credentials are read on them.
+/// Number of tokio threads for blocking calls. Only credential files are read on them.
 const TOKIO_BLOCKING_THREADS: usize = 4;
 
 static RUNTIME: Mutex<Option<Handle>> = Mutex::new(None);
 
-/// The runtime for asynchronous core code.
+/// Returns the runtime of asynchronous core code and starts it if needed.
 fn handle() -> Result<Handle> {
     let mut running = RUNTIME.lock();
     if let Some(handle) = running.as_ref() {
@@ -49,10 +49,10 @@ fn handle() -> Result<Handle> {
     Ok(handle)
 }
 
-/// What an asynchronous call returns.
+/// Return type of an asynchronous call.
 pub(crate) type Promise<'env, T> = napi::Result<PromiseRaw<'env, Reply<T>>>;
 
-/// A promise that asynchronous core code settles.
+/// Creates a promise that asynchronous core code settles.
 pub(crate) fn promised<T: ToNapiValue + Send + 'static>(
     env: &Env,
     work: impl Future<Output = Result<T>> + Send + 'static,
@@ -73,7 +73,7 @@ pub(crate) fn promised<T: ToNapiValue + Send + 'static>(
     Ok(PromiseRaw::new(env.raw(), promise.raw()))
 }
 
-/// A promise that is settled.
+/// Creates a settled promise.
 pub(crate) fn settled<T: ToNapiValue + Send + 'static>(
     env: &Env,
     result: Result<T>,
@@ -83,7 +83,7 @@ pub(crate) fn settled<T: ToNapiValue + Send + 'static>(
     Ok(PromiseRaw::new(env.raw(), promise.raw()))
 }
 
-/// A promise that work settles which waits only for the filesystem of `path`.
+/// Creates a promise that blocking work settles. The work depends only on the filesystem of `path`.
 pub(crate) fn blocking<'env, T: ToNapiValue + Send + 'static>(
     env: &'env Env,
     path: &Path,
@@ -92,15 +92,15 @@ pub(crate) fn blocking<'env, T: ToNapiValue + Send + 'static>(
     promised(env, step(vec![path.to_path_buf()], work))
 }
 
-/// Runs asynchronous core code that nobody waits for.
+/// Runs asynchronous core code whose end no caller awaits.
 ///
 /// # Errors
-/// `ERR_IO` where there is no thread for it.
+/// `ERR_IO` if the operating system refuses a thread.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
     handle().map(|handle| drop(handle.spawn(work)))
 }
 
-/// Runs a synchronous call so that a panic becomes an error with our name on it.
+/// Runs a synchronous call and converts a panic to an error that names warmswap.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> napi::Result<Reply<T>> {
     std::panic::catch_unwind(AssertUnwindSafe(work))
         .map(Reply)
@@ -114,6 +114,6 @@ fn bug(panic: &(dyn Any + Send)) -> napi::Error {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
     napi::Error::from_reason(format!(
-        "warmswap has a bug: its native code panicked ({text}). Please report it with this message."
+        "warmswap has a bug: its native code panicked ({text}). Please report this message."
     ))
 }

@@ -12,16 +12,16 @@ use crate::core::sys::filesystem;
 use super::error::Reply;
 use super::runtime;
 
-/// A filesystem and whether its kernel locks can be trusted.
+/// A filesystem and whether its kernel locks are reliable.
 #[napi(object)]
 pub struct NativeFilesystem {
     /// Short name, such as `ext4`.
     pub name: String,
-    /// Whether bundles and kernel-mode locks are offered on it.
+    /// Whether bundles and kernel-mode locks are available on it.
     pub trusted: bool,
 }
 
-/// The filesystem of an existing path.
+/// Returns the filesystem of an existing path.
 #[napi(ts_return_type = "Reply<NativeFilesystem>")]
 pub fn filesystem_of(path: String) -> napi::Result<Reply<NativeFilesystem>> {
     runtime::guarded(|| {
@@ -33,7 +33,7 @@ pub fn filesystem_of(path: String) -> napi::Result<Reply<NativeFilesystem>> {
     })
 }
 
-/// All error codes with whether they are retryable, in the order of the README's table.
+/// All error codes and whether they are retryable, in the order of the documented error table.
 #[napi]
 pub fn error_codes() -> Vec<(String, bool)> {
     Code::ALL
@@ -42,19 +42,19 @@ pub fn error_codes() -> Vec<(String, bool)> {
         .collect()
 }
 
-/// Whether this build has fault points and seeded bugs.
+/// Whether this build has fault injection points and seeded bugs.
 #[napi]
 pub fn is_testing_build() -> bool {
     cfg!(feature = "testing")
 }
 
-/// Starts counting fault points; does nothing in a published build.
+/// Starts to count fault injection points. Does nothing in a published build.
 #[napi]
 pub fn arm_faults() {
     crate::core::sys::fault::arm();
 }
 
-/// Panics, to prove that a panic becomes an error; does nothing in a published build.
+/// Panics, so that tests can check the conversion to an error. Does nothing in a published build.
 #[napi(ts_return_type = "Reply<void>")]
 pub fn panic_for_tests() -> napi::Result<Reply<()>> {
     runtime::guarded(|| {
@@ -63,7 +63,7 @@ pub fn panic_for_tests() -> napi::Result<Reply<()>> {
     })
 }
 
-/// Panics on a thread of ours; does nothing in a published build.
+/// Panics on a native thread. Does nothing in a published build.
 #[napi(ts_return_type = "Promise<Reply<void>>")]
 pub fn panic_later_for_tests(env: &Env) -> napi::Result<PromiseRaw<'_, Reply<()>>> {
     runtime::blocking(env, Path::new("/"), || {

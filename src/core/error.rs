@@ -1,11 +1,11 @@
-//! What can go wrong, as a closed table of codes; each error says what was being done, to which path,
-//! and what to do about it.
+//! Errors of the core. Each error has a code from a closed table and a message that names the failed operation, the
+//! path and what to do.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Result of every core call.
+/// Result of a core call.
 pub type Result<T> = std::result::Result<T, Error>;
 
 macro_rules! codes {
@@ -15,15 +15,15 @@ macro_rules! codes {
         pub enum Code { $($(#[$doc])* $name,)+ }
 
         impl Code {
-            /// All codes, in the order of the README's table.
+            /// All codes, in the order of the documented error table.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The name that JavaScript sees as `error.code`.
+            /// Name of the code in JavaScript (`error.code`).
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// Whether the same call can succeed later without anybody changing the program.
+            /// Whether the same call can succeed later without a change to the program.
             pub fn is_retryable(self) -> bool {
                 match self { $(Self::$name => $retryable,)+ }
             }
@@ -32,68 +32,68 @@ macro_rules! codes {
 }
 
 codes! {
-    /// A programming error: the message names the argument, the value and what is accepted.
+    /// An argument is invalid. The message names the argument, its value and the expected form.
     InvalidArgument = "ERR_INVALID_ARGUMENT", retryable: false;
-    /// This filesystem or platform cannot give the guarantee; the message says which and the way out.
+    /// The filesystem or platform cannot give the guarantee. The message names it and an alternative.
     Unsupported = "ERR_UNSUPPORTED", retryable: false;
-    /// A system call failed; syscall, path and errno are in the source.
+    /// A system call failed. The error carries the call, the path and the errno.
     Io = "ERR_IO", retryable: false;
-    /// The caller cancelled.
+    /// The caller cancelled the call.
     Aborted = "ERR_ABORTED", retryable: true;
-    /// The deadline passed.
+    /// The timeout or deadline passed.
     Timeout = "ERR_TIMEOUT", retryable: true;
     /// Nothing has been published yet.
     NoGeneration = "ERR_NO_GENERATION", retryable: true;
-    /// The generation asked for was collected.
+    /// The requested generation was removed by a collection.
     GenerationGone = "ERR_GENERATION_GONE", retryable: false;
-    /// Manifest and bytes disagree.
+    /// The content of a generation does not match its manifest.
     GenerationCorrupt = "ERR_GENERATION_CORRUPT", retryable: false;
-    /// Publishing nothing is refused.
+    /// The stage contains no files. An empty generation is never published.
     EmptyStage = "ERR_EMPTY_STAGE", retryable: false;
     /// A file named in `require` is not in the stage.
     MissingEntry = "ERR_MISSING_ENTRY", retryable: false;
-    /// The stage was published or discarded.
+    /// The stage was already published or discarded.
     StageClosed = "ERR_STAGE_CLOSED", retryable: false;
-    /// A newer epoch exists; this result is too late.
+    /// A newer generation or fence exists, so this result must not be published.
     Fenced = "ERR_FENCED", retryable: false;
-    /// The lock was not free in time.
+    /// The lock did not become free before the timeout.
     LockTimeout = "ERR_LOCK_TIMEOUT", retryable: true;
-    /// The lock is no longer this holder's.
+    /// This process no longer holds the lock.
     LockLost = "ERR_LOCK_LOST", retryable: false;
-    /// An on-disk format of an unknown major version.
+    /// The on-disk format has an unknown major version.
     Format = "ERR_FORMAT", retryable: false;
-    /// The object was closed.
+    /// The object was already closed.
     Closed = "ERR_CLOSED", retryable: false;
-    /// The job ran and its result is still not there.
+    /// The job finished, but its result is still missing.
     NotReady = "ERR_NOT_READY", retryable: false;
-    /// A call from inside itself.
+    /// The call was made from inside itself.
     Reentrant = "ERR_REENTRANT", retryable: false;
-    /// The value is over its limit.
+    /// The value exceeds its limit.
     TooLarge = "ERR_TOO_LARGE", retryable: false;
-    /// The worker ended before it answered.
+    /// The worker exited before it responded.
     WorkerExited = "ERR_WORKER_EXITED", retryable: true;
-    /// More requests wait than the queue takes.
+    /// The request queue is full.
     QueueFull = "ERR_QUEUE_FULL", retryable: true;
-    /// An entry that the call needs belongs to another user, in a directory that everybody may write to.
+    /// A required entry belongs to another user, in a directory that other users can write to.
     Untrusted = "ERR_UNTRUSTED", retryable: false;
-    /// Files changed while they were read.
+    /// Files changed while they were being read.
     Unstable = "ERR_UNSTABLE", retryable: true;
 }
 
-/// One failure of the core.
+/// An error of the core.
 #[derive(Debug, thiserror::Error)]
 pub struct Error {
-    /// Row of the table.
+    /// Code from the error table.
     pub code: Code,
-    /// What a person reads: what was tried, what is wrong, the way out.
+    /// Human-readable message: what failed, on which path or value, and what to do.
     pub message: String,
-    /// The system call or step, such as `rename`.
+    /// System call or step that failed, such as `rename`.
     pub op: Option<&'static str>,
-    /// The path it was about.
+    /// Path that the operation used.
     pub path: Option<PathBuf>,
-    /// Facts for the caller as JSON, such as the holder of a lock.
+    /// Additional facts for the caller as JSON, such as the holder of a lock.
     pub detail: Option<Box<serde_json::Value>>,
-    /// The operating system's own error.
+    /// Error of the operating system.
     #[source]
     pub source: Option<io::Error>,
 }
@@ -105,7 +105,7 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// An error of this code with a message for people.
+    /// Creates an error with a code and a human-readable message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -117,15 +117,15 @@ impl Error {
         }
     }
 
-    /// A wrong argument: which one, what it was, what is accepted.
-    pub fn argument(name: &str, value: impl fmt::Display, accepted: &str) -> Self {
+    /// Creates an `ERR_INVALID_ARGUMENT` error. `expected` describes valid values.
+    pub fn argument(name: &str, value: impl fmt::Display, expected: &str) -> Self {
         Self::new(
             Code::InvalidArgument,
-            format!("{name} is {value}; accepted is {accepted}"),
+            format!("Invalid {name}: {value}. Expected {expected}"),
         )
     }
 
-    /// A failed system call. `path` is empty for a call that is about no path, such as `eventfd`.
+    /// Creates an `ERR_IO` error for a failed system call. `path` is empty if the call has no path, such as `eventfd`.
     pub fn io(op: &'static str, path: &Path, source: io::Error) -> Self {
         let path = (!path.as_os_str().is_empty()).then(|| path.to_path_buf());
         Self {
@@ -141,7 +141,7 @@ impl Error {
         }
     }
 
-    /// The same failure for another caller who waited for the same thing.
+    /// Copies the error for another caller that waited for the same operation.
     #[must_use]
     pub fn again(&self) -> Self {
         Self {
@@ -153,46 +153,46 @@ impl Error {
         }
     }
 
-    /// Adds the path it was about.
+    /// Sets the path of the error.
     #[must_use]
     pub fn at(mut self, path: &Path) -> Self {
         self.path = Some(path.to_path_buf());
         self
     }
 
-    /// Adds facts for the caller.
+    /// Sets the additional facts for the caller.
     #[must_use]
     pub fn with_detail(mut self, detail: serde_json::Value) -> Self {
         self.detail = Some(Box::new(detail));
         self
     }
 
-    /// The kind of the operating system's error, if there is one.
+    /// Kind of the operating system's error, if there is one.
     pub fn kind(&self) -> Option<io::ErrorKind> {
         self.source.as_ref().map(io::Error::kind)
     }
 
-    /// The errno of the operating system's error, if there is one.
+    /// Errno of the operating system's error, if there is one.
     pub fn errno(&self) -> Option<i32> {
         self.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
-    /// Whether the thing is simply not there.
+    /// Whether the entry does not exist.
     pub fn is_not_found(&self) -> bool {
         self.kind() == Some(io::ErrorKind::NotFound)
     }
 
-    /// Whether the thing is there already.
+    /// Whether the entry already exists.
     pub fn is_exists(&self) -> bool {
         self.kind() == Some(io::ErrorKind::AlreadyExists)
     }
 
-    /// Whether this user may not do it.
+    /// Whether the permission is missing.
     pub fn is_denied(&self) -> bool {
         self.kind() == Some(io::ErrorKind::PermissionDenied)
     }
 
-    /// Whether the disk, or this user's part of it, is full.
+    /// Whether the disk or the user's quota is full.
     pub fn is_full(&self) -> bool {
         matches!(
             self.kind(),
@@ -200,15 +200,15 @@ impl Error {
         )
     }
 
-    /// Whether a rename would have to copy to another filesystem.
+    /// Whether source and target of a rename are on different filesystems.
     pub fn crosses_devices(&self) -> bool {
         self.kind() == Some(io::ErrorKind::CrossesDevices)
     }
 }
 
-/// Adds operation and path to an [`io::Result`].
+/// Converts an [`io::Result`] to a core result with operation and path.
 pub trait At<T> {
-    /// Names the operation and the path.
+    /// Adds the operation and the path to the error.
     fn at(self, op: &'static str, path: &Path) -> Result<T>;
 }
 
@@ -218,9 +218,9 @@ impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
     }
 }
 
-/// Reads an expected absence as `None`.
+/// Converts an expected absence to `None`.
 pub trait Optional<T> {
-    /// `Ok(None)` where the thing is not there.
+    /// Returns `Ok(None)` if the entry does not exist.
     fn optional(self) -> Result<Option<T>>;
 }
 
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_system_call_without_a_path_names_none() {
+    fn a_system_call_error_without_a_path_names_no_path() {
         let failed = |path: &str| Error::io("eventfd", Path::new(path), io::Error::from_raw_os_error(24));
         assert_eq!(
             failed("").to_string(),

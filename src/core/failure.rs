@@ -1,78 +1,78 @@
-//! Why a call on an archive or a cache ended early: a cause that the caller can act on, the stage, and the error behind
-//! it. Each verb has one table from [`Cause`] to its own outcome.
+//! Failures of archive and cache calls. A failure has a cause that the caller can act on, the stage in which it
+//! occurred, and the underlying error. Each operation maps [`Cause`] to its own outcomes.
 
 use std::io;
 use std::path::Path;
 
 use crate::core::error::{Code, Error};
 
-/// Result of the calls that end with an outcome.
+/// Result of a call that ends with an outcome.
 pub type Result<T> = std::result::Result<T, Failure>;
 
-/// What went wrong, as far as a caller can act on it.
+/// Cause of a failure, as far as a caller can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The bytes are damaged, or are not those that were expected.
+    /// The data is damaged or differs from what was expected.
     Corrupt,
-    /// The archive is over a limit, would leave the target, or can be read in two ways; or a signature is wrong.
+    /// The archive exceeds a limit, would write outside the target or is ambiguous, or a signature is wrong.
     Refused,
-    /// Written in another layout, or on another kind of machine.
+    /// The data has another format version or was made for another kind of machine.
     Incompatible,
-    /// The tree changed while it was read.
+    /// The tree changed while it was being read.
     Unstable,
-    /// The tree is larger than what is allowed.
+    /// The tree exceeds a size limit.
     TooLarge,
-    /// The tree has too little in it to become a generation.
+    /// The tree has too few files or bytes for a generation.
     Empty,
     /// The tree is much smaller than the current generation.
     Shrunk,
     /// The target is not empty and the mode is 'if-empty'.
     TargetNotEmpty,
-    /// Another call or process is using it.
+    /// Another call or process is using the target.
     Busy,
     /// The disk or a quota is full.
     NoSpace,
-    /// Permission is missing or the filesystem is read-only. On S3 also a missing object where `s3:ListBucket` is not
-    /// granted.
+    /// A permission is missing or the filesystem is read-only. Without `s3:ListBucket`, S3 also reports a missing
+    /// object this way.
     Denied,
     /// The deadline passed.
     Timeout,
-    /// The caller cancelled.
+    /// The caller cancelled the call.
     Aborted,
     /// Another generation was published in the meantime.
     Superseded,
-    /// The store has no such object.
+    /// The store does not have the object.
     NotFound,
-    /// A condition was false: the store has another version (412).
+    /// The condition of a conditional request was false: the store has another version (412).
     Changed,
-    /// Two conditional writes met (409): the same write can succeed when repeated.
+    /// Two conditional writes collided (409). A retry can succeed.
     Conflict,
-    /// Nothing moved for as long as silence is allowed.
+    /// No bytes arrived for longer than the idle timeout.
     Stalled,
-    /// The credential chain gave nothing in its own time.
+    /// The credential chain did not respond within its own timeout.
     CredentialsTimeout,
-    /// The credential chain gave nothing usable.
+    /// The credential chain found no usable credentials.
     CredentialsMissing,
-    /// The store does not accept the credentials: an unknown key, a wrong secret, an expired token, a wrong clock.
+    /// The store rejected the credentials: unknown key, wrong secret, expired token or wrong clock.
     CredentialsRefused,
-    /// The store does not honour conditional writes, and the caller requires them.
+    /// The caller requires conditional writes, and the store does not honour them.
     Unguarded,
-    /// 5xx, 429, connection refused or reset, as often as the call allows: later it may work.
+    /// 5xx, 429, connection refused or connection reset, after all attempts. A later call may succeed.
     Unavailable,
-    /// The connection broke in the middle of an answer.
+    /// The connection broke in the middle of a response.
     Broken,
-    /// The server answered a range with the whole object.
+    /// The server responded to a range request with the whole object.
     RangeIgnored,
-    /// The answer is not what the request was for: wrong range, wrong length, not our format.
+    /// The response does not match the request: wrong range, wrong length or unknown format.
     Malformed,
     /// The configuration names something that does not exist, such as the bucket.
     Misconfigured,
-    /// Anything else, such as a local system call.
+    /// Any other cause, such as a failed local system call.
     Other,
 }
 
 impl Cause {
-    /// The code of a failure that has no error of its own.
+    /// Error code for a failure without an error of its own.
     fn code(self) -> Code {
         match self {
             Self::Corrupt => Code::GenerationCorrupt,
@@ -85,33 +85,33 @@ impl Cause {
     }
 }
 
-/// What a call is doing; also the names of its timings.
+/// Current step of a call. The names are also the keys of `timings`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// Waits for credentials.
     Credentials,
-    /// Finds out what a key means.
+    /// Finds the generation of a key.
     Lookup,
-    /// Reads the archive.
+    /// Downloads the archive.
     Download,
-    /// Decompresses and parses.
+    /// Decompresses and parses the archive.
     Decode,
-    /// Makes the stage and writes files.
+    /// Creates the stage and writes files.
     Write,
-    /// Waits until the tree is quiet.
+    /// Waits until the tree stops changing.
     Quiet,
     /// Reads and compresses the tree.
     Pack,
-    /// Sends the archive.
+    /// Uploads the archive.
     Upload,
-    /// Reads the archive back.
+    /// Reads the uploaded archive back.
     Verify,
     /// Makes the result visible.
     Commit,
 }
 
 impl Stage {
-    /// The name that JavaScript sees.
+    /// Name of the stage in JavaScript.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Credentials => "credentials",
@@ -128,20 +128,20 @@ impl Stage {
     }
 }
 
-/// An early end: its cause, the stage if the place that failed knows it, and what a person reads.
+/// Failure of a call: the cause, the stage if it is known, and the error.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Failure {
-    /// What a caller can act on.
+    /// Cause that a caller can act on.
     pub cause: Cause,
-    /// What was being done.
+    /// Stage in which the call failed.
     pub stage: Option<Stage>,
-    /// What went wrong, for people and for `strict`. Never holds a secret.
+    /// Underlying error, used for the message and for `strict`. Never contains a secret.
     pub error: Error,
 }
 
 impl Failure {
-    /// A failure with a message for people.
+    /// Creates a failure with a human-readable message.
     pub fn new(cause: Cause, message: impl Into<String>) -> Self {
         Self {
             cause,
@@ -150,17 +150,17 @@ impl Failure {
         }
     }
 
-    /// The bytes are damaged or not what was promised.
+    /// Creates a failure for damaged or unexpected data.
     pub fn corrupt(message: impl Into<String>) -> Self {
         Self::new(Cause::Corrupt, message)
     }
 
-    /// The archive asks for something that is not given.
+    /// Creates a failure for an archive that is refused.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(Cause::Refused, message)
     }
 
-    /// The archive is over a limit of the reader.
+    /// Creates a failure for an archive that exceeds a limit of the reader.
     pub fn over_limit(message: impl Into<String>) -> Self {
         Self {
             cause: Cause::Refused,
@@ -169,13 +169,13 @@ impl Failure {
         }
     }
 
-    /// The tree changed while it was read.
+    /// Creates a failure for a tree that changed while it was being read.
     pub fn unstable(message: impl Into<String>) -> Self {
         Self::new(Cause::Unstable, message)
     }
 
-    /// The failure inside an error of a reader: one that a source passed on, a system error, or damaged bytes,
-    /// which is what decoders mean by an error without an errno.
+    /// Extracts the failure from the error of a reader. An error that carries a [`Failure`] is unwrapped and a system
+    /// error is kept. Any other error means damaged data, because decoders report damage without an errno.
     pub fn of_read(error: io::Error) -> Self {
         if error.raw_os_error().is_some() {
             return Error::io("read", Path::new("the archive"), error).into();
@@ -186,7 +186,7 @@ impl Failure {
         }
     }
 
-    /// Sets the stage, unless it is known.
+    /// Sets the stage unless it is already known.
     #[must_use]
     pub fn during(mut self, stage: Stage) -> Self {
         self.stage.get_or_insert(stage);
@@ -194,7 +194,7 @@ impl Failure {
     }
 }
 
-/// For all callers that wait for the same thing.
+/// Needed because several callers can wait for the same operation.
 impl Clone for Failure {
     fn clone(&self) -> Self {
         Self {
@@ -214,7 +214,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// So that a source can end a reader with its own failure; [`Failure::of_read`] takes it out again.
+/// Lets a source end a reader with its own failure. [`Failure::of_read`] extracts it again.
 impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {
         Self::other(failure)

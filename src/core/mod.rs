@@ -1,4 +1,4 @@
-//! The core: four capabilities, none of which knows another, on one floor of system calls.
+//! The core: four independent capabilities on one layer of system calls.
 
 pub mod archives;
 pub mod bundles;

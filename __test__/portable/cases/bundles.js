@@ -1,7 +1,29 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { assert, fails, message, noise, publish, readTree, thread, until, warmswap, writeTree } from '../support.js'
+import {
+  assert,
+  fails,
+  message,
+  noise,
+  publish,
+  readTree,
+  thread,
+  until,
+  warmswap,
+  windows,
+  writeTree,
+} from '../support.js'
 
 const { bundleIgnores, openBundles } = warmswap
 
@@ -43,6 +65,25 @@ export const cases = [
       assert.deepEqual([current.files, current.bytes], [2, 5])
       assert.deepEqual(readTree(current.path), { 'lib/a.txt': 'a', 'main.txt': 'text' })
       assert.ok(Math.abs(Date.parse(current.publishedAt) - Date.now()) < 600_000)
+    },
+  ],
+  [
+    'a pointer that another system has written is read, and the next publish replaces it',
+    async (t) => {
+      const store = await t.store()
+      await publish(store, { 'a.txt': 'one' })
+      // Windows has a file with the text of the link.
+      const pointer = t.path('store', 'current')
+      const text = windows ? readFileSync(pointer, 'utf8') : readlinkSync(pointer)
+      rmSync(pointer)
+      if (windows) symlinkSync(text, pointer)
+      else writeFileSync(pointer, text)
+      const child = await t.child()
+      assert.equal(await child.call('current', t.path('store')), 1)
+      assert.equal(store.current().number, 1)
+      assert.equal(await child.call('publish', t.path('store'), { 'a.txt': 'two' }), 2)
+      assert.equal(lstatSync(pointer).isSymbolicLink(), !windows)
+      assert.deepEqual(readTree(store.current().path), { 'a.txt': 'two' })
     },
   ],
   [

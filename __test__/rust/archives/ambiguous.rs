@@ -1,6 +1,6 @@
-//! archives/one-meaning: one meaning per archive. What GNU tar, bsdtar and Python's tarfile understand differently we refuse, or
-//! take as GNU tar does; which of the two is in the table `ambiguous.txt`, beside what the three made of it.
-//! `WARMSWAP_WRITE_TABLE=1` writes the table anew.
+//! archives/one-meaning: every archive has a single meaning. An archive that GNU tar, bsdtar and Python's tarfile
+//! interpret differently is refused, or read as GNU tar reads it. The table `ambiguous.txt` lists both cases, with the
+//! results of the three tools. `WARMSWAP_WRITE_TABLE=1` rewrites the table.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,8 +17,8 @@ const PEERS: [&[&str]; 2] = [
     &["bsdtar", "--no-same-owner", "-xf"],
 ];
 
-/// Extracts each archive `N.tar` of a directory to `N` next to it, and prints whether that went well. One process for
-/// all: Python takes longer to start than to extract.
+/// Extracts each archive `N.tar` of a directory to `N` next to it, and prints whether that succeeded. One process for
+/// all, because Python takes longer to start than to extract.
 const PYTHON: &str = "
 import os, sys, tarfile
 os.chdir(sys.argv[1])
@@ -697,7 +697,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What is in a directory, in one line: names, and the bytes of files.
+/// Content of a directory in one line: names, and the bytes of files.
 fn content(root: &Path) -> String {
     let mut found = Vec::new();
     let mut left = vec![root.to_path_buf()];
@@ -748,7 +748,7 @@ fn ours(bytes: &[u8]) -> String {
     }
 }
 
-/// What another program makes of it; `None` where it is not installed.
+/// Content that another program extracts. `None` if it is not installed.
 fn theirs(command: &[&str], bytes: &[u8]) -> Option<String> {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let (archive, out) = (root.path().join("a.tar"), root.path().join("out"));
@@ -770,7 +770,7 @@ fn theirs(command: &[&str], bytes: &[u8]) -> Option<String> {
     })
 }
 
-/// What Python makes of each archive.
+/// Content that Python extracts from each archive.
 fn pythons(archives: &[&[u8]]) -> Vec<Option<String>> {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     for (number, bytes) in archives.iter().enumerate() {
@@ -803,7 +803,7 @@ fn table() -> PathBuf {
 }
 
 #[test]
-fn i15_each_ambiguous_archive_is_refused_or_read_as_gnu_tar_does_by_the_table() {
+fn ambiguous_archives_are_refused_or_read_like_gnu_tar() {
     let mut text = String::from("archive | warmswap | GNU tar | bsdtar | Python\n");
     let mut guessed = Vec::new();
     let cases = cases();
@@ -813,7 +813,7 @@ fn i15_each_ambiguous_archive_is_refused_or_read_as_gnu_tar_does_by_the_table() 
         let ours = ours(bytes);
         let [gnu, bsd] = &PEERS.map(|command| theirs(command, bytes));
         let is_refused = ours == "refused" || ours == "corrupt";
-        // What GNU tar refuses may be read as another one reads it.
+        // An archive that GNU tar refuses may be read like another tool.
         let is_read_so = |peer: &Option<String>| peer.as_ref().is_none_or(|peer| *peer == ours);
         let is_agreed = match gnu.as_deref() {
             Some("error") => is_read_so(bsd) || is_read_so(python),
@@ -838,9 +838,9 @@ fn i15_each_ambiguous_archive_is_refused_or_read_as_gnu_tar_does_by_the_table() 
     assert_eq!(
         guessed,
         Vec::<&str>::new(),
-        "neither refused nor as GNU tar reads it"
+        "neither refused nor read like GNU tar"
     );
-    // Other versions of the three may differ; what we make of an archive may not.
+    // Other versions of the three tools may differ. The result of warmswap may not.
     let column = |text: &str| -> Vec<String> {
         let of_line = |line: &str| line.split(" | ").take(2).collect::<Vec<_>>().join(" | ");
         text.lines().map(of_line).collect()
@@ -850,7 +850,7 @@ fn i15_each_ambiguous_archive_is_refused_or_read_as_gnu_tar_does_by_the_table() 
 }
 
 #[test]
-fn i15_the_size_in_pax_is_the_size() {
+fn the_size_in_a_pax_header_counts() {
     let raw =
         Raw::default()
             .pax(&record("size", "5"))
@@ -862,7 +862,7 @@ fn i15_the_size_in_pax_is_the_size() {
 }
 
 #[test]
-fn i15_a_pax_header_of_nothing_is_corrupt() {
+fn a_pax_header_without_an_entry_is_corrupt() {
     let bytes = Raw::default().pax(&record("path", "a")).end();
     assert_eq!(extract_error(&bytes).cause, Cause::Corrupt);
 }

@@ -1,4 +1,5 @@
-//! archives/verified-before-commit, archives/limits-are-counted, archives/round-trip: what is packed is what is extracted; what is damaged, cut or too large is not.
+//! archives/verified-before-commit, archives/limits-are-counted, archives/round-trip: a packed tree is extracted
+//! unchanged, and a damaged, truncated or too large archive is refused.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -13,7 +14,7 @@ use super::support::{
     Held, Random, Raw, assert_same, describe, extract, extract_error, pack, pack_as, random_tree,
 };
 
-/// `WARMSWAP_LONG=1` runs the longer forms.
+/// Number of rounds. `WARMSWAP_LONG=1` selects the longer form.
 fn often(short: u64, long: u64) -> u64 {
     if std::env::var("WARMSWAP_LONG").is_ok_and(|value| value == "1") {
         long
@@ -23,7 +24,7 @@ fn often(short: u64, long: u64) -> u64 {
 }
 
 #[test]
-fn i16_a_random_tree_survives_the_round_trip() {
+fn random_trees_survive_the_round_trip() {
     for seed in 1..=often(12, 200) {
         let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
         random_tree(source.path(), &mut Random(seed * 7919));
@@ -81,7 +82,7 @@ fn a_frame_is_at_most_4_mib_and_the_seek_table_names_them_all() {
     assert_eq!(at, bytes.len() - 8 - table.len() - 9);
 }
 
-/// A tree that fills several frames, packed.
+/// Packs a tree that fills several frames.
 fn several_frames() -> Vec<u8> {
     let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let mut random = Random(77);
@@ -95,7 +96,7 @@ fn several_frames() -> Vec<u8> {
 }
 
 #[test]
-fn i9_each_of_400_flipped_bits_is_found() {
+fn each_of_400_flipped_bits_is_detected() {
     let bytes = several_frames();
     let mut random = Random(99);
     // Only the seek table, which readers skip, is not covered by a checksum.
@@ -110,7 +111,7 @@ fn i9_each_of_400_flipped_bits_is_found() {
 }
 
 #[test]
-fn i9_each_cut_is_found() {
+fn each_truncation_is_detected() {
     let bytes = several_frames();
     let count = u32::from_le_bytes(
         bytes[bytes.len() - 9..bytes.len() - 5]
@@ -122,7 +123,7 @@ fn i9_each_cut_is_found() {
     let mut cuts = vec![0, 1, 3, bytes.len() / 3];
     for entry in bytes[table..table + 8 * count].chunks_exact(8) {
         at += u32::from_le_bytes(entry[..4].try_into().expect("four bytes")) as usize;
-        // Without its last frame the archive has no end marker; with it, only the seek table is missing.
+        // Without its last frame, the archive has no end marker. With it, only the seek table is missing.
         if at < table - 8 {
             cuts.extend([at - 1, at, at + 1]);
         }
@@ -133,7 +134,7 @@ fn i9_each_cut_is_found() {
 }
 
 #[test]
-fn i9_a_tar_cut_between_entries_and_one_with_bytes_behind_its_end_are_found() {
+fn a_tar_cut_between_entries_or_with_trailing_bytes_is_detected() {
     let raw = Raw::default().file("a", b"1").file("b", b"2");
     assert_eq!(extract_error(&raw.0).cause, Cause::Corrupt);
     assert_eq!(
@@ -151,8 +152,8 @@ fn i9_a_tar_cut_between_entries_and_one_with_bytes_behind_its_end_are_found() {
 }
 
 #[test]
-fn i9_a_wrong_checksum_of_the_last_frame_is_found_though_the_tar_ended() {
-    // Padded as tapes are, so that a reader that stops at the end marker has not seen the checksum.
+fn a_wrong_checksum_after_the_end_of_the_tar_is_detected() {
+    // Padded like an archive on a tape, so that a reader that stops at the end marker has not read the checksum.
     let tar = [Raw::default().file("a", b"1").end(), vec![0; 600 << 10]].concat();
     let mut encoder = zstd::Encoder::new(Vec::new(), 3).expect("encoder");
     encoder.include_checksum(true).expect("checksum");
@@ -164,7 +165,7 @@ fn i9_a_wrong_checksum_of_the_last_frame_is_found_though_the_tar_ended() {
 }
 
 #[test]
-fn i9_what_is_not_what_was_promised_is_corrupt() {
+fn a_mismatch_with_the_expected_tree_is_corrupt() {
     let bytes = Raw::default().file("a", b"12345").end();
     let promise = |files, size, digest: Option<&str>| {
         let expected = Some(Expected {
@@ -202,7 +203,7 @@ fn limited(bytes: &[u8], limits: Limits) -> Cause {
 }
 
 #[test]
-fn i13_each_limit_is_kept() {
+fn each_limit_is_enforced() {
     let standard = Limits::default();
     let bytes = Raw::default()
         .file("a", &[1; 5000])
@@ -252,8 +253,8 @@ fn i13_each_limit_is_kept() {
 }
 
 #[test]
-fn i13_bombs_end_early() {
-    // 10 GiB of zeros, of which no more is decoded than the ratio allows.
+fn decompression_bombs_end_early() {
+    // 10 GiB of zeros, which are decoded only up to the ratio.
     let header = Raw::default().with(b'0', b"zeros", b"", b"", |block| {
         block[124..136].copy_from_slice(b"120000000000")
     });
@@ -268,14 +269,14 @@ fn i13_bombs_end_early() {
         block[124..136].copy_from_slice(b"02000000000\0")
     });
     assert_eq!(extract_error(&pax.end()).cause, Cause::Refused);
-    // Zeros behind the end are padding, but not without end.
+    // Zeros after the end are padding, but their number is limited.
     let zeros = [Raw::default().file("a", b"1").end(), vec![0; 256 << 20]].concat();
     let zeros = zstd::bulk::compress(&zeros, 1).expect("compressed");
     assert_eq!(extract_error(&zeros).cause, Cause::Refused);
 }
 
 #[test]
-fn i13_a_size_that_no_file_has_is_refused() {
+fn an_impossible_size_is_refused() {
     let sized = |field: [u8; 12]| {
         Raw::default()
             .with(b'0', b"a", b"", b"", |block| {
@@ -289,12 +290,12 @@ fn i13_a_size_that_no_file_has_is_refused() {
     huge[0] = 0x80;
     huge[4] = 0x7f;
     assert_eq!(extract_error(&sized(huge)).cause, Cause::Refused);
-    // A size that is allowed, but whose bytes are not there.
+    // A valid size, but its bytes are missing.
     assert_eq!(extract_error(&sized(*b"00000100000\0")).cause, Cause::Corrupt);
     // A sparse file of 8 EiB without data.
     let sparse = Raw::default().with(b'S', b"s", b"", b"", |block| {
         block[257..265].copy_from_slice(b"ustar  \0");
-        // Its map is one piece of nothing at the end.
+        // Its map is one empty piece at the end.
         block[386] = 0x80;
         block[390] = 0x7f;
         block[483] = 0x80;
@@ -304,7 +305,7 @@ fn i13_a_size_that_no_file_has_is_refused() {
 }
 
 #[test]
-fn i13_a_window_beyond_the_memory_is_refused() {
+fn a_window_beyond_the_memory_limit_is_refused() {
     let tar = Raw::default().file("a", &vec![7; 1 << 20]).end();
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("encoder");
     encoder.window_log(27).expect("window");
@@ -322,9 +323,9 @@ fn i13_a_window_beyond_the_memory_is_refused() {
     assert_eq!(limited(&bytes, limits), Cause::Refused);
 }
 
-/// What `actions/cache` writes: `zstd --long=30` over a pipe.
+/// The output of `actions/cache`: `zstd --long=30` over a pipe.
 #[test]
-fn a_long_window_is_accepted_if_the_memory_allows_it_and_else_named_with_the_limit() {
+fn a_long_window_is_accepted_or_named_with_the_limit() {
     let tar = Raw::default().file("a", &vec![7; 1 << 20]).end();
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("encoder");
     encoder.window_log(30).expect("window");
@@ -359,20 +360,18 @@ fn a_long_window_is_accepted_if_the_memory_allows_it_and_else_named_with_the_lim
 }
 
 #[test]
-fn what_is_not_read_is_named_and_is_not_damaged() {
+fn unsupported_formats_are_named_and_not_reported_as_damage() {
     let tar = Raw::default().file("a", b"1").end();
     let gzip = |bytes: &[u8]| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
         std::io::Write::write_all(&mut encoder, bytes).expect("encoded");
         encoder.finish().expect("finished")
     };
-    let samples: Vec<&[u8]> = (0..64).map(|_| &tar[..]).collect();
-    let dictionary = zstd::dict::from_samples(&samples, 4096);
-    let with_dictionary = dictionary.ok().map(|dictionary| {
-        let mut compressor = zstd::bulk::Compressor::with_dictionary(3, &dictionary).expect("compressor");
-        compressor.compress(&tar).expect("compressed")
-    });
-    let mut cases = vec![
+    // A frame of one segment has its dictionary's id behind the descriptor of its header, which says how long the id is.
+    let mut with_dictionary = zstd::bulk::compress(&tar, 3).expect("compressed");
+    with_dictionary[4] |= 1;
+    with_dictionary.insert(5, 7);
+    let cases = [
         (gzip(&gzip(&tar)), "gzip within gzip"),
         (
             gzip(&zstd::bulk::compress(&tar, 1).expect("compressed")),
@@ -382,25 +381,22 @@ fn what_is_not_read_is_named_and_is_not_damaged() {
         (b"PK\x03\x04\x14\0\0\0".to_vec(), "zip"),
         (b"<!doctype html><title>502 Bad Gateway</title>".to_vec(), "HTML"),
         (b"BZh91AY&SY".to_vec(), "bzip2"),
+        (with_dictionary, "dictionary"),
     ];
-    cases.extend(with_dictionary.map(|bytes| (bytes, "dictionary")));
     for (bytes, named) in cases {
         let failure = extract_error(&bytes);
         assert_eq!(failure.cause, Cause::Refused, "{failure}");
         assert!(failure.to_string().contains(named), "{named} in {failure}");
     }
-    // They can be damaged, or of a format without a mark such as brotli.
+    // The data may be damaged, or in a format without magic bytes such as brotli.
     let failure = extract_error(b"\x1b\x07\x80 anything else");
     assert_eq!(failure.cause, Cause::Corrupt);
-    assert!(
-        failure.to_string().contains("before you replace them"),
-        "{failure}"
-    );
+    assert!(failure.to_string().contains("before you replace it"), "{failure}");
 }
 
-/// A plain file's own length proves nothing, nor does one of several frames.
+/// The length of a plain file proves nothing, and neither does that of one of several frames.
 #[test]
-fn an_end_without_its_marker_needs_proof_from_outside() {
+fn a_missing_end_marker_needs_external_proof() {
     let tar = Raw::default().file("a", b"1").0;
     let half = [&tar[..], &[0; 512]].concat();
     let gzip = |bytes: &[u8]| {
@@ -440,7 +436,7 @@ fn an_end_without_its_marker_needs_proof_from_outside() {
 }
 
 #[test]
-fn a_repeated_name_is_replaced_and_can_be_rejected() {
+fn a_repeated_path_is_replaced_or_rejected() {
     let outside = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let canary = outside.path().join("canary");
     fs::write(&canary, "kept").expect("write");
@@ -471,7 +467,7 @@ fn a_repeated_name_is_replaced_and_can_be_rejected() {
         (b"later".to_vec(), b"later".to_vec(), b"later".to_vec())
     );
     assert_eq!((summary.files, summary.bytes), (4, 14 + 5 + 5 + 5));
-    // The tree is the one of an archive without repetitions.
+    // The tree equals that of an archive without repetitions.
     let once = Raw::default()
         .file("link", b"not through it")
         .file("small", b"later")
@@ -491,7 +487,7 @@ fn a_repeated_name_is_replaced_and_can_be_rejected() {
 }
 
 #[test]
-fn pipes_and_devices_are_left_out_and_reported() {
+fn pipes_and_devices_are_skipped_and_reported() {
     let raw = [b'3', b'4', b'6'].iter().fold(Raw::default(), |raw, flag| {
         raw.with(*flag, &[b'd', b'/', *flag], b"", b"", |_| {})
     });
@@ -519,9 +515,9 @@ fn pipes_and_devices_are_left_out_and_reported() {
 }
 
 #[test]
-fn i20_a_file_that_changes_while_it_is_packed_fails_the_pack() {
-    /// Changes the file as soon as the first bytes of the archive arrive: more of it is to be read then than can
-    /// be on its way.
+fn a_file_that_changes_while_it_is_packed_fails_the_pack() {
+    /// Changes the file when the first bytes of the archive arrive. At that time more of the file is unread than the
+    /// buffers can contain.
     struct Meddler(std::path::PathBuf);
     impl std::io::Write for Meddler {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -544,8 +540,8 @@ fn i20_a_file_that_changes_while_it_is_packed_fails_the_pack() {
     );
 }
 
-/// Where a packer of small files is held: before it opens 'victim', before it reads it, and before it looks whether it
-/// is what it was.
+/// Points at which a packer of small files is held: before it opens 'victim', before it reads it, and before it checks
+/// whether it has changed.
 const MOMENTS: [&str; 3] = [
     "1:HOLD:openat:victim",
     "1:HOLD:pread:victim",
@@ -557,8 +553,8 @@ fn open(path: &Path) -> fs::File {
     options.read(true).write(true).open(path).expect("open")
 }
 
-/// A directory `tree` with three small files of 3000 bytes. They are old, so that their times tell of each change,
-/// however coarse the clock is.
+/// A directory `tree` with three small files of 3000 bytes. They are old, so that their times show each change, even
+/// with a coarse clock.
 fn small_files() -> tempfile::TempDir {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let tree = root.path().join("tree");
@@ -572,7 +568,7 @@ fn small_files() -> tempfile::TempDir {
     root
 }
 
-/// Further names of 'victim', of which that is the first.
+/// Further hard links to 'victim', which is the first one.
 fn small_files_with_links() -> tempfile::TempDir {
     let root = small_files();
     let tree = root.path().join("tree");
@@ -608,8 +604,8 @@ fn describe_tree(root: &tempfile::TempDir) -> String {
     describe(&root.path().join("tree"))
 }
 
-/// Packs in a child that is held at `moment` while `change` happens to 'victim'. What it says, and how many such points
-/// it came by.
+/// Packs in a child that is held at `moment` while `change` is applied to 'victim'. Returns its output, and the number
+/// of such points that it has passed.
 fn pack_while(root: &tempfile::TempDir, moment: &str, change: fn(&Path)) -> (String, usize) {
     let (tree, archive) = (root.path().join("tree"), root.path().join("archive"));
     let held = Held::start(&[Path::new("pack"), &tree, &archive], moment);
@@ -617,7 +613,7 @@ fn pack_while(root: &tempfile::TempDir, moment: &str, change: fn(&Path)) -> (Str
     held.release()
 }
 
-/// The archive holds this tree, and what the packer said of it is true.
+/// Checks that the archive contains this tree, and that the packer's report is correct.
 fn assert_packed(root: &tempfile::TempDir, wanted: &str, said: &str, skipped: &str, what: &str) {
     assert!(said.starts_with("packed "), "{what}: {said}");
     let bytes = fs::read(root.path().join("archive")).expect("an archive");
@@ -633,7 +629,7 @@ fn assert_packed(root: &tempfile::TempDir, wanted: &str, said: &str, skipped: &s
 }
 
 #[test]
-fn i20_a_small_file_that_changes_while_it_is_packed_is_read_once_more() {
+fn a_small_file_that_changes_while_it_is_packed_is_read_again() {
     type Change = fn(&Path);
     let changes: [(&str, Change); 4] = [
         ("it grows", grow),
@@ -652,21 +648,21 @@ fn i20_a_small_file_that_changes_while_it_is_packed_is_read_once_more() {
 }
 
 #[test]
-fn i20_a_small_file_that_changes_in_both_reads_fails_the_pack() {
+fn a_small_file_that_changes_in_both_reads_fails_the_pack() {
     let root = small_files();
-    // Larger than a small file can be: the second read is torn too, and nobody need change it meanwhile.
+    // Larger than a small file can be: the second read is torn too, without a concurrent change.
     let (said, looks) = pack_while(&root, "2:HOLD:fstat:victim", |path| {
         open(path).set_len(5 << 20).expect("truncate");
     });
     assert_eq!(said, "unstable\n");
     assert_eq!(
         looks, 3,
-        "two looks for the first read, and one for the only other"
+        "two checks for the first read, and one for the second read"
     );
 }
 
 #[test]
-fn i20_a_small_file_that_vanishes_while_it_is_packed_is_left_out_and_told() {
+fn a_small_file_that_is_removed_during_the_pack_is_skipped_and_reported() {
     for moment in MOMENTS {
         let root = small_files();
         let (said, _) = pack_while(&root, moment, remove);
@@ -675,12 +671,12 @@ fn i20_a_small_file_that_vanishes_while_it_is_packed_is_left_out_and_told() {
 }
 
 #[test]
-fn i20_a_hard_link_whose_first_name_vanishes_before_it_is_read_fails_the_pack() {
+fn a_hard_link_whose_first_name_is_removed_before_the_read_fails_the_pack() {
     for moment in MOMENTS {
         let (said, _) = pack_while(&small_files_with_links(), moment, remove);
         assert!(said.starts_with("unstable"), "{moment}: {said}");
     }
-    // Once its file is read the name is in the archive: it was there when that began.
+    // After its file was read, the name is in the archive, because it existed at the beginning.
     let root = small_files_with_links();
     let wanted = describe_tree(&root);
     let (said, _) = pack_while(&root, "1:HOLD:openat:zombie", remove);
@@ -688,7 +684,7 @@ fn i20_a_hard_link_whose_first_name_vanishes_before_it_is_read_fails_the_pack() 
 }
 
 #[test]
-fn a_live_sqlite_database_is_left_out_with_its_log() {
+fn a_live_sqlite_database_is_skipped_with_its_log() {
     let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     for (name, text) in [
         ("live.db", "x"),
@@ -707,7 +703,7 @@ fn a_live_sqlite_database_is_left_out_with_its_log() {
 }
 
 #[test]
-fn i17_zeros_behind_gzip_data_are_padding_and_other_bytes_are_not() {
+fn zeros_after_gzip_data_are_padding_and_other_bytes_are_not() {
     let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     random_tree(source.path(), &mut Random(11));
     let (bytes, summary) = pack_as(source.path(), Format::TarGz);
@@ -730,7 +726,7 @@ fn i17_zeros_behind_gzip_data_are_padding_and_other_bytes_are_not() {
 }
 
 #[test]
-fn i16_names_of_255_bytes_survive_and_what_is_too_deep_is_left_out_and_told() {
+fn names_of_255_bytes_survive_and_too_deep_paths_are_skipped() {
     let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let longest = source.path().join("n".repeat(255)).join("é".repeat(127));
     fs::create_dir_all(longest.parent().expect("a parent")).expect("mkdir");
@@ -748,6 +744,6 @@ fn i16_names_of_255_bytes_survive_and_what_is_too_deep_is_left_out_and_told() {
         "{:?}",
         summary.skipped
     );
-    // What is left can be restored: no archive of ours is refused by ourselves.
+    // The rest can be restored: warmswap accepts all of its own archives.
     extract(&bytes, &ExtractOptions::default()).1.expect("extracted");
 }

@@ -1,4 +1,5 @@
-//! archives/no-late-commit, archives/all-or-nothing, archives/commit-fits-the-mount: a commit is all or nothing, fits its mount, and never comes late.
+//! archives/no-late-commit, archives/all-or-nothing, archives/commit-fits-the-mount: a commit is all or nothing, uses
+//! the method that its mount needs, and is never late.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,7 +41,7 @@ fn is_new(target: &Path) -> bool {
         && !target.join("old").exists()
 }
 
-/// Names of ours in a directory.
+/// Paths with warmswap's own names in a directory.
 fn litter(directory: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir(directory)
         .expect("readdir")
@@ -52,7 +53,7 @@ fn litter(directory: &Path) -> Vec<PathBuf> {
     .collect()
 }
 
-/// The old tree is removed on a thread of its own.
+/// The old tree is removed on another thread.
 fn wait_until_clean(directory: &Path) {
     for _ in 0..500 {
         if litter(directory).is_empty() {
@@ -60,15 +61,15 @@ fn wait_until_clean(directory: &Path) {
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    panic!("litter stays: {:?}", litter(directory));
+    panic!("leftovers: {:?}", litter(directory));
 }
 
-/// Set in a process that has mounts of its own.
+/// Set in a process with its own mount namespace.
 const OWN_MOUNTS: &str = "WARMSWAP_TEST_OWN_MOUNTS";
 
-/// Runs the test in a process with mounts of its own, which end with it: threads that work behind a call are shared by
-/// the whole process, so the mounts of a thread alone would not be theirs. Without the right to a mount namespace the
-/// test is skipped, with a message; in CI that is a failure.
+/// Runs the test in a process with its own mount namespace, whose mounts end with it. The background threads of calls
+/// are shared by the whole process, so a namespace of one thread is not enough. Without the permission to create a
+/// mount namespace, the test is skipped with a message. In CI that is a failure.
 fn with_own_mounts(test: impl FnOnce(&Path)) {
     if std::env::var_os(OWN_MOUNTS).is_some() {
         let root = tempfile::tempdir().expect("a temporary directory");
@@ -86,9 +87,9 @@ fn with_own_mounts(test: impl FnOnce(&Path)) {
     {
         assert!(
             std::env::var_os("CI").is_none(),
-            "CI must have the right to a mount namespace of its own"
+            "CI must be able to create a mount namespace"
         );
-        eprintln!("SKIPPED: no right to a mount namespace of its own");
+        eprintln!("SKIPPED: cannot create a mount namespace");
         return;
     }
     let thread = std::thread::current();
@@ -120,7 +121,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
-fn i8_absent_empty_and_full_targets() {
+fn missing_empty_and_filled_targets_are_supported() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let target = root.path().join("below/target");
     assert_eq!(
@@ -159,7 +160,7 @@ fn i8_absent_empty_and_full_targets() {
 }
 
 #[test]
-fn i8_merge_never_overwrites() {
+fn merge_never_overwrites() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let target = root.path().join("target");
     fill(&target);
@@ -180,7 +181,7 @@ fn i8_merge_never_overwrites() {
 }
 
 #[test]
-fn i8_a_file_as_target_is_refused() {
+fn a_file_as_target_is_refused() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let real = root.path().join("real");
     fill(&real);
@@ -190,9 +191,9 @@ fn i8_a_file_as_target_is_refused() {
     assert_eq!(describe(root.path()), before);
 }
 
-/// One that leads to a directory, one through a second link, and one to a place where nothing is.
+/// A link to a directory, one through a second link, and one to a missing path.
 #[test]
-fn i8_the_target_can_be_a_link() {
+fn the_target_can_be_a_link() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let path = |name: &str| root.path().join(name);
     fs::create_dir(path("disk")).expect("mkdir");
@@ -224,7 +225,7 @@ fn i8_the_target_can_be_a_link() {
 }
 
 #[test]
-fn i8_a_mount_point_is_filled_child_by_child() {
+fn a_mount_point_is_filled_child_by_child() {
     with_own_mounts(|root| {
         let target = root.join("mounted");
         fs::create_dir(&target).expect("mkdir");
@@ -246,7 +247,7 @@ fn i8_a_mount_point_is_filled_child_by_child() {
 }
 
 #[test]
-fn i8_a_bind_mount_of_the_same_filesystem_is_a_mount_point_too() {
+fn a_bind_mount_of_the_same_filesystem_is_a_mount_point_too() {
     with_own_mounts(|root| {
         let (target, real) = (root.join("bound"), root.join("real"));
         fs::create_dir(&target).expect("mkdir");
@@ -262,7 +263,7 @@ fn i8_a_bind_mount_of_the_same_filesystem_is_a_mount_point_too() {
 }
 
 #[test]
-fn i8_a_parent_that_cannot_be_written_is_no_obstacle() {
+fn a_parent_without_write_permission_is_supported() {
     with_own_mounts(|root| {
         let (lower, target) = (root.join("ro"), root.join("ro/target"));
         fs::create_dir_all(&target).expect("mkdir");
@@ -280,7 +281,7 @@ fn i8_a_parent_that_cannot_be_written_is_no_obstacle() {
     });
 }
 
-/// An overlay whose lower layer has the filled target, as a folder of a container image is.
+/// An overlay whose lower layer contains the filled target, like a directory of a container image.
 fn overlay(root: &Path) -> PathBuf {
     let layers = root.join("layers");
     fs::create_dir(&layers).expect("mkdir");
@@ -304,7 +305,7 @@ fn overlay(root: &Path) -> PathBuf {
 }
 
 #[test]
-fn i8_overlay_layers() {
+fn layers_of_an_overlay_are_supported() {
     with_own_mounts(|root| {
         let merged = overlay(root);
         assert_eq!(
@@ -337,7 +338,7 @@ fn i8_overlay_layers() {
 }
 
 #[test]
-fn i4_nothing_is_committed_after_the_gate_was_closed() {
+fn nothing_is_committed_after_the_gate_was_closed() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let target = root.path().join("target");
     fill(&target);
@@ -355,7 +356,7 @@ fn i4_nothing_is_committed_after_the_gate_was_closed() {
 }
 
 #[test]
-fn what_a_living_owner_stages_is_not_swept() -> Result<()> {
+fn the_stage_of_a_live_owner_is_not_swept() -> Result<()> {
     let root = tempfile::tempdir().expect("a temporary directory");
     let target = root.path().join("target");
     let stage = StagedTree::beside(&target, TargetMode::IfEmpty)?;
@@ -372,7 +373,7 @@ fn child() -> Command {
     Command::new(env!("CARGO_BIN_EXE_archive-child"))
 }
 
-/// How many system calls an unpack makes.
+/// Number of system calls of an unpack.
 fn calls(archive: &Path, target: &Path, mode: &str) -> u64 {
     let log = archive.with_extension("log");
     let status = child()
@@ -384,7 +385,8 @@ fn calls(archive: &Path, target: &Path, mode: &str) -> u64 {
     fs::read_to_string(&log).expect("a log").lines().count() as u64
 }
 
-/// The target exists when the stage is made, and is removed before the commit. The filesystem has no flags for rename.
+/// The target exists when the stage is created, and is removed before the commit. The filesystem has no flags for
+/// rename.
 #[test]
 fn a_plain_rename_keeps_the_mode_of_the_target_too() {
     const TEST: &str = "archives::commit::a_plain_rename_keeps_the_mode_of_the_target_too";
@@ -412,8 +414,8 @@ fn a_plain_rename_keeps_the_mode_of_the_target_too() {
     assert_eq!(mode & 0o777, 0o555, "{mode:o}");
 }
 
-/// Fails or kills an unpack at points of its way; the target must be the old or the new tree, and the next
-/// unpack must succeed and leave nothing behind.
+/// Makes an unpack fail or kills it at many points. The target must be the old or the new tree, and the next unpack
+/// must succeed and leave nothing behind.
 fn strike_everywhere(root: &Path, target: &Path, what: &[&str], reset: impl Fn(&Path)) {
     let file = root.join("archive.tar");
     fs::write(&file, archive()).expect("write");
@@ -433,7 +435,7 @@ fn strike_everywhere(root: &Path, target: &Path, what: &[&str], reset: impl Fn(&
                 .env("WARMSWAP_FAULT", format!("{point}:{what}"))
                 .output()
                 .expect("started");
-            // Whoever comes next takes an unfinished commit back first.
+            // The next call rolls back an unfinished commit.
             commit::sweep(target).expect("swept");
             let now = describe(target);
             let is_old = without_times(&now) == without_times(&before);
@@ -445,7 +447,7 @@ fn strike_everywhere(root: &Path, target: &Path, what: &[&str], reset: impl Fn(&
             if output.status.success() && said.contains(':') {
                 assert!(
                     is_old,
-                    "{what} at {point} was told as a failure, but changed the target: {said}"
+                    "{what} at {point} was reported as a failure, but changed the target: {said}"
                 );
             }
             let again = child()
@@ -467,7 +469,7 @@ fn strike_everywhere(root: &Path, target: &Path, what: &[&str], reset: impl Fn(&
     }
 }
 
-/// Times of directories change when a commit by children is taken back.
+/// The times of directories change when a commit by children is rolled back.
 fn without_times(text: &str) -> String {
     text.lines()
         .map(|line| {
@@ -482,7 +484,7 @@ fn without_times(text: &str) -> String {
 }
 
 #[test]
-fn i7_killed_or_failing_at_any_call_of_an_exchange() {
+fn a_kill_or_error_at_any_call_of_an_exchange_is_safe() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     strike_everywhere(
         root.path(),
@@ -496,7 +498,7 @@ fn i7_killed_or_failing_at_any_call_of_an_exchange() {
 }
 
 #[test]
-fn i7_killed_or_failing_at_any_call_of_a_commit_by_children() {
+fn a_kill_or_error_at_any_call_of_a_commit_by_children_is_safe() {
     with_own_mounts(|root| {
         let target = root.join("mounted");
         fs::create_dir(&target).expect("mkdir");
@@ -516,7 +518,7 @@ fn i7_killed_or_failing_at_any_call_of_a_commit_by_children() {
 }
 
 #[test]
-fn i7_a_full_disk_leaves_the_target_as_it_was() {
+fn a_full_disk_leaves_the_target_unchanged() {
     with_own_mounts(|root| {
         let disk = root.join("disk");
         fs::create_dir(&disk).expect("mkdir");
@@ -546,7 +548,7 @@ fn i7_a_full_disk_leaves_the_target_as_it_was() {
 }
 
 #[test]
-fn i7_few_file_descriptors_are_enough() {
+fn few_file_descriptors_are_enough() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let mut raw = Raw::default();
     for number in 0..300 {
@@ -567,9 +569,9 @@ fn i7_few_file_descriptors_are_enough() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "rename\n", "{output:?}");
 }
 
-/// As a user to whom permissions mean something.
+/// Runs as a user that permissions apply to.
 #[test]
-fn i8_directories_that_forbid_writing_are_merged_too() {
+fn read_only_directories_are_merged_too() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED: only root can run a child as another user");
         return;
@@ -601,7 +603,7 @@ fn i8_directories_that_forbid_writing_are_merged_too() {
 }
 
 #[test]
-fn i7_two_commits_child_by_child_on_one_target_never_mix() {
+fn two_commits_child_by_child_on_one_target_never_mix() {
     with_own_mounts(|root| {
         let target = root.join("mounted");
         fs::create_dir(&target).expect("mkdir");
@@ -649,8 +651,8 @@ fn archive_in(root: &Path, bytes: &[u8]) -> PathBuf {
     file
 }
 
-/// Three directories with a file each. Whether they are listed in the order in which they were made or in the reverse
-/// one, 'c' has one before it.
+/// Three directories with a file each. Whether they are listed in the order of their creation or in reverse order, 'c'
+/// is not the first.
 fn three_directories() -> Vec<u8> {
     let mut raw = Raw::default();
     for name in ["d", "c", "e"] {
@@ -659,7 +661,7 @@ fn three_directories() -> Vec<u8> {
     raw.end()
 }
 
-/// Somebody else makes these files in the target.
+/// Creates these files in the target, like another process.
 fn write_theirs(target: &Path, names: &[&str]) {
     for name in names {
         let path = target.join(name);
@@ -675,7 +677,7 @@ fn assert_theirs(target: &Path, names: &[&str], what: &str) {
     }
 }
 
-/// The three directories are there, but for those in whose place a file of somebody else's is.
+/// Checks that the three directories exist, except those in whose place another process has created a file.
 fn assert_three_directories(target: &Path, theirs: &[&str], what: &str) {
     for name in ["d", "c", "e"] {
         let bytes = fs::read(target.join(name).join("new")).ok();
@@ -684,13 +686,13 @@ fn assert_three_directories(target: &Path, theirs: &[&str], what: &str) {
     }
 }
 
-/// A child that ends leaves the rest of its stage to whoever comes next.
+/// Checks a sweep. A child that ends leaves the rest of its stage to the next call.
 fn assert_swept(target: &Path, what: &str) {
     commit::sweep(target).expect("swept");
     assert_eq!(litter(target), Vec::<PathBuf>::new(), "{what}");
 }
 
-/// Whether a file with these bytes whose path ends so is anywhere below, also in what is ours.
+/// Whether any file below has this content and a path with this end, including warmswap's own directories.
 fn is_somewhere(directory: &Path, end: &str, bytes: &str) -> bool {
     let mut paths = fs::read_dir(directory)
         .expect("readdir")
@@ -706,24 +708,24 @@ fn is_somewhere(directory: &Path, end: &str, bytes: &str) -> bool {
 
 fn assert_nothing_old_is_lost(target: &Path, ends: &[&str], what: &str) {
     for end in ends {
-        assert!(is_somewhere(target, end, "old"), "{what}: {end} is gone");
+        assert!(is_somewhere(target, end, "old"), "{what}: {end} no longer exists");
     }
 }
 
-/// What is in a target beside what is ours. Times of directories change when a commit is taken back.
+/// Content of a target without warmswap's own names. The times of directories change when a commit is rolled back.
 fn content(target: &Path) -> String {
     let all = without_times(&describe(target));
     let theirs = all.lines().filter(|line| !line.starts_with(".warmswap-"));
     theirs.collect::<Vec<_>>().join("\n")
 }
 
-/// The three old entries of the target are out, and no new one is in.
+/// Point at which the three old entries of the target were moved out, and no new one was moved in.
 const BETWEEN: &str = "4:HOLD:renameat2";
-/// What [`fill`] makes.
+/// Content that [`fill`] creates.
 const OLD_FILES: [&str; 3] = ["d/deep/file", "old/file", "kept"];
 
 #[test]
-fn i7_an_old_entry_whose_name_is_taken_meanwhile_is_never_deleted() {
+fn an_old_entry_whose_name_is_reused_is_never_deleted() {
     with_own_mounts(|root| {
         let file = archive_in(root, &archive());
         for (name, is_killed) in [("kept", false), ("kept", true), ("d", false), ("d", true)] {
@@ -749,14 +751,14 @@ fn i7_an_old_entry_whose_name_is_taken_meanwhile_is_never_deleted() {
 }
 
 #[test]
-fn i7_nothing_old_is_deleted_when_who_takes_a_commit_back_is_killed_too() {
+fn nothing_old_is_deleted_if_the_rollback_is_killed_too() {
     with_own_mounts(|root| {
         let (file, target) = (archive_in(root, &archive()), mounted(root.join("mounted")));
         fill(&target);
         let held = Held::start(&[file.as_path(), &target, Path::new("replace")], BETWEEN);
         write_theirs(&target, &["kept"]);
         held.kill();
-        // Everything is taken back that can be, and that is not noted yet.
+        // Everything that can be moved back was moved back, but that is not recorded yet.
         let sweeper = child()
             .args([file.as_path(), &target, Path::new("replace")])
             .env("WARMSWAP_FAULT", "1:KILL:unlinkat:/journal")
@@ -771,9 +773,10 @@ fn i7_nothing_old_is_deleted_when_who_takes_a_commit_back_is_killed_too() {
     });
 }
 
-/// One that waited for a commit which was killed meanwhile: else the next sweep would take that one back over its tree.
+/// A commit that waited for another one, which was killed in the meantime. Without the rollback, the next sweep would
+/// roll the killed one back over its tree.
 #[test]
-fn i7_who_commits_after_a_killed_commit_takes_that_one_back_first() {
+fn a_commit_after_a_killed_commit_rolls_it_back_first() {
     with_own_mounts(|root| {
         let (file, target) = (archive_in(root, &archive()), mounted(root.join("mounted")));
         fill(&target);
@@ -788,9 +791,9 @@ fn i7_who_commits_after_a_killed_commit_takes_that_one_back_first() {
     });
 }
 
-/// A volume's root as it was packed by an older version, or by tar.
+/// The root of a volume, as an older version or tar has packed it.
 #[test]
-fn i8_lost_and_found_of_an_archive_is_not_moved_into_a_mount_point() {
+fn lost_and_found_of_an_archive_is_not_moved_into_a_mount_point() {
     with_own_mounts(|root| {
         let target = mounted(root.join("mounted"));
         fs::create_dir(target.join("lost+found")).expect("mkdir");
@@ -804,9 +807,9 @@ fn i8_lost_and_found_of_an_archive_is_not_moved_into_a_mount_point() {
     });
 }
 
-/// What is made in the place of something that is to come in is not the commit's to take back.
+/// An entry that another process creates in place of a new child must survive the rollback.
 #[test]
-fn i7_a_commit_by_children_that_fails_takes_back_only_what_it_brought() {
+fn a_failed_commit_by_children_rolls_back_only_its_own_entries() {
     with_own_mounts(|root| {
         let (file, target) = (
             archive_in(root, &three_directories()),
@@ -826,8 +829,8 @@ fn i7_a_commit_by_children_that_fails_takes_back_only_what_it_brought() {
     });
 }
 
-/// When somebody makes files in an empty mount point that a commit has looked at, and which: without a journal, and
-/// before the first entry comes in.
+/// Times at which another process creates files in an empty mount point after a commit has inspected it, and the files:
+/// without a journal, and before the first entry is moved in.
 fn meanwhile() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     const MOMENTS: [&str; 2] = ["1:HOLD:mkdirat:/old", "1:HOLD:renameat2"];
     const FILES: [&[&str]; 2] = [&["mine"], &["d/mine", "c", "e/mine"]];
@@ -837,7 +840,7 @@ fn meanwhile() -> impl Iterator<Item = (&'static str, &'static [&'static str])> 
 }
 
 #[test]
-fn i8_a_merge_into_an_empty_mount_point_adds_to_what_somebody_makes_in_it_meanwhile() {
+fn a_merge_into_an_empty_mount_point_keeps_concurrently_created_entries() {
     with_own_mounts(|root| {
         let file = archive_in(root, &three_directories());
         for (round, (moment, theirs)) in meanwhile().enumerate() {
@@ -855,7 +858,7 @@ fn i8_a_merge_into_an_empty_mount_point_adds_to_what_somebody_makes_in_it_meanwh
 }
 
 #[test]
-fn i8_a_restore_into_an_empty_mount_point_loses_nothing_that_somebody_makes_in_it_meanwhile() {
+fn a_restore_into_an_empty_mount_point_keeps_concurrently_created_entries() {
     with_own_mounts(|root| {
         let file = archive_in(root, &three_directories());
         for (round, (moment, theirs)) in meanwhile().enumerate() {
@@ -870,7 +873,7 @@ fn i8_a_restore_into_an_empty_mount_point_loses_nothing_that_somebody_makes_in_i
                 assert_eq!(content(&target), before, "{what}");
             } else {
                 assert_eq!(said, "children\n", "{what}");
-                assert!(!theirs.contains(&"c"), "{what}: 'c' is not the archive's");
+                assert!(!theirs.contains(&"c"), "{what}: 'c' is not from the archive");
                 assert_three_directories(&target, theirs, &what);
             }
             assert_swept(&target, &what);
@@ -879,7 +882,7 @@ fn i8_a_restore_into_an_empty_mount_point_loses_nothing_that_somebody_makes_in_i
 }
 
 #[test]
-fn i4_a_commit_that_waits_for_another_one_can_still_be_called_off() {
+fn a_commit_that_waits_for_another_one_can_still_be_cancelled() {
     with_own_mounts(|root| {
         let target = mounted(root.join("mounted"));
         let stage = StagedTree::beside(&target, TargetMode::Replace).expect("a stage");
@@ -888,19 +891,19 @@ fn i4_a_commit_that_waits_for_another_one_can_still_be_called_off() {
         let gate = Gate::new();
         let failure = stage.commit(&gate).expect_err("another one commits");
         assert_eq!(failure.cause, Cause::Busy);
-        assert!(gate.close(), "it took the gate before it could commit");
+        assert!(gate.close(), "it passed the gate before it could commit");
     });
 }
 
-/// Each state that a removal can be cut off in leaves a stage that the next sweep removes and never takes back.
+/// Each state in which a removal can be interrupted leaves a stage that the next sweep removes and never rolls back.
 #[test]
-fn i7_a_removal_that_is_cut_off_is_finished_by_the_next_sweep() {
+fn an_interrupted_removal_is_finished_by_the_next_sweep() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let (target, file) = (root.path().join("target"), root.path().join("archive.tar"));
     fs::write(&file, archive()).expect("write");
     fill(&target);
     let count = calls(&file, &target, "replace");
-    // The removal of the old tree runs behind the answer, and may be cut off by the end of the process too.
+    // The old tree is removed after the call has returned. The end of the process can interrupt that too.
     for point in count.saturating_sub(12)..=count {
         fs::remove_dir_all(&target).expect("rm");
         fill(&target);
@@ -913,7 +916,7 @@ fn i7_a_removal_that_is_cut_off_is_finished_by_the_next_sweep() {
         commit::sweep(&target).expect("swept");
         assert!(
             !is_told || is_new(&target),
-            "killed at {point}: the restored tree is gone"
+            "killed at {point}: the restored tree no longer exists"
         );
         assert_eq!(litter(root.path()), Vec::<PathBuf>::new(), "killed at {point}");
     }

@@ -1,4 +1,4 @@
-//! archives/stays-in-the-target: nothing leaves the stage. A canary tree stands beside it.
+//! archives/stays-in-the-target: nothing is written outside the stage. A canary tree is next to it.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use warmswap::core::failure::Cause;
 
 use super::support::{Raw, describe, extract, extract_error, record};
 
-/// Extracts beside a canary, which must be the same afterwards; returns the outcome, or the tree.
+/// Extracts next to a canary, which must be unchanged afterwards. Returns the failure, or the tree.
 fn beside_a_canary(bytes: &[u8], symlinks: Symlinks) -> Result<String, Cause> {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let (stage, canary) = (root.path().join("out"), root.path().join("outside"));
@@ -26,13 +26,13 @@ fn beside_a_canary(bytes: &[u8], symlinks: Symlinks) -> Result<String, Cause> {
     assert_eq!(
         fs::read_dir(root.path()).expect("readdir").count(),
         2,
-        "something was made beside the stage"
+        "an entry was created next to the stage"
     );
     result.map(|_| describe(&stage)).map_err(|failure| failure.cause)
 }
 
 #[test]
-fn i14_no_path_leaves_the_stage() {
+fn no_path_leaves_the_stage() {
     let cases = [
         "/etc/evil",
         "../evil",
@@ -80,7 +80,7 @@ fn i14_no_path_leaves_the_stage() {
 }
 
 #[test]
-fn i14_nothing_is_written_through_a_link() {
+fn nothing_is_written_through_a_link() {
     let through = |link: &str| {
         [
             Raw::default().symlink("l", link).file("l/evil", b"evil").end(),
@@ -137,7 +137,7 @@ fn i14_nothing_is_written_through_a_link() {
                 "case {index} with {link}"
             );
         }
-        // The last entry of a name replaces the link, and writes nothing through it.
+        // The last entry with a name replaces the link, and is not written through it.
         for (index, bytes) in replaced(link).iter().enumerate() {
             let tree = beside_a_canary(bytes, Symlinks::Verbatim);
             assert!(tree.is_ok(), "case {index} with {link}: {tree:?}");
@@ -153,7 +153,7 @@ fn i14_nothing_is_written_through_a_link() {
 }
 
 #[test]
-fn i14_a_hard_link_names_only_files_of_its_archive() {
+fn a_hard_link_refers_only_to_files_of_its_archive() {
     for target in [
         "../outside/kept",
         "/etc/passwd",
@@ -184,7 +184,7 @@ fn i14_a_hard_link_names_only_files_of_its_archive() {
 }
 
 #[test]
-fn i14_unknown_types_are_refused_and_setuid_is_dropped() {
+fn unknown_types_are_refused_and_setuid_is_dropped() {
     for flag in [b'M', b'N', b'Z'] {
         let bytes = Raw::default().with(flag, b"d", b"", b"", |_| {}).end();
         assert_eq!(
@@ -204,7 +204,7 @@ fn i14_unknown_types_are_refused_and_setuid_is_dropped() {
 }
 
 #[test]
-fn links_follow_the_rule_that_was_asked_for() {
+fn links_follow_the_requested_rule() {
     let inside = Raw::default().file("a/b", b"x").symlink("l", "a/b").end();
     let workspace = Raw::default()
         .symlink("node_modules/pkg", "../../packages/pkg")
@@ -228,7 +228,7 @@ fn links_follow_the_rule_that_was_asked_for() {
 }
 
 #[test]
-fn what_a_pack_leaves_in_place_of_a_link_is_the_link() {
+fn a_pack_stores_a_link_as_a_link() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let tree = root.path().join("tree");
     fs::create_dir(&tree).expect("mkdir");

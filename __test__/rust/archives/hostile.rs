@@ -1,4 +1,5 @@
-//! archives/limits-are-counted: what an archive claims costs no more than the limits say, in entries, bytes, memory and time.
+//! archives/limits-are-counted: the claims of an archive cost no more entries, bytes, memory and time than the limits
+//! allow.
 
 use std::fs;
 use std::io::{self, Read};
@@ -21,7 +22,7 @@ fn outcome(bytes: &[u8], limits: Limits) -> Result<u64, Cause> {
 }
 
 #[test]
-fn i13_directories_count_as_entries_also_those_without_an_entry_of_their_own() {
+fn directories_without_an_entry_count_as_entries() {
     let limits = Limits {
         max_files: 10,
         ..Limits::default()
@@ -37,8 +38,8 @@ fn i13_directories_count_as_entries_also_those_without_an_entry_of_their_own() {
 }
 
 #[test]
-fn i13_names_are_kept_within_the_memory() {
-    // 250 directories of their own for each file: half a megabyte of names an entry.
+fn names_count_against_the_memory_limit() {
+    // 250 directories for each file: half a megabyte of names per entry.
     let deep = (0..40).fold(Raw::default(), |raw, number| {
         let path = format!("{}f", format!("{number:014}/").repeat(250));
         raw.pax(&record("path", &path)).file("f", b"")
@@ -51,7 +52,7 @@ fn i13_names_are_kept_within_the_memory() {
 }
 
 #[test]
-fn i13_hard_links_count_as_the_files_that_they_may_become() {
+fn hard_links_count_like_files() {
     let linked = (0..10).fold(Raw::default().file("f", &vec![7; 1 << 20]), |raw, number| {
         raw.hard_link(&format!("h{number}"), "f")
     });
@@ -64,13 +65,13 @@ fn i13_hard_links_count_as_the_files_that_they_may_become() {
 }
 
 #[test]
-fn i13_links_through_links_through_links_end_soon() {
+fn long_chains_of_links_end_quickly() {
     let hub = format!("{}{}hub", "d/".repeat(660), "../".repeat(660));
     let raw = Raw::default().pax(&record("linkpath", &hub)).symlink("hub", "x");
     let raw = (0..20_000).fold(raw, |raw, number| raw.symlink(&format!("l{number}"), "hub"));
     let started = Instant::now();
     assert_eq!(outcome(&raw.end(), Limits::default()), Err(Cause::Refused));
-    // Without a bound they take minutes.
+    // Without a limit they take minutes.
     assert!(
         started.elapsed() < Duration::from_secs(30),
         "{:?}",
@@ -78,7 +79,7 @@ fn i13_links_through_links_through_links_end_soon() {
     );
 }
 
-/// Empty files without end.
+/// An endless archive of empty files.
 struct Endless {
     number: u64,
     block: Vec<u8>,
@@ -100,7 +101,7 @@ impl Read for Endless {
 }
 
 #[test]
-fn i13_empty_files_without_end_end_at_the_limit() {
+fn an_endless_archive_ends_at_the_limit() {
     let stage = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let mut endless = Endless {
         number: 0,
@@ -118,7 +119,7 @@ fn i13_empty_files_without_end_end_at_the_limit() {
     assert_eq!(failure.cause, Cause::Refused, "{failure}");
     let made = fs::read_dir(stage.path()).expect("readdir").count();
     assert!(made <= 20_000, "{made} files");
-    // What the decoder reads ahead is a few chunks.
+    // The decoder reads only a few chunks ahead.
     assert!(
         endless.served < 20_000 * 512 + (8 << 20),
         "{} bytes were read",

@@ -1,4 +1,5 @@
-//! archives/other-tools-agree: what others write we restore identically, and what we write they extract identically.
+//! archives/other-tools-agree: warmswap restores the archives of other tools identically, and other tools extract those
+//! of warmswap identically.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use warmswap::core::archives::codec::Format;
 
 use super::support::{Random, assert_same, describe, extract, pack_as, random_tree};
 
-/// False, aloud, where there is no such program; in CI that is a failure.
+/// Returns `false` with a message if the program is not installed. In CI that is a failure.
 fn has(program: &str) -> bool {
     let is_there = Command::new(program).arg("--version").output().is_ok();
     assert!(
@@ -36,7 +37,7 @@ fn shell(script: &str, directory: &Path) {
     );
 }
 
-/// A tree with a sparse file, and long names.
+/// A tree with a sparse file and long names.
 fn sample(root: &Path) {
     random_tree(root, &mut Random(4242));
     let deep = root.join("deep").join("x".repeat(120)).join("y".repeat(120));
@@ -50,7 +51,7 @@ fn sample(root: &Path) {
     }
 }
 
-/// GNU tar's own format keeps whole seconds, Python rounds, and gives links no time.
+/// GNU tar's own format keeps whole seconds, and Python rounds and sets no times of links.
 fn without_fractions(text: &str) -> String {
     text.lines()
         .map(|line| {
@@ -62,7 +63,7 @@ fn without_fractions(text: &str) -> String {
 }
 
 #[test]
-fn i17_what_others_write_is_restored_identically() {
+fn archives_of_other_tools_are_restored_identically() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let tree = root.path().join("tree");
     fs::create_dir(&tree).expect("mkdir");
@@ -115,7 +116,7 @@ fn i17_what_others_write_is_restored_identically() {
 }
 
 #[test]
-fn i17_what_we_write_others_extract_identically() {
+fn other_tools_extract_our_archives_identically() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let tree = root.path().join("tree");
     fs::create_dir(&tree).expect("mkdir");

@@ -1,5 +1,5 @@
-//! archives/all-or-nothing: kill -9 at 200 random moments of a restore, by the clock and not at our own fault points: whoever comes next
-//! finds the old or the new, succeeds, and leaves nothing of the dead behind.
+//! archives/all-or-nothing: kill -9 at 200 random moments of a restore, independent of fault injection points. The next
+//! call finds the old or the new tree, succeeds, and leaves nothing of the dead process behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn stages(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn i7_killed_at_200_random_moments_of_a_restore() {
+fn a_restore_survives_200_random_kills() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let (new, archive, target) = (
         root.path().join("new"),
@@ -51,13 +51,13 @@ fn i7_killed_at_200_random_moments_of_a_restore() {
         );
         let (output, _) = finish(&call);
         assert_eq!(output.stdout, b"exchange\n", "round {round}: the next restore");
-        // A process that ends leaves the old tree's removal to the next call.
+        // A process that ends leaves the removal of the old tree to the next call.
         commit::sweep(&target).expect("swept");
         assert_eq!(stages(target.parent().expect("a parent")), Vec::<PathBuf>::new());
     }
     assert!(
         killed > KILLS / 10 && finished < KILLS,
-        "{killed} were killed and {finished} had committed: that proves nothing"
+        "only {killed} were killed and {finished} had committed, which proves nothing"
     );
 }
 

@@ -1,4 +1,5 @@
-//! archives/limits-are-counted: the ratio. Zeros are no bomb where their number is known, and a bomb is one wherever it comes from.
+//! archives/limits-are-counted: the compression ratio. Zeros are accepted if their number is declared, and a bomb is
+//! refused in every form.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +13,7 @@ use super::support::{Raw, extract, pack, record};
 
 const ZEROS: u64 = 128 << 20;
 
-/// An archive of a file of zeros, as we pack it.
+/// An archive of a file of zeros, as warmswap packs it.
 fn zeros() -> (Vec<u8>, Expected) {
     let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let file = fs::File::create(source.path().join("data.mdb")).expect("created");
@@ -44,7 +45,7 @@ fn options(
 }
 
 #[test]
-fn what_a_pointer_declares_is_not_judged_by_the_ratio_unless_it_is_given() {
+fn declared_bytes_are_exempt_from_the_default_ratio() {
     let (bytes, expected) = zeros();
     let size = Some(bytes.len() as u64);
     assert!(bytes.len() < 1 << 17, "zeros have {} bytes", bytes.len());
@@ -61,7 +62,7 @@ fn what_a_pointer_declares_is_not_judged_by_the_ratio_unless_it_is_given() {
 }
 
 #[test]
-fn the_ratio_of_a_known_size_is_that_of_the_whole() {
+fn the_ratio_of_a_known_size_covers_the_whole_archive() {
     // More than 1000 times what a decoder reads ahead.
     let header = Raw::default().with(b'0', b"zeros", b"", b"", |block| {
         block[124..136].copy_from_slice(b"03000000000\0")
@@ -71,7 +72,7 @@ fn the_ratio_of_a_known_size_is_that_of_the_whole() {
     for _ in 0..6 {
         bytes.extend_from_slice(&frame);
     }
-    // Noise in plain blocks.
+    // Noise in uncompressed blocks.
     let noise: Vec<u8> = (0..1_u32 << 18)
         .flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes())
         .collect();
@@ -82,11 +83,11 @@ fn the_ratio_of_a_known_size_is_that_of_the_whole() {
     assert!(extract(&bytes, &options(Some(size), None, None)).1.is_ok());
     let running = extract(&bytes, &options(None, None, None))
         .1
-        .expect_err("nothing is known yet");
+        .expect_err("the total size is unknown");
     assert_eq!(running.cause, Cause::Refused);
 }
 
-/// A first part, and then the same frame without end.
+/// A first part, followed by endless copies of one frame.
 struct Endless {
     start: Vec<u8>,
     frame: Vec<u8>,
@@ -109,8 +110,8 @@ impl Read for Endless {
     }
 }
 
-/// Extracts an archive that starts like this and then has zeros without end; how it ended, what was read, and what
-/// lay in the stage.
+/// Extracts an archive that starts like this and continues with endless zeros. Returns the cause of the failure, the
+/// bytes read, and the bytes in the stage.
 fn explode(start: &[u8], options: &ExtractOptions) -> (Cause, u64, u64) {
     let read = Arc::<AtomicU64>::default();
     let bomb = Endless {
@@ -143,14 +144,14 @@ fn a_bomb_ends_early_whatever_is_declared() {
             digest: None,
         })
     };
-    // 10 GiB of zeros in a stream: the running ratio.
+    // 10 GiB of zeros in a stream: the ratio over what was read so far.
     let (outcome, read, written) = explode(&huge(b"bomb"), &options(None, None, None));
     assert_eq!(outcome, Cause::Refused);
     assert!(
         read < 1 << 20 && written <= 65 << 20,
         "{read} bytes were read, {written} written"
     );
-    // More than was declared: not one byte of it is written.
+    // More than was declared: no byte beyond that is written.
     let (outcome, _, written) = explode(&huge(b"bomb"), &options(Some(1000), declared(1, 1000), None));
     assert_eq!((outcome, written), (Cause::Corrupt, 0));
     // One file too many.
@@ -159,7 +160,7 @@ fn a_bomb_ends_early_whatever_is_declared() {
         explode(&small, &options(Some(1000), declared(1, 1 << 30), None)).0,
         Cause::Corrupt
     );
-    // As declared, and then headers without end: those are judged.
+    // The declared bytes, followed by endless headers, which the ratio applies to.
     let start = Raw::default().file("a", b"a").0;
     let (outcome, read, written) = explode(&start, &options(Some(1000), declared(1, 1), None));
     assert_eq!(outcome, Cause::Refused);
@@ -170,8 +171,8 @@ fn a_bomb_ends_early_whatever_is_declared() {
 }
 
 #[test]
-fn extension_headers_do_not_hide_behind_what_is_declared() {
-    // Directories, each with a pax header of 1 MiB: nothing of them is a file's byte.
+fn extension_headers_are_not_exempt_from_the_ratio() {
+    // Directories, each with a pax header of 1 MiB. None of these bytes belong to a file.
     let comment = record("comment", &"x".repeat((1 << 20) - 64));
     let mut raw = Raw::default();
     for number in 0..80 {

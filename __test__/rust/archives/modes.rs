@@ -1,4 +1,6 @@
-//! Trees whose modes forbid their own user to read, write or enter, restored by a user that is not root.
+//! Trees whose modes do not allow their own user to read, write or enter, restored by a user other than root.
+
+// guarantee: archives/round-trip
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +11,7 @@ use super::support::machine::{Machine, own, set_mode};
 
 const USER: u32 = 1000;
 
-/// A directory of this mode with a file and another such directory in it, and a file next to it.
+/// A directory of this mode that contains a file and another such directory, and a file next to it.
 fn archive(mode: u32) -> Vec<u8> {
     let directory = |raw: Raw, name: &[u8]| {
         raw.with(b'5', name, b"", b"", |block| {
@@ -25,7 +27,7 @@ fn mode_of(path: &Path) -> u32 {
 }
 
 #[test]
-fn directories_that_forbid_everything_are_restored_in_each_way() {
+fn directories_without_permissions_are_restored_in_each_mode() {
     let Some(machine) = Machine::new() else { return };
     for mode in [0o000, 0o111, 0o222, 0o555] {
         let bytes = machine.path(&format!("{mode:o}.tar"));
@@ -40,7 +42,7 @@ fn directories_that_forbid_everything_are_restored_in_each_way() {
                 set_mode(&target, target_mode);
             }
             if kind == "fixed" {
-                // Its children are moved, because it cannot be.
+                // Its children are moved, because the directory cannot be.
                 own(&parent, 0);
             }
             let expected = if kind == "fixed" {
@@ -66,7 +68,7 @@ fn directories_that_forbid_everything_are_restored_in_each_way() {
 }
 
 #[test]
-fn the_directory_in_the_way_is_named() {
+fn the_inaccessible_directory_is_named() {
     let Some(machine) = Machine::new() else { return };
     let parent = machine.directory("fixed", 0, 0o755);
     let target = parent.join("target");

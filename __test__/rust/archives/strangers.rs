@@ -1,5 +1,7 @@
-//! Other users of the machine: what they put next to a target is not acted on, and nothing that they can put there
-//! blocks a call. Also the honest side: what users who share a directory can do.
+//! Other users of the machine: entries that they put next to a target are not acted on, and none of them blocks a call.
+//! Also the legitimate cases: users who share a directory.
+
+// guarantee: archives/strangers-are-contained
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -25,8 +27,8 @@ fn unpack(target: &Path, mode: TargetMode) -> Result<CommitMethod, String> {
     })
 }
 
-/// A stage whose process was killed after the old children had left the target: `mine.txt` came in since, and the old
-/// ones are in `old/`.
+/// A stage whose process was killed after the old children had been moved out of the target. `mine.txt` was created
+/// since, and the old children are in `old/`.
 fn plant(target: &Path, names: &str) -> PathBuf {
     let stage = stage_of(target);
     fs::create_dir_all(stage.join("old/.bin")).expect("mkdir");
@@ -39,7 +41,7 @@ fn plant(target: &Path, names: &str) -> PathBuf {
 }
 
 #[test]
-fn b1_a_strangers_stage_is_left_alone() {
+fn a_stage_of_an_untrusted_user_is_ignored() {
     let Some(machine) = Machine::new() else { return };
     for user in [0, NOBODY] {
         for mode in ["if-empty", "replace", "merge"] {
@@ -65,10 +67,10 @@ fn b1_a_strangers_stage_is_left_alone() {
     }
 }
 
-/// In a directory that only its owner can write to, a stage is the owner's own affair, also for root. It still cannot
-/// lead out of the target.
+/// In a directory that only its owner can write to, a stage is trusted, even by root. It still cannot lead out of the
+/// target.
 #[test]
-fn b1_names_of_a_journal_are_single_components() {
+fn names_of_a_journal_are_single_components() {
     let Some(machine) = Machine::new() else { return };
     for (round, names) in [
         "../outside.txt\0",
@@ -105,7 +107,7 @@ fn b1_names_of_a_journal_are_single_components() {
 }
 
 #[test]
-fn b1_a_trusted_stage_is_taken_back() {
+fn a_trusted_stage_is_rolled_back() {
     let Some(machine) = Machine::new() else { return };
     for (parent_mode, owner) in [(0o755, STRANGER), (0o2775, STRANGER), (0o1777, 0)] {
         let parent = machine.directory(&format!("{parent_mode:o}"), owner, parent_mode);
@@ -124,9 +126,9 @@ fn b1_a_trusted_stage_is_taken_back() {
     }
 }
 
-/// What the owner of a project plants in it must not change directories of others there.
+/// A stage that the owner of a project plants there must not change directories of other users.
 #[test]
-fn b1_a_stage_opens_and_fills_no_directory_of_another_user() {
+fn a_stage_opens_and_fills_no_directory_of_another_user() {
     let Some(machine) = Machine::new() else { return };
     let parent = machine.directory("project", STRANGER, 0o755);
     let target = parent.join("target");
@@ -145,7 +147,7 @@ fn b1_a_stage_opens_and_fills_no_directory_of_another_user() {
     assert!(refused.contains("is not empty"), "{refused}");
     assert!(
         target.join("open/evil.js").exists(),
-        "its own directory is filled"
+        "the user's own directory is filled"
     );
     let private = fs::metadata(target.join("private")).expect("stat");
     assert_eq!((private.mode() & 0o7777, private.uid()), (0o700, 0));
@@ -155,13 +157,13 @@ fn b1_a_stage_opens_and_fills_no_directory_of_another_user() {
         .map(|entry| entry.expect("entry").path());
     assert!(
         kept.any(|path| path.join("private/evil.js").exists()),
-        "what was not put back is kept"
+        "entries that were not moved back are kept"
     );
 }
 
-/// Deeper than a stack is.
+/// Deeper than any stack.
 #[test]
-fn b1_a_stage_of_20_000_levels_neither_crashes_nor_blocks() {
+fn a_stage_of_20_000_levels_neither_crashes_nor_blocks() {
     let Some(machine) = Machine::new() else { return };
     let parent = machine.directory("project", 0, 0o755);
     let target = parent.join("target");
@@ -184,13 +186,13 @@ fn b1_a_stage_of_20_000_levels_neither_crashes_nor_blocks() {
         .map_err(|failure| failure.cause)
     });
     assert_eq!(result.expect_err("full"), Cause::TargetNotEmpty);
-    // Not this test's own recursion.
+    // rm is used, because the test's own removal is recursive.
     let removed = Command::new("rm").arg("-rf").arg(&parent).status();
     assert!(removed.expect("started").success());
 }
 
 #[test]
-fn b4_a_stage_with_a_link_in_place_of_one_of_its_directories_is_left_alone() {
+fn a_stage_with_a_link_in_place_of_a_directory_is_ignored() {
     let Some(machine) = Machine::new() else { return };
     for name in ["old", "tree"] {
         let parent = machine.directory(name, 0, 0o755);
@@ -216,7 +218,7 @@ fn b4_a_stage_with_a_link_in_place_of_one_of_its_directories_is_left_alone() {
 }
 
 #[test]
-fn b4_nothing_in_place_of_a_stage_or_a_part_of_it_blocks_a_restore() {
+fn no_entry_in_place_of_a_stage_blocks_a_restore() {
     let Some(machine) = Machine::new() else { return };
     let outside = machine.path("outside");
     fs::write(&outside, "outside").expect("write");
@@ -256,7 +258,7 @@ fn b4_nothing_in_place_of_a_stage_or_a_part_of_it_blocks_a_restore() {
 }
 
 #[test]
-fn b1_a_link_of_a_strangers_is_no_target() {
+fn a_link_of_an_untrusted_user_is_not_a_target() {
     let Some(machine) = Machine::new() else { return };
     let parent = machine.directory("links", 0, 0o1777);
     let real = machine.directory("real", 0, 0o755);
@@ -275,9 +277,9 @@ fn b1_a_link_of_a_strangers_is_no_target() {
     assert!(link.is_symlink() && real.join("new.txt").exists());
 }
 
-/// The mode of a target is kept, but a stranger must not choose that everybody may write to a tree of ours.
+/// The mode of a target is kept, but an untrusted user must not make the tree writable for everybody.
 #[test]
-fn b1_a_strangers_directory_does_not_open_the_tree_to_others() {
+fn the_directory_of_an_untrusted_user_does_not_open_the_tree() {
     let Some(machine) = Machine::new() else { return };
     for (parent_mode, kept) in [(0o1777, 0o755), (0o755, 0o777)] {
         let parent = machine.directory(&format!("modes-{parent_mode:o}"), 0, parent_mode);
@@ -292,7 +294,7 @@ fn b1_a_strangers_directory_does_not_open_the_tree_to_others() {
 }
 
 #[test]
-fn honest_root_and_a_user_take_turns_in_the_users_project() {
+fn root_and_a_user_alternate_in_the_users_project() {
     let Some(machine) = Machine::new() else { return };
     let project = machine.directory("project", 1000, 0o755);
     let (target, fresh) = (project.join("target"), project.join("fresh"));
@@ -312,9 +314,9 @@ fn honest_root_and_a_user_take_turns_in_the_users_project() {
     assert_eq!(machine.unpack_as(1000, &target, "if-empty"), "rename\n");
 }
 
-/// Two users of one group with umask 002, as in a shared project folder.
+/// Two users of one group with umask 002, as in a shared project directory.
 #[test]
-fn honest_a_setgid_directory_is_shared_by_its_group() {
+fn a_setgid_directory_is_shared_by_its_group() {
     const GROUP: u32 = 4242;
     let Some(machine) = Machine::new() else { return };
     let shared = machine.directory("shared", 0, 0o755);
@@ -343,14 +345,14 @@ fn honest_a_setgid_directory_is_shared_by_its_group() {
         assert_eq!(stat.mode() & 0o7777, 0o2775, "{user}");
     }
     assert_eq!(ways, ["rename\n", "exchange\n", "exchange\n", "exchange\n"]);
-    // A tree of a user's own directories stays until that user sweeps it, and hinders nobody.
+    // The old tree contains directories of another user. It stays until that user sweeps it, and disturbs no call.
     let key = [Path::new("snapshot"), &shared.join("store"), &target];
     assert_eq!(machine.child(0, &key), "uploaded\n");
 }
 
 /// A user namespace shows users that it does not map as 65534.
 #[test]
-fn honest_owners_that_are_shown_as_65534() {
+fn unmapped_owners_are_supported() {
     let Some(machine) = Machine::new() else { return };
     let home = machine.directory("home", 1000, 0o755);
     let sticky = machine.directory("sticky", 0, 0o1777);
@@ -385,8 +387,8 @@ fn honest_owners_that_are_shown_as_65534() {
     assert_eq!(describe(&stage), before);
 }
 
-/// Mounts one directory at another one so that uid 1000 of the first is uid 0 there, and runs a command. Exits with 9
-/// where the kernel or the filesystem has no such mounts; mount(8) has had them only since 2.39.
+/// Mounts one directory at another path so that uid 1000 of the first one is uid 0 there, and runs a command. Exits
+/// with 9 if the kernel or the filesystem does not support such mounts. mount(8) supports them since 2.39.
 const MAPPED: &str = r"
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -417,9 +419,9 @@ os.waitpid(child, 0)
 os.execvp(command[0], command)
 ";
 
-/// Owners are shifted by the mount: uid 1000 of the disk is uid 0 here.
+/// The mount shifts owners: uid 1000 on the disk is uid 0 here.
 #[test]
-fn honest_a_mapped_bind_mount() {
+fn mapped_bind_mounts_are_supported() {
     let Some(machine) = Machine::new() else { return };
     let disk = machine.directory("disk", 1000, 0o1777);
     let seen = machine.directory("seen", 0, 0o755);

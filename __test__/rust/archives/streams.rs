@@ -1,4 +1,4 @@
-//! What JavaScript's `pack` and `unpack` run: a stream of chunks, and a job that is fed.
+//! The calls behind JavaScript's `pack` and `unpack`: a stream of chunks, and a job that is fed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ fn a_pack_stream_has_the_bytes_of_a_pack() {
 fn a_pack_stream_ends_with_the_reason_of_its_failure() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let absent = archives::pack(root.path().join("absent"), WriteOptions::default()).expect("a level");
-    let failure = block_on(collect(&absent)).expect_err("nothing is there");
+    let failure = block_on(collect(&absent)).expect_err("a missing directory");
     assert!(failure.error.is_not_found(), "{failure}");
     assert_eq!(block_on(absent.next()).expect("ended"), None);
     let cancelled = archives::pack(sample(root.path()), WriteOptions::default()).expect("a level");
@@ -80,7 +80,7 @@ fn a_pack_stream_ends_with_the_reason_of_its_failure() {
 }
 
 #[test]
-fn an_unpack_takes_a_file_or_what_is_pushed() {
+fn an_unpack_reads_a_file_or_pushed_bytes() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let tree = sample(root.path());
     let (bytes, summary) = pack_as(&tree, Format::TarZst);
@@ -129,9 +129,9 @@ fn an_unpack_settles_when_its_feed_is_silent_or_fails() {
         job.cancel.cancel();
         assert_eq!(ended.await.expect_err("aborted").cause, Cause::Aborted);
         let (job, ended) = archives::unpack(None, target.clone(), options(Deadline::NEVER));
-        job.feed.fail("the wire is cut".to_owned());
+        job.feed.fail("connection lost".to_owned());
         let failure = ended.await.expect_err("failed");
-        assert!(failure.error.message.contains("the wire is cut"), "{failure}");
+        assert!(failure.error.message.contains("connection lost"), "{failure}");
         // Its thread may still be about to end.
         while job.feed.drained().await != Next::Stop {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,5 +1,5 @@
-//! archives/stays-in-the-target, archives/few-system-calls: as the kernel sees them, while a hostile archive is extracted, every name that a system call gets is one part of
-//! a path, below a directory that is open in the stage.
+//! archives/stays-in-the-target, archives/few-system-calls: system calls during the extraction of a hostile archive, as
+//! strace reports them. Every name is a single path component, relative to an open directory of the stage.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::support::{Raw, describe, record};
 
-/// False, aloud, where there is no strace; in CI that is a failure.
+/// Returns `false` with a message if strace is not installed. In CI that is a failure.
 fn has_strace() -> bool {
     let is_there = Command::new("strace").arg("-V").output().is_ok();
     assert!(
@@ -15,12 +15,12 @@ fn has_strace() -> bool {
         "strace must be installed in CI"
     );
     if !is_there {
-        eprintln!("SKIPPED: strace is not installed, so nothing is proven of system calls");
+        eprintln!("SKIPPED: strace is not installed");
     }
     is_there
 }
 
-/// Archives that want out, and one that does not.
+/// Archives that try to write outside the stage, and one that does not.
 fn archives(canary: &Path) -> Vec<(&'static str, Vec<u8>)> {
     let outside = canary.to_str().expect("text");
     vec![
@@ -115,7 +115,7 @@ fn archives(canary: &Path) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The quoted names of a traced call, the text of a new symbolic link left out: that is data.
+/// The quoted names of a traced call, without the text of a new symbolic link, which is data.
 fn names(line: &str) -> Vec<&str> {
     let quoted: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
     if line.contains("symlinkat(") || line.contains("readlinkat(") {
@@ -128,7 +128,8 @@ fn names(line: &str) -> Vec<&str> {
     quoted
 }
 
-/// A call that an archive can have a say in: not how much of the stage's disk is free, and not how std counts cores.
+/// Whether an archive can influence the call. It cannot influence the checks of free disk space or of the number of
+/// cores.
 fn is_of_archive(line: &str) -> bool {
     !["statfs(", "\"/proc/self/", "\"/sys/fs/cgroup", "+++", "---"]
         .iter()
@@ -136,7 +137,7 @@ fn is_of_archive(line: &str) -> bool {
 }
 
 #[test]
-fn i14_under_strace_every_name_is_one_part_below_an_open_directory() {
+fn under_strace_every_name_is_one_component_in_an_open_directory() {
     if !has_strace() {
         return;
     }
@@ -161,7 +162,7 @@ fn i14_under_strace_every_name_is_one_part_below_an_open_directory() {
         assert!(output.status.success(), "{what}: {output:?}");
         assert_eq!(describe(&canary), before, "{what}: the canary changed");
         let log = fs::read_to_string(&log).expect("a log");
-        // From the opening of the stage to whatever names it as a whole again: its commit or its removal.
+        // From the opening of the stage to the next call that names it as a whole: its commit or its removal.
         let is_whole = |line: &&str| line.contains("/.warmswap-stage-");
         let extraction: Vec<&str> = log
             .lines()
@@ -174,12 +175,12 @@ fn i14_under_strace_every_name_is_one_part_below_an_open_directory() {
         for line in extraction {
             assert!(
                 !line.contains("AT_FDCWD"),
-                "{what}: not below a directory: {line}"
+                "{what}: not relative to a directory: {line}"
             );
             for name in names(line) {
                 assert!(
                     !name.contains('/') && name != "..",
-                    "{what}: '{name}' is more than one part: {line}"
+                    "{what}: '{name}' is more than one component: {line}"
                 );
             }
         }
@@ -188,7 +189,7 @@ fn i14_under_strace_every_name_is_one_part_below_an_open_directory() {
     }
 }
 
-/// Lines of a trace of everything that touches files or descriptors.
+/// Number of traced calls that use files or descriptors.
 fn calls(root: &Path, files: u32) -> usize {
     let raw = (0..files).fold(Raw::default(), |raw, number| {
         raw.file(&format!("{number}.js"), b"export default 1")
@@ -208,13 +209,14 @@ fn calls(root: &Path, files: u32) -> usize {
         .expect("started");
     assert!(status.success());
     let log = fs::read_to_string(&log).expect("a log");
-    // A call that another thread interrupts is told in two lines; std checks descriptors with fcntl in debug builds.
+    // strace prints a call that another thread interrupts as two lines. In debug builds, std checks descriptors with
+    // fcntl.
     let is_ours = |line: &&str| !line.contains(" resumed>") && !line.contains("fcntl(");
     log.lines().filter(is_ours).count()
 }
 
 #[test]
-fn i25_at_most_four_filesystem_calls_a_file() {
+fn at_most_four_filesystem_calls_per_file() {
     if !has_strace() {
         return;
     }

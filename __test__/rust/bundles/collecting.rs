@@ -1,11 +1,11 @@
-//! A collection removes only what nobody needs, at any moment at which it can be killed.
+//! A collection removes only what is no longer needed, even if it is killed at any moment.
 
 use std::io::{BufRead as _, BufReader};
 
 use crate::fixture::{Fixture, names};
 use crate::support::{kill, kills, position, read, stopped_at, write};
 
-/// bundles/crash-needs-no-repair: a collector that was killed half-way leaves nothing that a rollback could point to.
+/// bundles/crash-needs-no-repair: a killed collection leaves nothing that a rollback could point to.
 fn a_killed_collection_leaves_nothing_to_roll_back_to(seeded_bug: &str) -> Result<(), String> {
     for point in 1.. {
         let fixture = Fixture::with_two_generations();
@@ -28,14 +28,14 @@ fn a_killed_collection_leaves_nothing_to_roll_back_to(seeded_bug: &str) -> Resul
 }
 
 #[test]
-fn i7_a_killed_collection_leaves_nothing_to_roll_back_to() {
+fn after_a_killed_collection_no_rollback_target_is_left() {
     kills(
         a_killed_collection_leaves_nothing_to_roll_back_to,
         "rename-before-unlink",
     );
 }
 
-/// bundles/power-loses-nothing: with durability 'power' nothing is collected before the pointer is durable.
+/// bundles/power-loses-nothing: with durability 'power', nothing is collected before the pointer is durable.
 fn collected_only_after_the_pointer_is_durable(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let log = fixture.path("points");
@@ -57,14 +57,14 @@ fn collected_only_after_the_pointer_is_durable(seeded_bug: &str) -> Result<(), S
 }
 
 #[test]
-fn i8_nothing_is_collected_before_the_pointer_is_durable() {
+fn nothing_is_collected_before_the_pointer_is_durable() {
     kills(
         collected_only_after_the_pointer_is_durable,
         "collect-before-durable",
     );
 }
 
-/// `graceMs` is a minute, and the wall clock steps by an hour, forward or back.
+/// `graceMs` is a minute, and the wall clock is adjusted by an hour, forward or back.
 fn grace_survives_steps(seeded_bug: &str) -> Result<(), String> {
     for (at_publish, at_collect) in [("0", "3600"), ("3600", "0")] {
         let fixture = Fixture::with_two_generations();
@@ -82,14 +82,16 @@ fn grace_survives_steps(seeded_bug: &str) -> Result<(), String> {
         step(at_publish, "publish-and-collect");
         step(at_collect, "collect");
         if !names(&fixture.root().join("gens")).contains("000002") {
-            return Err(format!("collected in its grace: {at_publish}, {at_collect}"));
+            return Err(format!(
+                "collected within its grace time: {at_publish}, {at_collect}"
+            ));
         }
         write(&config, r#"{"keep":0,"graceMs":1}"#);
         std::thread::sleep(std::time::Duration::from_millis(5));
         step(at_collect, "collect");
         if names(&fixture.root().join("gens")).contains("000002") {
             return Err(format!(
-                "not collected after its grace: {at_publish}, {at_collect}"
+                "not collected after its grace time: {at_publish}, {at_collect}"
             ));
         }
     }
@@ -97,6 +99,6 @@ fn grace_survives_steps(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn the_grace_of_a_generation_survives_steps_of_the_wall_clock() {
+fn the_grace_time_ignores_adjustments_of_the_wall_clock() {
     kills(grace_survives_steps, "grace-by-wall-clock");
 }

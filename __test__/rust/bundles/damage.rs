@@ -1,4 +1,6 @@
-//! What is changed in a store from outside: altered content is not served, and nothing that a user made is removed.
+//! Changes inside a store by other programs: altered content is not served, and nothing that a user created is removed.
+
+// guarantee: bundles/damage-is-not-served
 
 use std::path::Path;
 
@@ -21,7 +23,7 @@ fn altered_bytes_are_not_served_by_the_next_open() {
     kills(altered_bytes_are_not_served, "trust-changed-tree");
 }
 
-/// A file is added and a mode is changed, and then the machine boots again.
+/// A file is added and a mode is changed. Then the machine reboots.
 fn what_was_added_deletes_no_build(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let tree = fixture.root().join("gens/000002/tree");
@@ -41,8 +43,8 @@ fn an_added_file_or_a_changed_mode_deletes_no_build() {
     kills(what_was_added_deletes_no_build, "extra-is-damage");
 }
 
-/// Waits until the kernel stamps changes later than the publish: within one tick of its clock, at the next boot, a change
-/// looks like what power loss leaves.
+/// Waits until the kernel gives changes a later time than the publish. A change within one tick of its clock looks like
+/// the result of power loss at the next boot.
 #[expect(clippy::disallowed_methods, reason = "as a user does")]
 fn wait_for_the_next_tick(fixture: &Fixture) {
     use std::os::unix::fs::MetadataExt as _;
@@ -60,9 +62,9 @@ fn wait_for_the_next_tick(fixture: &Fixture) {
     }
 }
 
-/// With nothing else to serve, a changed generation stays for its user, and no reader gets it.
+/// If there is no other generation, a changed one stays on disk for its user, and no reader gets it.
 #[test]
-fn a_changed_generation_without_another_one_stays_and_is_refused() {
+fn the_only_generation_is_kept_but_refused_after_a_change() {
     for boot in ["", "the next boot"] {
         let fixture = Fixture::in_memory();
         assert!(fixture.child(&["publish"], &[]).succeeded);
@@ -92,9 +94,9 @@ fn a_changed_generation_without_another_one_stays_and_is_refused() {
     }
 }
 
-/// A program that runs in a generation can write any name there: it is reported, and the generation is served.
+/// A program that runs in a generation can create any name there. It is reported, and the generation is still served.
 #[test]
-fn i9_a_name_that_is_no_utf8_does_not_keep_a_store_from_opening_after_a_reboot() {
+fn a_name_that_is_not_utf8_does_not_prevent_opening_after_a_reboot() {
     use std::os::unix::ffi::OsStrExt as _;
     let fixture = Fixture::with_two_generations();
     let name = std::ffi::OsStr::from_bytes(b"\xff\xfe");

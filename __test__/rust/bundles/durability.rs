@@ -1,12 +1,14 @@
-//! Power loss, for real: loop mounts that are shut down without flushing their log (ext4 and xfs by ioctl), or
-//! whose backing file is copied while they are mounted (btrfs). The negative controls must fail, else the test
-//! is blind. Needs root, loop devices, mkfs and python3, and says so where one is missing.
+//! Real power loss: loop mounts that are shut down without flushing their log (ext4 and xfs by ioctl), or whose backing
+//! file is copied while they are mounted (btrfs). The negative controls must fail. Otherwise the test detects nothing.
+//! Needs root, loop devices, mkfs and python3, and prints a message if one is missing.
 //!
-//! A publisher is killed at each of its system calls, and then the power goes: at once, after somebody else flushed
-//! something (which commits the filesystem's log), or after 6.5 s (when the kernel has written back by itself;
-//! `npm run test:long`). Where nothing is flushed by us the stores of all points share one crash. With durability
-//! 'power' at once, each point has a crash of its own; CI takes those at and after calls that flush or change a name,
-//! the long form takes all.
+//! A publisher is killed at each of its system calls. Then the power is lost: immediately, after another program has
+//! flushed a file (which commits the filesystem's log), or after 6.5 s (when the kernel has written back by itself;
+//! `npm run test:long`). If warmswap flushes nothing, the stores of all points share one crash. With durability 'power'
+//! and an immediate power loss, each point has its own crash. CI runs the points at and after calls that flush or
+//! change a name, and the long form runs all. the long form takes all.
+
+// guarantee: bundles/power-loses-nothing, bundles/torn-is-not-served
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,7 +37,7 @@ impl Filesystem {
     }
 }
 
-/// A mounted image; it is unmounted when it goes.
+/// A mounted image. Dropping it unmounts it.
 struct Disk {
     folder: tempfile::TempDir,
     filesystem: Filesystem,
@@ -56,7 +58,7 @@ fn succeeds(program: &str, arguments: &[&str]) -> bool {
 
 impl Disk {
     fn new(filesystem: Filesystem) -> Option<Self> {
-        // In memory: what is lost is decided by the filesystem on top, and flushes do not wait for the host's disk.
+        // In memory: the filesystem in the image decides what is lost, and flushes do not wait for the host's disk.
         let folder = tempfile::tempdir_in("/dev/shm").expect("a temporary folder");
         let image = folder.path().join("image");
         let (mkfs, size) = filesystem.format();
@@ -94,14 +96,14 @@ impl Disk {
         )
     }
 
-    /// Again while it is busy: a child of another test has our descriptors between its fork and its exec. A second mount
-    /// would stack on the first.
+    /// Retries while it is busy, because a child of another test has copies of our descriptors between its fork and its
+    /// exec. A second mount would stack on the first.
     fn unmount(&self) {
         let path = self.mount_point();
         let path = path.to_str().expect("UTF-8");
         #[expect(
             clippy::disallowed_methods,
-            reason = "a filesystem that was shut down answers no stat"
+            reason = "a filesystem that was shut down fails every stat"
         )]
         let mounts = || std::fs::read_to_string("/proc/self/mounts").expect("mounts");
         while mounts().contains(path) {
@@ -109,7 +111,7 @@ impl Disk {
         }
     }
 
-    /// The power goes, and comes back.
+    /// Loses power and restores it.
     fn lose_power(&mut self) {
         if self.filesystem == Filesystem::Btrfs {
             let other = if self.image.ends_with("image") {
@@ -119,7 +121,7 @@ impl Disk {
             };
             let copy = self.folder.path().join(other);
             let paths = [&self.image, &copy].map(|path| path.to_str().expect("UTF-8"));
-            // Of one instant: the kernel may write back while it is copied.
+            // A copy of one moment: the kernel may write back during the copy.
             loop {
                 assert!(succeeds("cp", &["--sparse=always", paths[0], paths[1]]));
                 if succeeds("cmp", &["--quiet", paths[0], paths[1]]) {
@@ -138,8 +140,8 @@ impl Disk {
             );
             self.unmount();
         }
-        // The loop device of before goes a moment after its mount. Until then a mount can find the filesystem that was shut
-        // down, which answers each call with an error.
+        // The previous loop device disappears shortly after its mount. Until then, a mount can find the filesystem that
+        // was shut down, which fails every call.
         let is_mounted = (0..500).any(|_| {
             let answers = self.mount() && self.answers();
             if !answers {
@@ -150,7 +152,7 @@ impl Disk {
         assert!(is_mounted, "{:?} is mounted again", self.filesystem);
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+    #[expect(clippy::disallowed_methods, reason = "the test reads the disk directly")]
     fn answers(&self) -> bool {
         let probe = self.mount_point().join("probe");
         std::fs::write(&probe, "").is_ok() && std::fs::remove_file(&probe).is_ok()
@@ -160,14 +162,14 @@ impl Disk {
         self.mount_point().join(name)
     }
 
-    /// All that was written so far survives.
+    /// Makes everything that was written so far durable.
     fn flush(&self) {
         let path = self.mount_point();
         assert!(succeeds("sync", &["-f", path.to_str().expect("UTF-8")]));
     }
 
-    /// A stranger makes a file in a directory and flushes both.
-    #[expect(clippy::disallowed_methods, reason = "the stranger's")]
+    /// Another program creates a file in a directory and flushes both.
+    #[expect(clippy::disallowed_methods, reason = "as another program does")]
     fn let_a_stranger_flush(&self) {
         let folder = self.mount_point().join("stranger");
         std::fs::create_dir_all(&folder).expect("a directory");
@@ -187,7 +189,7 @@ impl Drop for Disk {
 
 const FILESYSTEMS: [Filesystem; 3] = [Filesystem::Ext4, Filesystem::Xfs, Filesystem::Btrfs];
 
-/// When the power goes.
+/// Time of the power loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum When {
     AtOnce,
@@ -200,7 +202,7 @@ impl When {
         match self {
             Self::AtOnce => {}
             Self::AfterAStrangersFlush => disk.let_a_stranger_flush(),
-            // The kernel's own intervals: 5 s for the log, and what it has not written then.
+            // Intervals of the kernel: 5 s for the log, and the data that it has not written by then.
             Self::AfterWriteback => std::thread::sleep(Duration::from_millis(6_500)),
         }
     }
@@ -215,14 +217,14 @@ fn whens() -> &'static [When] {
     if is_long() { all } else { &all[..2] }
 }
 
-/// What is interrupted.
+/// The operation that is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Scenario {
     durability: &'static str,
-    /// Nothing is kept beside the current generation, so that a collection that comes too early loses everything.
+    /// Value of `keep`. With 0, a collection that comes too early loses everything.
     keep: &'static str,
     command: &'static str,
-    /// Whether the store has a generation already.
+    /// Whether the store already has a generation.
     begun: bool,
 }
 
@@ -259,7 +261,7 @@ impl Scenario {
         }
     }
 
-    /// The operation of each of its system calls.
+    /// Operation of each of its system calls.
     fn points(self) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (root, log) = (folder.path().join("store"), folder.path().join("log"));
@@ -270,19 +272,19 @@ impl Scenario {
             &[("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8"))],
         );
         assert!(outcome.succeeded, "{}", outcome.output);
-        #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+        #[expect(clippy::disallowed_methods, reason = "the test reads the disk directly")]
         let log = std::fs::read_to_string(log).expect("a log");
         log.lines()
             .map(|line| line.split(' ').nth(1).expect("an operation").to_owned())
             .collect()
     }
 
-    /// What is current after the crash if the publish was acknowledged.
+    /// Generation that is current after the crash if the publish was acknowledged.
     fn published(self) -> &'static str {
         if self.begun { "current 2\n" } else { "current 1\n" }
     }
 
-    /// What may be seen after a crash of this boot ('power') or in the next one ('process').
+    /// Checks what is visible after a crash, in this boot ('power') or in the next one ('process').
     fn check(self, root: &Path, acknowledged: bool, context: &str) {
         let boot = if self.durability == "power" {
             real_boot()
@@ -315,12 +317,13 @@ fn disk_of(filesystem: Filesystem) -> Option<Disk> {
     disk
 }
 
-/// The stores of all points share one crash: right where nothing is flushed by us, or somebody else flushes anyway.
+/// The stores of all points share one crash. This is correct if warmswap flushes nothing, or if another program flushes
+/// anyway.
 fn crash_all_at(filesystem: Filesystem, scenario: Scenario, when: When) {
     let Some(mut disk) = disk_of(filesystem) else {
         return;
     };
-    // The last one is not struck.
+    // The last run is not killed.
     let points: Vec<usize> = (1..=scenario.points().len() + 1).collect();
     let root = |disk: &Disk, point: usize| disk.store(&format!("store-{point}"));
     for point in &points {
@@ -337,7 +340,7 @@ fn crash_all_at(filesystem: Filesystem, scenario: Scenario, when: When) {
         outcome.succeeded
     };
     let acknowledged: Vec<bool> = points.iter().map(publish).collect();
-    assert_eq!(acknowledged.last(), Some(&true), "the last one was not struck");
+    assert_eq!(acknowledged.last(), Some(&true), "the last run was not killed");
     when.pass(&disk);
     disk.lose_power();
     for (point, acknowledged) in points.into_iter().zip(acknowledged) {
@@ -346,7 +349,7 @@ fn crash_all_at(filesystem: Filesystem, scenario: Scenario, when: When) {
     }
 }
 
-/// Each point has a crash of its own, at once.
+/// Each point has its own crash, immediately.
 fn crash_each(filesystem: Filesystem, scenario: Scenario) {
     let Some(mut disk) = disk_of(filesystem) else {
         return;
@@ -369,14 +372,14 @@ fn crash_each(filesystem: Filesystem, scenario: Scenario) {
 }
 
 #[test]
-fn i8_power_never_loses_an_acknowledged_publish_at_once() {
+fn power_never_loses_an_acknowledged_publish_immediately() {
     for filesystem in FILESYSTEMS {
         crash_each(filesystem, POWER);
     }
 }
 
 #[test]
-fn i8_power_never_loses_an_acknowledged_publish_after_others_flushed() {
+fn power_never_loses_an_acknowledged_publish_after_others_flushed() {
     for filesystem in FILESYSTEMS {
         for when in &whens()[1..] {
             crash_all_at(filesystem, POWER, *when);
@@ -385,14 +388,14 @@ fn i8_power_never_loses_an_acknowledged_publish_after_others_flushed() {
 }
 
 #[test]
-fn i8_the_first_publish_of_a_store_survives_and_a_half_made_store_is_no_strangers() {
+fn the_first_publish_survives_and_an_incomplete_store_is_recognised() {
     for filesystem in FILESYSTEMS {
         crash_each(filesystem, FRESH);
     }
 }
 
 #[test]
-fn i9_process_never_returns_a_torn_generation() {
+fn durability_process_never_returns_a_torn_generation() {
     for filesystem in FILESYSTEMS {
         for when in whens() {
             crash_all_at(filesystem, PROCESS, *when);
@@ -400,7 +403,7 @@ fn i9_process_never_returns_a_torn_generation() {
     }
 }
 
-/// Whether an acknowledged publish is lost or torn by a crash; `None` where this cannot run.
+/// Whether an acknowledged publish is lost or torn by a crash. `None` if the test cannot run here.
 fn loses(filesystem: Filesystem, scenario: Scenario, seeded_bug: &str, when: When) -> Option<bool> {
     let mut disk = disk_of(filesystem)?;
     let root = disk.store("store");
@@ -416,10 +419,10 @@ fn loses(filesystem: Filesystem, scenario: Scenario, seeded_bug: &str, when: Whe
     Some(!(seen.contains(scenario.published()) && seen.contains("problems 0\n")))
 }
 
-/// Without these the tests above could pass on a machine that loses nothing. On btrfs a flush of the root alone is one of
-/// everything.
+/// Without these controls, the tests above could pass on a machine that loses nothing. On btrfs, flushing only the root
+/// flushes everything.
 #[test]
-fn i8_the_crash_notices_a_missing_flush() {
+fn the_crash_detects_a_missing_flush() {
     for filesystem in FILESYSTEMS {
         let seeded_bugs: &[&str] = match filesystem {
             Filesystem::Btrfs => &["no-fsync"],
@@ -437,9 +440,9 @@ fn i8_the_crash_notices_a_missing_flush() {
     }
 }
 
-/// ext4 alone writes a name back before its file's bytes.
+/// Only ext4 writes a name back before the bytes of its file.
 #[test]
-fn i8_the_crash_notices_a_store_whose_format_was_not_flushed() {
+fn the_crash_detects_a_format_that_was_not_flushed() {
     let seen = loses(Filesystem::Ext4, FRESH, "no-format-fsync", When::AtOnce);
     assert_ne!(seen, Some(false));
 }

@@ -1,5 +1,7 @@
-//! A kill, an error or an interruption at every system call of every operation. Each operation runs as root, or whoever
-//! runs the tests, and those that change something also as nobody.
+//! A kill, an error or an interruption at every system call of every operation. Each operation runs as the user of the
+//! test (usually root). Operations that change files also run as user nobody.
+
+// guarantee: bundles/failed-build-changes-nothing, bundles/crash-needs-no-repair
 
 use std::path::Path;
 
@@ -11,7 +13,7 @@ struct Operation {
     name: &'static str,
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
-    /// Which generations may be current after it was killed or failed.
+    /// Generations that may be current after it was killed or failed.
     leaves: &'static [u64],
 }
 
@@ -111,7 +113,7 @@ impl Operation {
         self.name.contains("link")
     }
 
-    /// Whether it does nothing after its publish, so that its failure is that of the publish.
+    /// Whether it does nothing after its publish, so that its failure means that the publish failed.
     fn is_one_publish(self) -> bool {
         ["publish with a pin", "publish where somebody removed the link"].contains(&self.name)
     }
@@ -120,7 +122,7 @@ impl Operation {
         self.name.contains("adopt")
     }
 
-    /// Whether the link shows something at each moment.
+    /// Whether the link works at each moment.
     fn keeps_the_link(self) -> bool {
         self.has_link() && self.name != "publish where somebody removed the link"
     }
@@ -130,7 +132,7 @@ impl Operation {
     }
 }
 
-/// How many system calls the operation makes.
+/// Number of system calls of the operation.
 fn points(operation: Operation) -> usize {
     points_in(&prepared(operation, User::Ours).expect("ours"), operation)
 }
@@ -145,8 +147,8 @@ fn points_in(fixture: &Fixture, operation: Operation) -> usize {
     read(&log).lines().count()
 }
 
-/// Something for each operation to do: a collection finds a generation beyond those that are kept and what a killed
-/// writer left; an open finds a generation too many and a killed writer's stage, or a directory to adopt.
+/// Prepares work for each operation. A collection finds one generation too many and the leftovers of a killed writer.
+/// An open also finds them, or a directory to adopt.
 fn prepared(operation: Operation, user: User) -> Option<Fixture> {
     let fixture = Fixture::of_user(Path::new("/dev/shm"), user)?;
     let fixture = if operation.has_link() {
@@ -155,7 +157,7 @@ fn prepared(operation: Operation, user: User) -> Option<Fixture> {
         fixture
     };
     let publish = |environment: &[(&str, &str)]| fixture.child(&["publish"], environment).succeeded;
-    // One process for both: four tests prepare 1 500 stores each.
+    // One process for both, because four tests prepare 1 500 stores each.
     assert!(
         fixture.child(&["publish-twice"], &[]).succeeded,
         "two generations"
@@ -185,7 +187,7 @@ fn remove_link(fixture: &Fixture) {
 }
 
 fn sweep(what: &str, user: User, operations: &[Operation]) {
-    // Keeps the copy of the child that nobody runs.
+    // Keeps the copy of the program, which is only for the user nobody.
     let _copy = Fixture::of_user(Path::new("/dev/shm"), user);
     for operation in operations {
         for point in 1..=points(*operation) {
@@ -205,7 +207,7 @@ fn strike(fixture: &Fixture, operation: Operation, point: usize, what: &str) {
         !operation.keeps_the_link() || read(&fixture.path("dist/a.txt")).len() > 1,
         "{context}: the link's content"
     );
-    // The open in it repairs the view, also without the option link.
+    // Its open repairs the view, even without the option link.
     let current = fixture.assert_current_is_complete(&context);
     if operation.has_link() {
         fixture.assert_view_shows(current, &context);
@@ -221,7 +223,7 @@ fn strike(fixture: &Fixture, operation: Operation, point: usize, what: &str) {
     if what == "EINTR" {
         assert!(outcome.succeeded, "{context}: {}", outcome.output);
     }
-    // Without help: the next process just goes on.
+    // No repair is needed: the next process simply continues.
     let next = fixture.child(&["publish"], operation.environment);
     assert!(next.succeeded, "{context}: then {}", next.output);
     fixture.assert_no_leftovers(&context);
@@ -231,23 +233,23 @@ fn strike(fixture: &Fixture, operation: Operation, point: usize, what: &str) {
 }
 
 #[test]
-fn i7_after_a_kill_at_any_call_the_next_open_and_publish_succeed_and_leave_nothing() {
+fn after_a_kill_at_any_call_the_next_open_and_publish_succeed() {
     sweep("KILL", User::Ours, &OPERATIONS);
 }
 
 #[test]
-fn i6_an_io_error_at_any_call_changes_nothing_a_reader_can_see() {
+fn an_io_error_at_any_call_changes_nothing_that_readers_see() {
     sweep("EIO", User::Ours, &OPERATIONS);
 }
 
 #[test]
-fn i6_a_full_disk_at_any_call_changes_nothing_a_reader_can_see() {
+fn a_full_disk_at_any_call_changes_nothing_that_readers_see() {
     sweep("ENOSPC", User::Ours, &OPERATIONS);
 }
 
-/// Root may do what a mode forbids: a repair must not need that.
+/// Root ignores modes. A repair must not depend on that.
 #[test]
-fn i7_as_nobody_after_a_kill_at_any_call_the_next_open_and_publish_succeed_and_leave_nothing() {
+fn as_nobody_after_a_kill_at_any_call_the_next_open_and_publish_succeed() {
     let chosen: Vec<Operation> = OPERATIONS
         .into_iter()
         .filter(|operation| ["publish and collect", "rollback", "collect", "pin"].contains(&operation.name))
@@ -256,12 +258,12 @@ fn i7_as_nobody_after_a_kill_at_any_call_the_next_open_and_publish_succeed_and_l
 }
 
 #[test]
-fn an_interrupted_call_is_made_again() {
+fn an_interrupted_call_is_repeated() {
     sweep("EINTR", User::Ours, &OPERATIONS);
 }
 
 #[test]
-fn i19_a_publish_makes_as_many_system_calls_after_5000_as_at_first() {
+fn the_number_of_system_calls_of_a_publish_does_not_grow() {
     let fixture = Fixture::with_two_generations();
     let at_first = points_in(&fixture, OPERATIONS[0]);
     assert!(fixture.child(&["publish-many", "5000"], &[]).succeeded);

@@ -1,4 +1,4 @@
-//! A store in a temporary folder, and the child program that works on it.
+//! A store in a temporary directory, and the child program that works on it.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
@@ -12,28 +12,28 @@ use warmswap::core::sys::cancel::Cancel;
 
 use crate::forks::run_fork;
 
-/// Who runs the children.
+/// User that runs the children.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum User {
     Ours,
-    /// Root hides mistakes with permissions.
+    /// Running as root hides mistakes with permissions.
     Nobody,
 }
 
 const NOBODY: u32 = 65_534;
 
-/// Between its fork and its exec a child has copies of our descriptors, and so of the locks that this process holds while
-/// it looks at a store. So each start shares this, and whoever locks in this process has it alone: a copy that outlives
-/// its look keeps a generation from being collected.
+/// Between its fork and its exec, a child has copies of our descriptors, including the locks that this process holds
+/// while it inspects a store. Each start therefore holds this lock shared, and a test that inspects a store holds it
+/// exclusively. Otherwise a copy that outlives the inspection would keep a generation from being collected.
 static STARTS: RwLock<()> = RwLock::new(());
 
-/// Starts a program; it has executed when this returns.
+/// Starts a program. The program has been executed when this returns.
 pub(crate) fn start(command: &mut Command) -> std::io::Result<Child> {
     let _shared = STARTS.read().unwrap_or_else(PoisonError::into_inner);
     command.spawn()
 }
 
-/// Runs `look` while nobody starts a program.
+/// Runs `look` while no program is being started.
 fn without_starts<T>(look: impl FnOnce() -> T) -> T {
     let _alone = STARTS.write().unwrap_or_else(PoisonError::into_inner);
     look()
@@ -50,18 +50,18 @@ fn patience() -> Patience {
     Patience::for_at_most(Duration::from_secs(20))
 }
 
-/// A folder that is gone afterwards, on memory unless a disk is asked for.
+/// A temporary directory, in memory unless a disk is requested.
 pub(crate) struct Fixture {
     folder: tempfile::TempDir,
     root: PathBuf,
     user: User,
-    /// The child where nobody may run it.
+    /// Copy of the child program that user nobody may run.
     program: Option<Arc<tempfile::TempDir>>,
-    /// Whether the store is opened with the link `dist` beside it.
+    /// Whether the store is opened with the link `dist` next to it.
     linked: bool,
 }
 
-/// What a child said and how it ended.
+/// Output and status of a child.
 pub(crate) struct Outcome {
     pub(crate) output: String,
     pub(crate) succeeded: bool,
@@ -79,7 +79,7 @@ impl Fixture {
         }
     }
 
-    /// `None`, aloud, where this process cannot become that user.
+    /// Returns `None` with a message if this process cannot become that user.
     pub(crate) fn of_user(parent: &Path, user: User) -> Option<Self> {
         if user == User::Ours {
             return Some(Self::on(parent));
@@ -97,8 +97,8 @@ impl Fixture {
         Some(fixture)
     }
 
-    /// As a build does that knows nothing of us.
-    #[expect(clippy::disallowed_methods, reason = "a directory of a stranger")]
+    /// Like a build that does not know warmswap.
+    #[expect(clippy::disallowed_methods, reason = "a directory of another program")]
     pub(crate) fn make_directory_in_place_of_link(&self) {
         std::fs::create_dir_all(self.path("dist/assets")).expect("a directory");
         for name in ["a.txt", "assets/b.txt"] {
@@ -106,10 +106,13 @@ impl Fixture {
         }
     }
 
-    /// A build's output, outside the store.
+    /// Creates the output of a build outside the store.
     #[expect(clippy::disallowed_methods, reason = "as a tool does")]
     pub(crate) fn make_folder(&self, folder: &Path) {
-        assert!(folder.starts_with(self.folder.path()), "it goes with the fixture");
+        assert!(
+            folder.starts_with(self.folder.path()),
+            "it is removed with the fixture"
+        );
         std::fs::create_dir_all(folder.join("assets")).expect("a directory");
         for name in ["a.txt", "assets/b.txt", "z.txt"] {
             std::fs::write(folder.join(name), "of a stranger").expect("a file");
@@ -124,7 +127,7 @@ impl Fixture {
         Self::on(Path::new("/dev/shm"))
     }
 
-    /// A store with generations 1 and 2.
+    /// Creates a store with generations 1 and 2.
     pub(crate) fn with_two_generations() -> Self {
         let fixture = Self::in_memory();
         for _ in 0..2 {
@@ -175,12 +178,12 @@ impl Fixture {
         wait_for(Store::open(root, Options::default(), &patience())).expect("open")
     }
 
-    /// The number of the current generation, 0 where there is none.
+    /// Number of the current generation. 0 if there is none.
     pub(crate) fn current(&self) -> u64 {
         without_starts(|| self.open().current().expect("readlink").unwrap_or(0))
     }
 
-    /// The current generation is complete, byte for byte.
+    /// Checks that the current generation is complete, byte for byte.
     pub(crate) fn assert_current_is_complete(&self, context: &str) -> u64 {
         without_starts(|| {
             let store = self.open();
@@ -198,7 +201,7 @@ impl Fixture {
         });
     }
 
-    /// After a collection nothing is there but the current generation and those that are kept.
+    /// Checks that after a collection only the current generation and the kept ones exist.
     pub(crate) fn assert_no_leftovers(&self, context: &str) {
         self.collect();
         for folder in ["owners", "stage", "trash"] {
@@ -232,7 +235,7 @@ impl Fixture {
         .map(str::to_owned)
         .into();
         let found = names(&self.root);
-        // A store whose maker was killed has no `.gitignore`.
+        // A store whose creator was killed has no `.gitignore`.
         let mut optional = vec!["fence", ".gitignore"];
         if self.linked {
             expected.extend(["view", "views"].map(str::to_owned));
@@ -246,9 +249,9 @@ impl Fixture {
         }
     }
 
-    /// What links lead to, if there is a view yet, has the bytes of this generation.
+    /// Checks that the target of links, if there is a view, has the bytes of this generation.
     pub(crate) fn assert_view_shows(&self, number: u64, context: &str) {
-        #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+        #[expect(clippy::disallowed_methods, reason = "the test reads the disk directly")]
         let read = |path: String| std::fs::read(self.root.join(path)).expect(context);
         if names(&self.root).contains("view") {
             let generation = read(format!("gens/{number:06}/tree/a.txt"));
@@ -256,7 +259,7 @@ impl Fixture {
         }
     }
 
-    /// The directory of a stranger is there once, complete.
+    /// Checks that the other program's directory was set aside once, complete.
     pub(crate) fn assert_set_aside_once(&self, context: &str) {
         let folder = self.root.join("set-aside");
         let trees: Vec<String> = names(&folder).into_iter().collect();
@@ -264,18 +267,18 @@ impl Fixture {
             panic!("{context}: {trees:?}");
         };
         for name in ["a.txt", "assets/b.txt"] {
-            #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+            #[expect(clippy::disallowed_methods, reason = "the test reads the disk directly")]
             let text = std::fs::read_to_string(folder.join(tree).join(name)).expect(context);
             assert_eq!(text, "of a stranger", "{context}: {name}");
         }
     }
 
-    /// The link leads to the view, and none of the store's temporary names is next to it.
+    /// Checks that the link leads to the view, without temporary names next to it.
     fn assert_link_alone(&self, context: &str) {
-        #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+        #[expect(clippy::disallowed_methods, reason = "the test reads the disk directly")]
         let target = std::fs::read_link(self.path("dist")).expect(context);
         assert_eq!(target, Path::new("store/view"), "{context}");
-        // The one that is shown and the one before it, which are those of the generations that are kept.
+        // The linked view and the one before it, which belong to the kept generations.
         let views = names(&self.root.join("views"));
         assert!((1..=2).contains(&views.len()), "{context}: {views:?}");
         let beside = names(self.folder.path());
@@ -287,8 +290,8 @@ impl Fixture {
     }
 }
 
-/// The build may lie in a folder that only its owner may enter. One copy for all fixtures that live at the same time,
-/// made by another process: a file that this one had open for writing could not be run while a thread forks.
+/// The build may be in a directory that only its owner can enter. All fixtures share one copy, which another process
+/// creates. A file that this process had open for writing could not be executed while a thread forks.
 fn program_for_nobody() -> Arc<tempfile::TempDir> {
     static COPY: Mutex<Weak<tempfile::TempDir>> = Mutex::new(Weak::new());
     let mut copy = COPY.lock().expect("not poisoned");
@@ -340,13 +343,13 @@ fn run_alone(command: &mut Command) -> Outcome {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+#[expect(clippy::print_stderr, reason = "a test that does not run prints a message")]
 pub(crate) fn not_run(what: &str) {
     eprintln!("NOT RUN: {what}");
 }
 
 pub(crate) fn names(directory: &Path) -> BTreeSet<String> {
-    #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+    #[expect(clippy::disallowed_methods, reason = "the test reads the disk directly")]
     let entries = std::fs::read_dir(directory).expect("a directory");
     entries
         .map(|entry| {

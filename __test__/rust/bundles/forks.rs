@@ -1,5 +1,5 @@
-//! Children that end by themselves, each a fork of one process that was started once. Starting a program of 57 MB and
-//! linking it takes as long as what it does, and the sweeps over every system call start 18 000 of them.
+//! Children that are forks of one process that was started once. Starting and linking a program of 57 MB takes as long
+//! as its work, and the tests over every system call start 18 000 of them.
 
 use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::fixture::{Outcome, start};
 
-/// Runs a command of bundles-child to its end, in a process of its own.
+/// Runs a command of bundles-child to its end, in a separate process.
 pub(crate) fn run_fork(command: &Command) -> Outcome {
     thread_local! {
         static PARENT: RefCell<Option<Parent>> = const { RefCell::new(None) };

@@ -1,12 +1,12 @@
-//! bundles/pin-is-current: each pin returns a generation that was current at some instant between its call and its return, and no
-//! reader goes backwards without a rollback in between. Writers say each publish and rollback, readers each pin,
-//! all on `CLOCK_MONOTONIC`; the checker looks for instants that explain every reader's log. Kills do not blind it:
-//! what a killed writer did not say, the next one finds.
+//! bundles/pin-is-current: each pin returns a generation that was current at some moment between its call and its
+//! return. No reader goes backwards without a rollback in between. Writers log each publish and rollback, and readers
+//! log each pin, all with times of `CLOCK_MONOTONIC`. The checker searches for moments that explain every reader's log.
+//! Kills do not prevent that: the next writer finds what a killed one could not log.
 //!
-//! A pin that leaves out only its second look at the pointer is not among the mutants, because it keeps this
-//! promise: the first look lies within the call, and the count of links under the lock refuses what was collected.
+//! A pin that only omits its second read of the pointer is not among the seeded bugs, because it keeps this guarantee.
+//! The first read is within the call, and the check of the link count under the lock refuses a collected generation.
 
-/// One call: the generation, and the microseconds between which it ran.
+/// One call: the generation, and the times in microseconds between which it ran.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Call {
     pub(crate) number: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Call {
 /// One line of a child.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Line {
-    /// What a writer found current, under the lock, before it changed anything.
+    /// Generation that a writer found current, under the lock, before it changed anything.
     Found(Call),
     /// A publish or rollback.
     Flip(Call),
@@ -25,7 +25,7 @@ pub(crate) enum Line {
 }
 
 impl Line {
-    /// Of `<kind> <number> <before> <after>`.
+    /// Parses `<kind> <number> <before> <after>`.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split_ascii_whitespace();
         let kind = match fields.next()? {
@@ -43,7 +43,7 @@ impl Line {
     }
 }
 
-/// The flips in order, from what the writers said in any order. `first` is what was current before them.
+/// Orders the flips that the writers logged. `first` is the generation that was current before them.
 pub(crate) fn sequence(first: u64, said: &[Line]) -> Vec<Call> {
     let mut said: Vec<(bool, Call)> = said
         .iter()
@@ -53,7 +53,7 @@ pub(crate) fn sequence(first: u64, said: &[Line]) -> Vec<Call> {
             Line::Pin(_) => None,
         })
         .collect();
-    // Under the lock, so none overlaps another; a writer finds before it flips.
+    // Flips happen under the lock, so they do not overlap. A writer logs what it found before it flips.
     said.sort_by_key(|(is_flip, call)| (call.before, *is_flip));
     let mut flips = vec![Call {
         number: first,
@@ -66,7 +66,7 @@ pub(crate) fn sequence(first: u64, said: &[Line]) -> Vec<Call> {
         if is_flip {
             flips.push(call);
         } else if call.number != known {
-            // The writer before was killed between its flip and its line.
+            // The previous writer was killed between its flip and its log line.
             flips.push(Call {
                 before: found_before,
                 ..call
@@ -79,12 +79,12 @@ pub(crate) fn sequence(first: u64, said: &[Line]) -> Vec<Call> {
     flips
 }
 
-/// The first pin of one reader that no instant explains. `flips` are in order and do not overlap; the i-th is
-/// current from within its own interval until within that of the next.
+/// Returns the first pin of one reader that no moment explains. `flips` are in order and do not overlap. The i-th
+/// generation is current from within its own interval until within the next one.
 pub(crate) fn unexplained(flips: &[Call], pins: &[Call]) -> Option<Call> {
     let until = |index: usize| flips.get(index + 1).map_or(u64::MAX, |next| next.after);
-    // A reader never looks at an earlier state of the pointer than before; the earliest that fits leaves the
-    // most to the pins that follow.
+    // A reader never sees an earlier state of the pointer than before. The earliest matching state leaves the most
+    // possibilities for the following pins.
     let mut reached = 0;
     for pin in pins {
         while reached < flips.len() && until(reached) < pin.before {
@@ -108,8 +108,8 @@ fn call((number, before, after): (u64, u64, u64)) -> Call {
 }
 
 #[test]
-fn i3_the_check_of_intervals_fails_where_it_must() {
-    // 2 is rolled back to 1 at 50 to 60.
+fn the_check_of_intervals_detects_violations() {
+    // Generation 2 is rolled back to 1 between 50 and 60.
     let flips = [(1, 0, 0), (2, 10, 20), (1, 50, 60), (3, 80, 90)].map(call);
     let bad = |pins: &[(u64, u64, u64)]| {
         let pins: Vec<Call> = pins.iter().copied().map(call).collect();
@@ -141,12 +141,12 @@ fn i3_the_check_of_intervals_fails_where_it_must() {
 }
 
 #[test]
-fn i3_what_a_killed_writer_did_not_say_is_found_by_the_next() {
+fn the_unlogged_work_of_a_killed_writer_is_found_by_the_next() {
     let said = [
         Line::Found(call((4, 50, 50))),
         Line::Flip(call((2, 12, 14))),
         Line::Found(call((1, 11, 11))),
-        // It published 4 and was killed: nothing says when.
+        // It published 4 and was killed without a log line.
         Line::Found(call((2, 20, 20))),
         Line::Flip(call((5, 51, 53))),
         // It was killed before it published anything.

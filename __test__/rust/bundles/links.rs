@@ -1,4 +1,7 @@
-//! Links such as `dist`: what tools do through them harms no generation, and what a link replaces is kept.
+//! Links such as `dist`: operations of tools through a link do not change a generation, and directories that a link
+//! replaces are kept.
+
+// guarantee: bundles/link-harms-no-generation, bundles/replaced-directory-is-kept
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +25,7 @@ mod outside {
         std::fs::remove_file(path).expect("remove");
     }
 
-    /// Opens a pipe for writing once its reader has opened it; `None` if the reader ends before.
+    /// Opens a pipe for writing after its reader has opened it. Returns `None` if the reader ends before.
     pub(super) fn meet(pipe: &Path, reader: &mut std::process::Child) -> Option<std::fs::File> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -49,7 +52,7 @@ mod outside {
     }
 }
 
-/// A tool deletes a file through the link, rewrites another one in its place, and adds a third one.
+/// A tool deletes a file through the link, rewrites another one in place, and adds a third one.
 fn tools_do_not_change_a_generation(seeded_bug: &str) -> Result<(), String> {
     let fixture = linked();
     publish(&fixture, &[("WARMSWAP_MUTANT", seeded_bug)]);
@@ -65,13 +68,13 @@ fn tools_do_not_change_a_generation(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn i2_tools_do_not_change_a_generation_through_the_link() {
+fn no_tool_changes_a_generation_through_the_link() {
     kills(tools_do_not_change_a_generation, "link-to-generation");
 }
 
-/// Another process makes a file at the path of the link between the check and the rename.
+/// Another process creates a file at the path of the link between the check and the rename.
 #[test]
-fn a_file_that_appears_in_the_place_of_the_link_is_not_overwritten() {
+fn a_file_that_appears_at_the_path_of_the_link_is_not_overwritten() {
     let fixture = linked();
     let (pipe, link) = (fixture.path("pipe"), fixture.path("dist"));
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -105,12 +108,12 @@ fn a_replaced_directory_is_kept(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn i22_a_directory_that_a_link_replaced_is_never_removed() {
+fn a_directory_that_a_link_replaced_is_never_removed() {
     kills(a_replaced_directory_is_kept, "trash-adopted");
 }
 
 #[test]
-fn i22_a_directory_with_files_is_refused_without_adopt_and_nothing_changes() {
+fn a_directory_with_files_is_refused_without_adopt_and_nothing_changes() {
     let fixture = linked();
     fixture.make_directory_in_place_of_link();
     let opened = fixture.child(&["open"], &[]);
@@ -121,7 +124,7 @@ fn i22_a_directory_with_files_is_refused_without_adopt_and_nothing_changes() {
 }
 
 #[test]
-fn i20_a_view_is_kept_until_the_publish_after_the_next() {
+fn a_view_is_kept_until_the_publish_after_the_next() {
     let fixture = linked();
     let keep = [("KEEP", "0")];
     assert!(fixture.child(&["publish-and-collect"], &keep).succeeded);
@@ -131,7 +134,7 @@ fn i20_a_view_is_kept_until_the_publish_after_the_next() {
     assert!(fixture.child(&["publish-and-collect"], &keep).succeeded);
     assert!(
         first.join("a.txt").exists(),
-        "somebody may have resolved it right before"
+        "a process may have resolved it right before"
     );
     assert!(fixture.child(&["publish-and-collect"], &keep).succeeded);
     assert!(!first.exists());
@@ -139,7 +142,7 @@ fn i20_a_view_is_kept_until_the_publish_after_the_next() {
 }
 
 #[test]
-fn a_link_to_the_pointer_of_an_earlier_version_is_made_one_to_the_view() {
+fn a_link_of_an_earlier_version_becomes_a_link_to_the_view() {
     let fixture = linked();
     publish(&fixture, &[]);
     outside::remove(&fixture.path("dist"));
@@ -149,7 +152,7 @@ fn a_link_to_the_pointer_of_an_earlier_version_is_made_one_to_the_view() {
 }
 
 #[test]
-fn i7_an_open_repairs_the_view_that_a_writer_without_views_left_behind() {
+fn an_open_repairs_the_view_that_a_writer_without_views_left_behind() {
     let fixture = linked();
     publish(&fixture, &[]);
     let view = fixture.root().join("view");
@@ -162,7 +165,7 @@ fn i7_an_open_repairs_the_view_that_a_writer_without_views_left_behind() {
 }
 
 #[test]
-fn i9_power_loss_leaves_no_torn_view_and_what_was_added_stays() {
+fn power_loss_leaves_no_torn_view_and_keeps_added_files() {
     let fixture = linked();
     publish(&fixture, &[]);
     write(&fixture.path("dist/.nojekyll"), "");

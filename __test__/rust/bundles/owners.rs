@@ -1,4 +1,6 @@
-//! Several users: a stranger's store is only read, and what another user left stops nobody.
+//! Several users: a store of an untrusted user is only read, and the leftovers of another user stop no operation.
+
+// guarantee: bundles/strangers-are-contained
 
 use std::path::Path;
 
@@ -6,7 +8,7 @@ use crate::fixture::{Fixture, User, command, names};
 use crate::forks::run_fork;
 use crate::support::{expect, kills};
 
-/// A stranger's store in a directory that everybody may write to is read, and nothing is written there.
+/// A store of an untrusted user in a directory that everybody may write to is read, and nothing is written there.
 fn a_strangers_store_is_only_read(seeded_bug: &str) -> Result<(), String> {
     let Some(fixture) = Fixture::of_user(Path::new("/dev/shm"), User::Nobody) else {
         return if seeded_bug.is_empty() {
@@ -21,7 +23,7 @@ fn a_strangers_store_is_only_read(seeded_bug: &str) -> Result<(), String> {
     std::fs::set_permissions(folder, mode).expect("chmod");
     assert!(
         fixture.child(&["publish"], &[]).succeeded,
-        "the stranger's own publish"
+        "the untrusted user's own publish"
     );
     let root = |arguments: &[&str]| {
         run_fork(&command(
@@ -42,12 +44,12 @@ fn a_strangers_store_is_only_read(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn a_strangers_store_is_read_and_not_written() {
+fn the_store_of_an_untrusted_user_is_read_and_not_written() {
     kills(a_strangers_store_is_only_read, "trust-any-owner");
 }
 
-/// What root left in a user's store, a generation and a killed writer's stage, cannot be removed by that user; it is out
-/// of sight and stops nobody.
+/// Root left a generation and a killed writer's stage in a user's store. That user cannot remove them, so they become
+/// invisible and stop no operation.
 fn anothers_litter_stops_nobody(seeded_bug: &str) -> Result<(), String> {
     let Some(fixture) = Fixture::of_user(Path::new("/dev/shm"), User::Nobody) else {
         return if seeded_bug.is_empty() {
@@ -77,12 +79,12 @@ fn anothers_litter_stops_nobody(seeded_bug: &str) -> Result<(), String> {
     );
     assert!(
         !names(&fixture.root().join("pins")).contains("000002"),
-        "out of sight"
+        "invisible"
     );
     Ok(())
 }
 
 #[test]
-fn i4_anothers_litter_stops_nobody() {
+fn leftovers_of_another_user_stop_no_operation() {
     kills(anothers_litter_stops_nobody, "anothers-litter-stops");
 }

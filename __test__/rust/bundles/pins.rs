@@ -1,4 +1,4 @@
-//! A pin gives one complete generation that was current during the call, and keeps it as long as its process holds it.
+//! A pin returns one complete generation that was current during the call, and keeps it while its process holds it.
 
 use std::io::{BufRead as _, BufReader};
 
@@ -7,12 +7,13 @@ use rustix::process::{Signal, kill_process};
 use crate::fixture::{Fixture, names};
 use crate::support::{go_on, kills, pid, read, stopped, stopped_at};
 
-/// bundles/pinned-is-unchanged: a generation that a process holds stays, whatever is published and collected meanwhile.
+/// bundles/pinned-is-unchanged: a generation that a process holds is kept, whatever is published and collected in the
+/// meantime.
 fn a_held_generation_stays(seeded_bug: &str) -> Result<(), String> {
     stays_while_held("hold", seeded_bug)
 }
 
-/// bundles/pinned-is-unchanged: also if its lock file was removed and made again while this process held it.
+/// bundles/pinned-is-unchanged: the same if its lock file was removed and created again while this process held it.
 fn what_was_healed_stays(seeded_bug: &str) -> Result<(), String> {
     stays_while_held("hold-what-was-healed", seeded_bug)
 }
@@ -62,7 +63,7 @@ fn an_overtaken_reader_starts_again(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn i2_a_held_generation_stays() {
+fn a_pinned_generation_is_kept() {
     kills(a_held_generation_stays, "no-reader-lock");
     assert!(
         a_held_generation_stays("collect-without-lock").is_err(),
@@ -71,11 +72,11 @@ fn i2_a_held_generation_stays() {
 }
 
 #[test]
-fn i2_a_pin_does_not_trust_a_lock_file_that_was_removed() {
+fn a_pin_does_not_trust_a_lock_file_that_was_removed() {
     kills(what_was_healed_stays, "trust-removed-lock");
 }
 
-/// What is current is verified, whatever is published and collected between its two steps.
+/// The current generation is verified, even if publishes and collections happen between the two steps.
 #[test]
 fn an_overtaken_verify_of_the_current_generation_starts_again() {
     let fixture = Fixture::with_two_generations();
@@ -89,13 +90,29 @@ fn an_overtaken_verify_of_the_current_generation_starts_again() {
 }
 
 #[test]
-fn i3_an_overtaken_reader_starts_again() {
+fn a_reader_that_is_overtaken_starts_again() {
     kills(an_overtaken_reader_starts_again, "no-recheck");
+}
+
+/// A child that is being started has copies of all descriptors until it executes its program.
+fn a_released_pin_holds_nothing_while_a_child_starts(seeded_bug: &str) -> Result<(), String> {
+    let fixture = Fixture::with_two_generations();
+    let outcome = fixture.child(&["forked"], &[("WARMSWAP_MUTANT", seeded_bug)]);
+    let is_collected = outcome.output.lines().any(|line| line == "collected");
+    if is_collected { Ok(()) } else { Err(outcome.output) }
+}
+
+#[test]
+fn a_released_pin_does_not_wait_for_the_close() {
+    kills(
+        a_released_pin_holds_nothing_while_a_child_starts,
+        "unlock-by-close",
+    );
 }
 
 /// bundles/pin-ends-with-its-holder: SIGSTOP keeps a pin, SIGKILL ends it.
 #[test]
-fn i5_a_pin_ends_with_its_process_and_not_before() {
+fn a_pin_ends_with_its_process_and_not_before() {
     let fixture = Fixture::with_two_generations();
     let mut holder = fixture.spawn(&["hold"], &[]);
     let mut lines = BufReader::new(holder.stdout.take().expect("piped")).lines();
@@ -113,11 +130,11 @@ fn i5_a_pin_ends_with_its_process_and_not_before() {
     fixture.assert_no_leftovers("after SIGKILL of the holder");
     assert!(
         !names(&fixture.root().join("gens")).contains("000002"),
-        "nobody holds it"
+        "no process holds it"
     );
 }
 
-/// A store is moved away while a process has it open, and another one takes its place.
+/// A store is moved away while a process has it open, and another store is created at its path.
 fn a_replaced_store_is_not_pinned(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let mut child = fixture.spawn(&["pin-when-told"], &[("WARMSWAP_MUTANT", seeded_bug)]);
@@ -138,6 +155,6 @@ fn a_replaced_store_is_not_pinned(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn a_replaced_store_is_not_pinned_by_those_who_had_the_old_one_open() {
+fn a_handle_of_a_replaced_store_pins_nothing() {
     kills(a_replaced_store_is_not_pinned, "trust-replaced-root");
 }

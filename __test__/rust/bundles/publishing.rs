@@ -1,5 +1,5 @@
-//! A publish or rollback is atomic, and one writer at a time makes it: each check also against the seeded bug that it must
-//! catch.
+//! A publish or rollback is atomic and has one writer at a time. Each check also runs against the seeded bug that it
+//! must detect.
 
 use rustix::process::{Signal, kill_process};
 use warmswap::core::bundles::FileLock;
@@ -7,7 +7,7 @@ use warmswap::core::bundles::FileLock;
 use crate::fixture::Fixture;
 use crate::support::{go_on, kill, kills, pid, position, read, stopped, stopped_at, write};
 
-/// bundles/pin-is-complete: at each instant of a publish the pointer names a complete generation.
+/// bundles/pin-is-complete: at each moment of a publish, the pointer names a complete generation.
 fn pointer_is_complete_at_each_call(seeded_bug: &str) -> Result<(), String> {
     for point in 1.. {
         let fixture = Fixture::with_two_generations();
@@ -24,7 +24,7 @@ fn pointer_is_complete_at_each_call(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn i1_the_pointer_names_a_complete_generation_at_each_call() {
+fn the_pointer_names_a_complete_generation_at_each_call() {
     kills(pointer_is_complete_at_each_call, "flip-before-rename");
     assert!(
         pointer_is_complete_at_each_call("pointer-before-manifest").is_err(),
@@ -32,7 +32,7 @@ fn i1_the_pointer_names_a_complete_generation_at_each_call() {
     );
 }
 
-/// A lock on a file that somebody removed between its open and its flock excludes nobody: it is taken again.
+/// A lock on a file that was removed between its open and its flock excludes no other process. It is acquired again.
 fn a_removed_writer_lock_is_taken_again(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let (log, path) = (fixture.path("points"), fixture.root().join("writer.lock"));
@@ -61,28 +61,29 @@ fn a_removed_writer_lock_is_taken_again(seeded_bug: &str) -> Result<(), String> 
     child.wait().expect("ended");
     match ended {
         None => Ok(()),
-        Some(_) => Err("it collected under a lock that we hold".to_owned()),
+        Some(_) => Err("it collected while this process held the lock".to_owned()),
     }
 }
 
 #[test]
-fn i1_a_removed_writer_lock_is_taken_again() {
+fn a_removed_writer_lock_is_acquired_again() {
     kills(a_removed_writer_lock_is_taken_again, "lock-file-unchecked");
 }
 
-/// The store is made between another opener's look for `FORMAT` and its look for strangers' files.
+/// The store is created between another opener's check for `FORMAT` and its check for foreign files.
 #[test]
-fn two_openers_of_a_new_store_do_not_take_each_other_for_strangers() {
+fn two_openers_of_a_new_store_accept_each_others_files() {
     let fixture = Fixture::in_memory();
     #[expect(clippy::disallowed_methods, reason = "an empty root")]
     std::fs::create_dir(fixture.root()).expect("a directory");
     let second = stopped(&fixture, &["open"], &[("WARMSWAP_FAULT", "1:STOP:getdents")])
-        .expect("stopped before its look");
+        .expect("stopped before its check");
     assert!(fixture.child(&["publish"], &[]).succeeded);
     assert_eq!(go_on(second), "done\n");
 }
 
-/// bundles/power-loses-nothing: with durability 'power' a rollback flushes what was published without it, before the pointer moves.
+/// bundles/power-loses-nothing: with durability 'power', a rollback flushes a generation that was published without it,
+/// before the pointer moves.
 fn a_rollback_flushes_what_was_not(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let log = fixture.path("points");
@@ -102,17 +103,17 @@ fn a_rollback_flushes_what_was_not(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn i8_a_rollback_flushes_what_was_published_without() {
+fn a_rollback_flushes_a_generation_published_without_durability() {
     kills(a_rollback_flushes_what_was_not, "trust-unflushed");
 }
 
 #[test]
-fn numbers_that_no_store_gives_out_are_refused_and_stop_nothing() {
+fn invalid_generation_numbers_are_refused_and_stop_no_operation() {
     let huge = ["4503599627370497", "9007199254740993", "18446744073709551615"];
     let fixture = Fixture::with_two_generations();
     let root = fixture.root();
     for number in huge {
-        #[expect(clippy::disallowed_methods, reason = "as a stranger does")]
+        #[expect(clippy::disallowed_methods, reason = "as another program does")]
         std::fs::create_dir_all(root.join("gens").join(number).join("tree")).expect("mkdir");
         write(&root.join("pins").join(number), "{}");
         write(&root.join("fence"), number);
@@ -128,7 +129,7 @@ fn numbers_that_no_store_gives_out_are_refused_and_stop_nothing() {
     assert!(text.contains(r#""highest":5"#), "{text}");
     for number in huge {
         let link = root.join("current");
-        #[expect(clippy::disallowed_methods, reason = "as a stranger does")]
+        #[expect(clippy::disallowed_methods, reason = "as another program does")]
         std::fs::remove_file(&link).expect("the pointer");
         std::os::unix::fs::symlink(format!("gens/{number}/tree"), &link).expect("symlink");
         for arguments in [&["pin"][..], &["publish"], &["open"]] {

@@ -1,4 +1,6 @@
-//! A stage takes a directory over as a whole or not at all, and shares no inode with a generation.
+//! A stage adopts a directory as a whole or not at all, and shares no inode with a generation.
+
+// guarantee: bundles/adopt-takes-one-moment
 
 use crate::fixture::{Fixture, names};
 use crate::support::{go_on, kills, read, stopped, write};
@@ -15,13 +17,13 @@ fn a_copy_shares_no_inode(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn i2_a_copy_shares_no_inode() {
+fn a_stage_of_the_current_generation_shares_no_inode() {
     kills(a_copy_shares_no_inode, "hard-link-stage");
 }
 
-/// A tool rewrites a folder while it is adopted: the adopter is stopped after its first look.
+/// A tool rewrites a directory during its adoption: the adopter is stopped after its first inspection.
 fn a_torn_folder_is_not_adopted(seeded_bug: &str) -> Result<(), String> {
-    // In a copy the first file is made, in a move the first entry is renamed.
+    // A copy has created the first file, and a move has renamed the first entry.
     for (how, fault) in [
         ("copy", "1:STOP:copy_file_range"),
         ("clone", "1:STOP:copy_file_range"),
@@ -50,12 +52,12 @@ fn a_torn_folder_is_not_adopted(seeded_bug: &str) -> Result<(), String> {
 }
 
 #[test]
-fn a_folder_that_a_tool_rewrites_is_not_adopted() {
+fn a_directory_that_a_tool_rewrites_is_not_adopted() {
     kills(a_torn_folder_is_not_adopted, "adopt-torn");
 }
 
 #[test]
-fn a_folder_that_rests_is_adopted_in_each_way() {
+fn an_unchanging_directory_is_adopted_by_each_method() {
     for how in ["copy", "clone", "move"] {
         let fixture = Fixture::with_two_generations();
         let source = fixture.path("source");

@@ -1,7 +1,9 @@
-//! Writers, readers, rollbacks and collections under SIGKILL and SIGSTOP at random.
+//! Writers, readers, rollbacks and collections under random SIGKILL and SIGSTOP.
 //!
-//! `npm run storm -- bundles --minutes 5` runs it for as long as one likes; `WARMSWAP_STORM_SECONDS` is what it sets:
-//! the length on each of the two filesystems (30). As user nobody it runs a third of that.
+//! `npm run storm -- bundles --minutes 5` runs it for any time. It sets `WARMSWAP_STORM_SECONDS`, the duration on each
+//! of the two filesystems (default 30). As user nobody it runs a third of that.
+
+// guarantee: bundles/pin-is-complete, bundles/pinned-is-unchanged, bundles/unneeded-is-removed
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
@@ -20,7 +22,7 @@ use crate::support::{kill, pid};
 
 const WRITERS: usize = 2;
 const READERS: usize = 4;
-/// Between two kills: 30 seconds on each filesystem make more than 300 in all.
+/// Pause between two kills: 30 seconds on each filesystem have more than 300 in total.
 const PAUSE: Duration = Duration::from_millis(60);
 
 /// A child from its start to its kill.
@@ -30,7 +32,7 @@ type Life = usize;
 struct Tally {
     kills: u64,
     stops: u64,
-    /// What writers said of the pointer.
+    /// What writers logged about the pointer.
     said: Vec<Line>,
     pins: HashMap<Life, Vec<Call>>,
     violations: Vec<String>,
@@ -41,7 +43,7 @@ impl Tally {
         match Line::parse(line) {
             Some(Line::Pin(pin)) => self.pins.entry(life).or_default().push(pin),
             Some(said) => self.said.push(said),
-            // The last line of a killed child is what it had written of it.
+            // The last line of a killed child can be incomplete.
             None if line.starts_with("VIOLATION") || line.starts_with("error") => {
                 self.violations.push(line.to_owned());
             }
@@ -53,7 +55,7 @@ impl Tally {
         self.pins.values().map(Vec::len).sum()
     }
 
-    /// bundles/pin-is-current: over all readers' lives, pins that no instant explains.
+    /// bundles/pin-is-current: pins of all readers that no moment explains.
     fn unexplained(&self, first: u64) -> Vec<Call> {
         let flips = sequence(first, &self.said);
         self.pins
@@ -63,7 +65,7 @@ impl Tally {
     }
 }
 
-/// The children of a storm, each in its place.
+/// The children of a storm, each in its role.
 struct Crowd<'fixture> {
     fixture: &'fixture Fixture,
     seeded_bug: &'fixture str,
@@ -130,7 +132,7 @@ fn storm(fixture: &Fixture, length: Duration, seeded_bug: &str) -> Tally {
     tally
 }
 
-/// What the last writer did that was killed, as the next one would have found it.
+/// The last action of a killed writer, as the next writer would have found it.
 fn found_at_the_end(fixture: &Fixture) -> Line {
     let number = fixture.current();
     let now = clock::monotonic_micros();
@@ -171,16 +173,17 @@ fn run_on(parent: &Path, user: User, seconds: u64) {
         tally.reads()
     ));
     assert_eq!(tally.violations, Vec::<String>::new());
-    assert_eq!(tally.unexplained(1), [], "pins of what was not current");
+    assert_eq!(
+        tally.unexplained(1),
+        [],
+        "pins of generations that were not current"
+    );
     assert!(tally.reads() > 0, "the readers read");
     let least = seconds * 5;
     assert!(tally.kills >= least, "{} kills, {least} expected", tally.kills);
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "figures for whoever runs the storm with --nocapture"
-)]
+#[expect(clippy::print_stdout, reason = "figures for a run with --nocapture")]
 fn writeln_summary(line: &str) {
     println!("{line}");
 }
@@ -190,28 +193,28 @@ fn memory() -> PathBuf {
 }
 
 #[test]
-fn i1_to_i4_a_storm_on_memory_leaves_nothing_missing_torn_mixed_or_backwards() {
+fn a_storm_in_memory_leaves_nothing_missing_torn_mixed_or_backwards() {
     run_on(&memory(), User::Ours, seconds());
 }
 
 #[test]
-fn i1_to_i4_a_storm_on_disk_leaves_nothing_missing_torn_mixed_or_backwards() {
+fn a_storm_on_disk_leaves_nothing_missing_torn_mixed_or_backwards() {
     run_on(&std::env::temp_dir(), User::Ours, seconds());
 }
 
 #[test]
-fn i1_to_i4_a_storm_of_nobody_on_memory_leaves_nothing_missing_torn_mixed_or_backwards() {
+fn a_storm_as_nobody_in_memory_leaves_nothing_missing_torn_mixed_or_backwards() {
     run_on(&memory(), User::Nobody, seconds() / 3);
 }
 
 #[test]
-fn i1_to_i4_a_storm_of_nobody_on_disk_leaves_nothing_missing_torn_mixed_or_backwards() {
+fn a_storm_as_nobody_on_disk_leaves_nothing_missing_torn_mixed_or_backwards() {
     run_on(&std::env::temp_dir(), User::Nobody, seconds() / 3);
 }
 
-/// The storm sees what it is there for.
+/// The storm detects the bugs that it was written for.
 #[test]
-fn the_storm_notices_readers_without_a_lock_and_collectors_without_a_lock() {
+fn the_storm_detects_readers_and_collectors_without_a_lock() {
     for seeded_bug in ["no-reader-lock", "collect-without-lock"] {
         let fixture = Fixture::in_memory();
         assert!(fixture.child(&["publish"], &[]).succeeded);
@@ -225,8 +228,8 @@ fn the_storm_notices_readers_without_a_lock_and_collectors_without_a_lock() {
 }
 
 #[test]
-fn i3_the_storm_notices_a_pin_that_trusts_what_is_held() {
-    // Next to other work on the machine a storm of 5 seconds met the race in 2 of 3 runs.
+fn the_storm_detects_a_pin_that_trusts_held_generations() {
+    // With other work on the machine, a storm of 5 seconds met the race in 2 of 3 runs.
     let is_noticed = (0..12).any(|_| {
         let fixture = Fixture::in_memory();
         assert!(fixture.child(&["publish"], &[]).succeeded);

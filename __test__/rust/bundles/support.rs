@@ -1,5 +1,5 @@
-//! What the tests of bundles share: checks that also run against seeded bugs, children that are stopped at one of their
-//! system calls, and files as a user edits them.
+//! Helpers of the bundle tests: checks that also run against seeded bugs, children that are stopped at one of their
+//! system calls, and files that a user edits.
 
 use std::path::Path;
 use std::process::Child;
@@ -10,14 +10,14 @@ use crate::fixture::Fixture;
 
 pub(crate) type Check = fn(&str) -> Result<(), String>;
 
-/// The check holds for the real thing and fails for the seeded bug.
+/// The check passes for the real code and fails for the seeded bug.
 pub(crate) fn kills(check: Check, seeded_bug: &str) {
     check("").expect("the real protocol");
     let survived = check(seeded_bug);
     assert!(survived.is_err(), "the seeded bug {seeded_bug} was not noticed");
 }
 
-/// Stops the child at one of its system calls; `None` once it has fewer.
+/// Stops the child at one of its system calls. Returns `None` if it has fewer.
 pub(crate) fn stopped_at(
     fixture: &Fixture,
     arguments: &[&str],
@@ -67,7 +67,7 @@ pub(crate) fn expect(expected: &str, seen: &str) -> Result<(), String> {
     Err(format!("expected {expected:?}, got {seen:?}"))
 }
 
-/// As an editor does that may change what it likes.
+/// Like an editor that ignores permissions.
 #[expect(clippy::disallowed_methods, reason = "as a user does")]
 pub(crate) fn overwrite(path: &Path, text: &str) {
     let mode = std::fs::metadata(path).expect("a file").permissions();
@@ -86,7 +86,7 @@ pub(crate) fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("written");
 }
 
-/// The position of the first call of this operation on this path in a log of fault points.
+/// Position of the first call of this operation on this path in a log of fault injection points.
 pub(crate) fn position(log: &str, operation: &str, path: &Path) -> Option<usize> {
     let path = path.to_str().expect("UTF-8");
     log.lines()

@@ -1,4 +1,6 @@
-//! A store in a folder: its writers exclude each other, and what other users put into it is neither followed nor written.
+//! A store in a folder: its writers exclude each other, and entries of other users are neither followed nor written.
+
+// guarantee: caches/no-lost-update, caches/strangers-are-contained
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -22,32 +24,38 @@ fn a_writer_whose_lock_file_was_replaced_waits_for_the_new_one() {
     let (lock, temporary) = (store.join(".warmswap-writers"), store.join(".warmswap-tmp"));
     let snapshot = [Path::new("snapshot"), &store, &tree];
     let mut writer = Held::start(&snapshot, "1:HOLD:flock:.warmswap-writers");
-    // It has opened the file and not locked it.
+    // It has opened the file and not locked it yet.
     fs::remove_file(&lock).expect("rm");
     let replacement = fs::File::create(&lock).expect("created");
     flock(&replacement, FlockOperation::NonBlockingLockExclusive).expect("free");
     writer.go_on();
     while writer.points() < 5 {
-        assert!(writer.is_running(), "it ended while another process had the lock");
+        assert!(
+            writer.is_running(),
+            "it ended while another process held the lock"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert!(!temporary.exists(), "it wrote while another process had the lock");
+    assert!(
+        !temporary.exists(),
+        "it wrote while another process held the lock"
+    );
     drop(replacement);
     assert_eq!(writer.release().0, "uploaded\n");
     assert!(temporary.exists());
 }
 
 #[test]
-fn a_writer_that_does_not_check_its_lock_file_is_killed() {
+fn a_writer_that_does_not_check_its_lock_file_is_detected() {
     is_killed_by(
         "lock-file-unchecked",
         "caches::folder_store::a_writer_whose_lock_file_was_replaced_waits_for_the_new_one",
     );
 }
 
-/// A store that everybody may write to: what one user made is read by all, and replaced by none of the others.
+/// A store that everybody may write to: an object of one user is read by all users, and replaced by no other.
 #[test]
-fn b3_a_strangers_part_of_a_folder_store_is_read_and_never_written() {
+fn objects_of_an_untrusted_user_are_read_and_never_written() {
     let Some(machine) = Machine::new() else { return };
     let (store, tree) = (
         machine.directory("store", 0, 0o1777),
@@ -74,7 +82,7 @@ fn b3_a_strangers_part_of_a_folder_store_is_read_and_never_written() {
         );
         assert_eq!(describe(&store.join("site")), before, "as {user}");
     }
-    // Only the key is the stranger's: its lock file and its temporary directory hinder nobody.
+    // Only the key belongs to the untrusted user: that user's lock file and temporary directory disturb no writer.
     fs::remove_dir_all(store.join("site")).expect("rm");
     assert_eq!(machine.child(NOBODY, &[snapshot, &store, &tree]), "uploaded\n");
     assert_eq!(
@@ -84,7 +92,7 @@ fn b3_a_strangers_part_of_a_folder_store_is_read_and_never_written() {
 }
 
 #[test]
-fn b4_nothing_in_place_of_a_file_of_a_store_is_followed_or_blocks() {
+fn no_entry_in_place_of_a_file_of_a_store_is_followed_or_blocks() {
     let Some(machine) = Machine::new() else { return };
     let (outside, tree) = (machine.path("outside"), machine.directory("tree", 0, 0o755));
     fs::write(&outside, "outside").expect("write");

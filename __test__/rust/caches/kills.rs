@@ -1,5 +1,5 @@
-//! caches/readers-see-whole-snapshots: kill -9 at 200 random moments of a snapshot, by the clock and not at our own fault points: whoever comes next
-//! finds the old or the new, succeeds, and leaves nothing of the dead behind.
+//! caches/readers-see-whole-snapshots: kill -9 at 200 random moments of a snapshot, independent of fault injection
+//! points. The next call finds the old or the new snapshot, succeeds, and leaves nothing of the dead process behind.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use super::support::Random;
 use super::support::kills::{KILLS, finish, kill, tree};
 
-/// What a reader gets: the name of the tree that the pointer leads to.
+/// The result of a reader: the name of the tree that the pointer leads to.
 fn read(store: &Path, into: &Path) -> Option<String> {
     let pointer = fs::read(store.join("site/current.json")).ok()?;
     let pointer: serde_json::Value = serde_json::from_slice(&pointer).expect("a whole pointer");
@@ -17,13 +17,13 @@ fn read(store: &Path, into: &Path) -> Option<String> {
     let (output, _) = finish(&[&blob, into, Path::new("replace")]);
     assert!(
         !String::from_utf8_lossy(&output.stdout).contains(':'),
-        "what the pointer names cannot be restored: {output:?}"
+        "the object that the pointer names cannot be restored: {output:?}"
     );
     Some(fs::read_to_string(into.join("which")).expect("read"))
 }
 
 #[test]
-fn i21_killed_at_200_random_moments_of_a_snapshot() {
+fn a_snapshot_survives_200_random_kills() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let (from, store, into) = (
         root.path().join("live/from"),
@@ -51,11 +51,11 @@ fn i21_killed_at_200_random_moments_of_a_snapshot() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         said == "uploaded\n" || said == "unchanged\n",
-        "what the dead left stands in the way: {said}"
+        "leftovers of a dead process block the call: {said}"
     );
     assert_eq!(read(&store, &into), Some(KILLS.to_string()));
     assert!(
         killed > KILLS / 10 && published < KILLS,
-        "{killed} were killed and {published} had published: that proves nothing"
+        "only {killed} were killed and {published} had published, which proves nothing"
     );
 }

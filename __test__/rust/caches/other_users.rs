@@ -1,4 +1,6 @@
-//! Other users of the machine keep no restore from its target, and users who share a directory share its cache.
+//! Other users of the machine cannot prevent a restore, and users who share a directory share its cache.
+
+// guarantee: archives/strangers-are-contained, caches/strangers-are-contained
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,9 +10,9 @@ use warmswap::core::caches::tree_manifest;
 
 use super::support::machine::{IMPOSTORS, Machine, NOBODY, STRANGER, impersonate, own, set_mode, stage_of};
 
-/// What every user can do in a directory like `/tmp`.
+/// Everything that any user can do in a directory like `/tmp`.
 #[test]
-fn b3_nothing_of_a_strangers_keeps_a_restore_from_its_target() {
+fn no_entry_of_an_untrusted_user_prevents_a_restore() {
     let Some(machine) = Machine::new() else { return };
     let outside = machine.path("outside");
     fs::write(&outside, "outside").expect("write");
@@ -42,7 +44,7 @@ fn b3_nothing_of_a_strangers_keeps_a_restore_from_its_target() {
     }
 }
 
-/// The stranger's own entries. A child that ends leaves the rest of its stage to the next call.
+/// The untrusted user's own entries. A child that ends leaves the rest of its stage to the next call.
 fn describe_names(directory: &Path) -> Vec<(PathBuf, u64)> {
     let entries = fs::read_dir(directory).expect("readdir");
     let mut all: Vec<_> = entries
@@ -57,7 +59,7 @@ fn describe_names(directory: &Path) -> Vec<(PathBuf, u64)> {
 }
 
 #[test]
-fn honest_a_cache_restored_by_root_is_unchanged_for_its_user() {
+fn a_cache_restored_by_root_is_unchanged_for_its_user() {
     let Some(machine) = Machine::new() else { return };
     let (store, tree) = (
         machine.directory("store", 0, 0o755),

@@ -1,4 +1,4 @@
-//! caches/unchanged-sends-nothing: and what must not happen with it, an edit that is taken for what was restored.
+//! caches/unchanged-sends-nothing: an unchanged tree is detected, and an edited file never counts as the restored one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +16,7 @@ use super::support::Raw;
 use super::support::machine::{IMPOSTORS, Machine, STRANGER, impersonate, own, unblocked};
 use super::support::seeded_bugs::is_killed_by;
 
-/// A target that was restored just now, and the moment of its commit.
+/// A target that was just restored, and the time of its commit.
 fn restored(target: &Path) -> (ExtractSummary, i64) {
     fs::create_dir(target).expect("mkdir");
     let bytes = (0..50).fold(Raw::default(), |raw, number| {
@@ -32,7 +32,7 @@ fn restored(target: &Path) -> (ExtractSummary, i64) {
     (summary, i64::try_from(now.as_nanos()).expect("before 2262"))
 }
 
-/// Whether the target is found as it was restored, after `edit` has changed it behind the call's answer.
+/// Whether the target is detected as unchanged after `edit` has changed it once the call has returned.
 fn is_found_unchanged(edit: impl FnOnce(&Path)) -> bool {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let target = root.path().join("target");
@@ -49,13 +49,13 @@ fn is_found_unchanged(edit: impl FnOnce(&Path)) -> bool {
 }
 
 #[test]
-fn i23_what_was_restored_a_moment_ago_is_unchanged() {
+fn a_tree_that_was_just_restored_is_unchanged() {
     assert!(is_found_unchanged(|_| {}));
 }
 
 #[test]
-fn i23_an_edit_between_the_answer_and_the_stamp_is_never_taken_for_the_restored_file() {
-    // The same size: nothing but the bytes tells.
+fn an_edit_before_the_tree_manifest_never_counts_as_restored() {
+    // The same size, so only the bytes differ.
     assert!(!is_found_unchanged(|target| {
         fs::write(target.join("d/7.js"), "export default 2").expect("write");
     }));
@@ -79,7 +79,7 @@ fn i23_an_edit_between_the_answer_and_the_stamp_is_never_taken_for_the_restored_
 }
 
 #[test]
-fn a_damaged_stamp_is_none() {
+fn a_damaged_tree_manifest_counts_as_missing() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let target = root.path().join("target");
     let (summary, committed_ns) = restored(&target);
@@ -107,7 +107,7 @@ fn a_damaged_stamp_is_none() {
 }
 
 #[test]
-fn b3_a_strangers_stamp_is_not_believed() {
+fn the_tree_manifest_of_an_untrusted_user_is_ignored() {
     let Some(machine) = Machine::new() else { return };
     for (mode, owner, is_believed) in [
         (0o1777, STRANGER, false),
@@ -142,7 +142,7 @@ fn b3_a_strangers_stamp_is_not_believed() {
 }
 
 #[test]
-fn b4_nothing_in_place_of_a_stamp_is_followed_or_blocks() {
+fn no_entry_in_place_of_a_tree_manifest_is_followed_or_blocks() {
     let Some(machine) = Machine::new() else { return };
     let outside = machine.path("outside");
     fs::write(&outside, "outside").expect("write");
@@ -172,16 +172,16 @@ fn b4_nothing_in_place_of_a_stamp_is_followed_or_blocks() {
         }
         drop(fs::remove_file(path));
     }
-    // A further name of somebody's file.
+    // Another hard link to a user's file.
     fs::hard_link(&outside, &new_stamp).expect("link");
     tree_manifest::write(&target, "g1", &Tree::new()).expect_err("a hard link");
     assert_eq!(fs::read(&outside).expect("read"), b"outside");
 }
 
 #[test]
-fn a_restore_that_believes_everybodys_stamp_is_killed() {
+fn a_restore_that_trusts_every_tree_manifest_is_detected() {
     is_killed_by(
         "trust-strangers",
-        "caches::tree_manifests::b3_a_strangers_stamp_is_not_believed",
+        "caches::tree_manifests::the_tree_manifest_of_an_untrusted_user_is_ignored",
     );
 }

@@ -12,10 +12,10 @@ use warmswap::core::locks::{self, Acquired, LockPath, LockScope, ModeChoice, Req
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 
-/// Both modes, under the names that the child takes.
+/// Both modes, with the names that the child accepts.
 pub(crate) const MODES: [&str; 2] = ["auto", "lease"];
 
-/// A folder with one lock, on memory: thousands of takings a second, and the same calls as on a disk.
+/// A directory with one lock, in memory: thousands of acquisitions per second, with the same calls as on a disk.
 pub(crate) struct Arena {
     path: PathBuf,
     _removed_with_it: Option<tempfile::TempDir>,
@@ -34,7 +34,7 @@ impl Arena {
         }
     }
 
-    /// One that somebody else removes.
+    /// An arena that the caller removes.
     pub(crate) fn at(path: &Path) -> Self {
         std::fs::create_dir_all(path).expect("the arena");
         Self {
@@ -55,7 +55,7 @@ impl Arena {
         self.locks().join("key.lock").to_string_lossy().into_owned()
     }
 
-    /// Generations in the order of their takings.
+    /// Generations in the order of their acquisitions.
     pub(crate) fn log(&self, name: &str) -> Vec<u64> {
         let text = std::fs::read_to_string(self.path().join(name)).unwrap_or_default();
         text.lines()
@@ -63,7 +63,7 @@ impl Arena {
             .collect()
     }
 
-    /// Takes the lock in this process.
+    /// Acquires the lock in this process.
     pub(crate) fn acquire(&self, mode: &str, within: Duration) -> warmswap::core::error::Result<Acquired> {
         let lock = LockPath::parse(&self.lock())?;
         let request = request(mode);
@@ -96,13 +96,13 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// `__test__/programs/locks-child.rs`.
+/// Path of the program `__test__/programs/locks-child.rs`.
 pub(crate) fn program() -> &'static str {
     env!("CARGO_BIN_EXE_locks-child")
 }
 
-/// Whether other users can run our program: only root can start it for them, and they must reach it, which they do not
-/// in a clone below root's home. Says aloud what is missing.
+/// Whether other users can run our program. Only root can start it for them, and they must be able to enter its
+/// directory, unlike a clone below root's home. Prints what is missing.
 pub(crate) fn can_run_as_others() -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     let may_enter = |folder: &Path| {
@@ -119,7 +119,7 @@ pub(crate) fn can_run_as_others() -> bool {
     is_root() && is_reachable
 }
 
-/// A child of ours, killed with this value.
+/// A child process. Dropping this value kills it.
 pub(crate) struct Process {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -153,12 +153,12 @@ impl Process {
         self.child.id()
     }
 
-    /// The next line of its output; `None` where it ended without one.
+    /// The next line of its output. `None` if it ended without one.
     pub(crate) fn line(&mut self) -> Option<String> {
         self.line_within(Duration::from_secs(30))
     }
 
-    /// The next line of its output, if it comes in time.
+    /// The next line of its output, if it arrives in time.
     pub(crate) fn line_within(&mut self, patience: Duration) -> Option<String> {
         self.lines.recv_timeout(patience).ok()
     }
@@ -184,7 +184,7 @@ impl Drop for Process {
     }
 }
 
-/// Waits for something that will happen.
+/// Waits until the condition is true.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(20);
     while !is_so() {
@@ -201,7 +201,7 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
         .is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
 
-/// Seconds of a storm: WARMSWAP_LONG=1 asks for the long form, `npm run storm` for any.
+/// Duration of a storm in seconds. WARMSWAP_LONG=1 selects the long form, and `npm run storm` sets any duration.
 pub(crate) fn seconds(short: f64, long: f64) -> f64 {
     if let Ok(wanted) = std::env::var("WARMSWAP_STORM_SECONDS") {
         return wanted.parse().expect("seconds");
@@ -213,10 +213,10 @@ pub(crate) fn seconds(short: f64, long: f64) -> f64 {
     }
 }
 
-/// Long enough for a loaded machine, far shorter than any window that is not under test.
+/// Long enough for a loaded machine, and far shorter than any window that is not under test.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
-/// How long somebody is watched who must not get in.
+/// Time for which a process is observed that must not acquire the lock.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(700);
 
 pub(crate) fn ensure(holds: bool, what: &str) -> Result<(), String> {
@@ -227,7 +227,7 @@ pub(crate) fn assert_kills(check: impl Fn(&[(&str, &str)]) -> Result<(), String>
     check(&[]).expect("holds without the seeded bug");
     assert!(
         check(&[("WARMSWAP_MUTANT", seeded_bug)]).is_err(),
-        "the seeded bug {seeded_bug} survives"
+        "the seeded bug {seeded_bug} was not detected"
     );
 }
 
@@ -248,7 +248,7 @@ pub(crate) fn write_legacy_lock(path: &str, pid: u32) {
     std::fs::write(Path::new(path).join("owner.json"), format!("{owner}\n")).expect("owner.json");
 }
 
-/// What a call waits for that a filesystem does not answer: nobody opens it.
+/// A pipe that no process opens, so that a call on it blocks like one on a filesystem that hangs.
 pub(crate) fn fifo(arena: &Arena) -> String {
     let path = arena.path().join("fifo").to_string_lossy().into_owned();
     let made = Command::new("mkfifo").arg(&path).status();
@@ -256,7 +256,7 @@ pub(crate) fn fifo(arena: &Arena) -> String {
     path
 }
 
-/// What a program says that takes by lease and meets a filesystem which does not answer to one call.
+/// Output of a program that acquires by lease while one of its calls hangs.
 pub(crate) fn said_while_it_hangs(call: &str, arguments: &[&str], more: &[(&str, &str)]) -> Option<String> {
     let arena = Arena::new();
     let fifo = fifo(&arena);
@@ -273,7 +273,7 @@ pub(crate) fn said_while_it_hangs(call: &str, arguments: &[&str], more: &[(&str,
     }
 }
 
-/// A wait until nobody has the lock, in this process.
+/// Waits in this process until the lock is free.
 pub(crate) fn wait_for_vacancy(
     arena: &Arena,
     request: &Request,

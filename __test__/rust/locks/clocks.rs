@@ -1,5 +1,5 @@
-//! The wall clock is stepped while locks are held and waited for: it decides nothing. A suspend, which only the boot
-//! clock counts, ends a lease and never a kernel lock.
+//! The wall clock is adjusted while locks are held and awaited, which must not affect them. A suspend, which only the
+//! boot clock includes, ends a lease and never a kernel lock.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::arena::{A_WHILE, Arena, MODES, Process, assert_kills, ensure, seconds
 const TWO_HOURS: i64 = 7200;
 const LEASE: &str = "600";
 
-/// The clock of every process that was started with its variable.
+/// The wall clock of every process that was started with its variable.
 struct Clock(PathBuf);
 
 impl Clock {
@@ -26,7 +26,7 @@ impl Clock {
     }
 }
 
-/// locks/live-holder-keeps-it: neither the holder nor those who wait are impressed.
+/// locks/live-holder-keeps-it: neither the holder nor the waiters are affected.
 fn stepped_clock_robs_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
     for (holder_mode, waiter_mode) in [("auto", "auto"), ("lease", "lease"), ("auto", "lease")] {
         let arena = Arena::new();
@@ -38,7 +38,7 @@ fn stepped_clock_robs_nobody(environment: &[(&str, &str)]) -> Result<(), String>
                 &[&[("WARMSWAP_CLOCK", &*path)], environment, more].concat(),
             )
         };
-        // Of another kernel, so that nothing but its record speaks for it.
+        // The holder appears to run on another kernel, so that only its record proves that it is alive.
         let mut holder = start(
             &["hold", &arena.lock(), holder_mode, LEASE],
             &[("WARMSWAP_BOOT_ID", "another")],
@@ -52,26 +52,26 @@ fn stepped_clock_robs_nobody(environment: &[(&str, &str)]) -> Result<(), String>
                     .line_within(Duration::from_secs_f64(seconds(0.7, 20.0)))
                     .is_none(),
                 &format!(
-                    "{waiter_mode} robbed a living {holder_mode} holder when the clock was moved by {step} s"
+                    "{waiter_mode} stole the lock of a live {holder_mode} holder when the clock was adjusted by {step} s"
                 ),
             )?;
         }
         holder.kill();
         ensure(
             waiter.line_within(Duration::from_secs(9)).is_some(),
-            &format!("{waiter_mode} never followed a dead {holder_mode} holder"),
+            &format!("{waiter_mode} never took over from a dead {holder_mode} holder"),
         )?;
     }
     Ok(())
 }
 
 #[test]
-fn i5_a_stepped_clock_robs_nobody() {
+fn an_adjusted_clock_steals_no_lock() {
     assert_kills(stepped_clock_robs_nobody, "lock-wall-clock-staleness");
 }
 
 #[test]
-fn i16_a_timeout_is_as_long_as_asked_when_the_clock_is_stepped() {
+fn a_timeout_ignores_adjustments_of_the_clock() {
     for mode in MODES {
         let arena = Arena::new();
         let clock = Clock::of(&arena);
@@ -82,12 +82,12 @@ fn i16_a_timeout_is_as_long_as_asked_when_the_clock_is_stepped() {
             let environment = [("WARMSWAP_CLOCK", &*path), ("TIMEOUT_MS", "400")];
             let mut waiter = Process::start(&["once", &arena.lock(), mode], &environment);
             clock.moved_by(step);
-            let answer = waiter.line().expect("an answer");
+            let answer = waiter.line().expect("a result");
             let waited: u64 = answer
                 .strip_prefix("ERR_LOCK_TIMEOUT after ")
                 .and_then(|text| text.parse().ok())
                 .unwrap_or_else(|| panic!("{mode}: {answer}"));
-            // 50 ms by the design; a machine with many builds on two cores needs more to start a thread.
+            // 50 ms by design. A machine with many builds on two cores needs more to start a thread.
             assert!(
                 (399..900).contains(&waited),
                 "{mode}, {step} s: waited {waited} ms"
@@ -97,10 +97,10 @@ fn i16_a_timeout_is_as_long_as_asked_when_the_clock_is_stepped() {
     }
 }
 
-/// locks/live-holder-keeps-it: times on disk and the wall clock decide nothing.
+/// locks/live-holder-keeps-it: times on disk and the wall clock are irrelevant.
 fn backdated_times_rob_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
-    // Of another kernel: nobody here can verify it.
+    // The holder appears to run on another kernel, so no process here can verify it.
     let mut living = Process::start(
         &["hold", &arena.lock(), "lease"],
         &[("WARMSWAP_BOOT_ID", "another")],
@@ -117,17 +117,17 @@ fn backdated_times_rob_nobody(environment: &[(&str, &str)]) -> Result<(), String
     let mut waiter = start(&["once", &arena.lock(), "lease"], environment, &[]);
     ensure(
         waiter.line_within(A_WHILE).is_none(),
-        "a living holder was robbed",
+        "the lock of a live holder was stolen",
     )
 }
 
 #[test]
-fn i5_kills_staleness_by_wall_clock() {
+fn detects_staleness_by_wall_clock() {
     assert_kills(backdated_times_rob_nobody, "lock-wall-clock-staleness");
 }
 
-/// While a machine is suspended, other machines may take its leases over. Only the boot clock shows that time to the
-/// holder: its own alarm, which runs by the monotonic clock, is still minutes away.
+/// While a machine is suspended, other machines may take over its leases. Only the boot clock shows that time to the
+/// holder. Its own alarm uses the monotonic clock and is still minutes away.
 fn a_suspend_ends_a_lease(environment: &[(&str, &str)]) -> Result<(), String> {
     const TEN_MINUTES: &str = "600000";
     for mode in ["lease", "auto"] {
@@ -146,13 +146,13 @@ fn a_suspend_ends_a_lease(environment: &[(&str, &str)]) -> Result<(), String> {
             .is_some_and(|line| line.starts_with("lost"));
         ensure(
             is_lost == (mode == "lease"),
-            &format!("after a suspend of two hours, a holder in mode {mode} is lost: {is_lost}"),
+            &format!("after a suspend of two hours, the lock in mode {mode} is lost: {is_lost}"),
         )?;
     }
     Ok(())
 }
 
 #[test]
-fn i8_a_suspend_ends_a_lease_and_no_kernel_lock() {
+fn a_suspend_ends_leases_but_no_kernel_locks() {
     assert_kills(a_suspend_ends_a_lease, "lock-lease-without-suspend");
 }

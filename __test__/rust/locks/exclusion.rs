@@ -1,4 +1,4 @@
-//! One holder at a time.
+//! Mutual exclusion: one holder at a time.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::arena::{A_WHILE, Arena, Process, assert_kills, ensure, eventually, holder, is_stopped, start};
 use crate::storms::storm;
 
-/// locks/mutual-exclusion: of several takers of one number exactly one gets it.
+/// locks/mutual-exclusion: exactly one of several acquirers gets a number.
 fn one_taker_a_number(environment: &[(&str, &str)]) -> Result<(), String> {
     let outcome = storm(&["lease"], 4.0, environment);
     ensure(
@@ -17,11 +17,12 @@ fn one_taker_a_number(environment: &[(&str, &str)]) -> Result<(), String> {
 }
 
 #[test]
-fn i1_kills_taking_by_rename_instead_of_link() {
+fn detects_acquiring_by_rename_instead_of_link() {
     assert_kills(one_taker_a_number, "lock-take-by-rename");
 }
 
-/// locks/mutual-exclusion: a taker that slept between its look and its link does not get in beside the one that was faster.
+/// locks/mutual-exclusion: an acquirer that was stopped between its check and its link does not get the lock in
+/// addition to the faster one.
 fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     holder(&arena).handle.release(None);
@@ -34,20 +35,21 @@ fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     holder(&arena).handle.release(None);
     let mut current = Process::start(&["hold", &arena.lock(), "lease"], &[]);
     current.line().expect("held");
-    // Without its directory, which would be a second barrier, and stopped, so that it does not make it again.
+    // The lock directory would be a second barrier, so it is removed. The holder is stopped, so that it does not create
+    // it again.
     current.signal(Signal::STOP);
     eventually("the stop of the holder", || is_stopped(current.pid()));
     std::fs::remove_dir_all(arena.lock()).expect("removed by a mkdir lock");
     slow.signal(Signal::CONT);
     ensure(
         slow.line_within(A_WHILE).is_none(),
-        "the slow taker's number counts beside the holder's",
+        "the slow acquirer's number counts in addition to the holder's",
     )
 }
 
-/// A number that was given back while the slow taker slept is linked once more, beside the one that is free.
+/// A number that was released while the slow acquirer was stopped is linked once more, next to the released one.
 #[test]
-fn i1_a_number_that_was_given_back_is_not_taken_again() {
+fn a_released_number_is_not_acquired_again() {
     let arena = Arena::new();
     let first = holder(&arena);
     let generation = first.handle.generation();
@@ -68,11 +70,11 @@ fn i1_a_number_that_was_given_back_is_not_taken_again() {
 }
 
 #[test]
-fn i1_kills_no_check_after_the_link() {
+fn detects_a_missing_check_after_the_link() {
     assert_kills(slow_taker_stays_out, "lock-no-check-after-link");
 }
 
-/// The guard is one file for ever.
+/// The guard is always the same file.
 fn guard_stays(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let inode = || {
@@ -83,13 +85,13 @@ fn guard_stays(environment: &[(&str, &str)]) -> Result<(), String> {
     let run = || start(&["once", &arena.lock(), "auto"], environment, &[]).reap();
     run();
     let first = inode();
-    // Open, so that its number is not used again.
+    // Kept open, so that its inode number is not reused.
     let _kept = std::fs::File::open(arena.locks().join(".key.lock.guard"));
     run();
     ensure(first.is_some() && inode() == first, "the guard was unlinked")
 }
 
 #[test]
-fn i1_kills_unlinking_the_guard() {
+fn detects_unlinking_the_guard() {
     assert_kills(guard_stays, "lock-unlink-guard");
 }

@@ -1,17 +1,19 @@
-//! Who gets in how often when many want to.
+//! Fairness: how often each of many processes acquires the lock.
+
+// guarantee: locks/rough-fairness
 
 use std::collections::HashMap;
 
 use crate::arena::{Arena, MODES, Process, seconds};
 
-/// What processes that loop on one lock came to.
+/// Results of processes that acquire one lock in a loop.
 struct Shares {
     fewest: usize,
     most: usize,
     longest_wait_ms: u64,
 }
 
-/// Eight processes that take and give back as fast as they can.
+/// Eight processes that acquire and release as fast as they can.
 fn loop_on_one_lock(mode: &str, time: f64) -> Shares {
     const PROCESSES: usize = 8;
     let arena = Arena::new();
@@ -29,7 +31,7 @@ fn loop_on_one_lock(mode: &str, time: f64) -> Shares {
         *shares.entry(fields[1]).or_default() += 1;
         longest_wait_ms = longest_wait_ms.max(fields[2].parse::<u64>().expect("microseconds") / 1000);
     }
-    assert_eq!(shares.len(), PROCESSES, "somebody never got in");
+    assert_eq!(shares.len(), PROCESSES, "a process never acquired the lock");
     Shares {
         fewest: *shares.values().min().expect("eight"),
         most: *shares.values().max().expect("eight"),
@@ -38,16 +40,17 @@ fn loop_on_one_lock(mode: &str, time: f64) -> Shares {
 }
 
 #[test]
-fn i18_rough_fairness_between_processes_that_loop() {
+fn processes_that_loop_get_roughly_equal_shares() {
     for mode in MODES {
-        // The ten seconds of the invariant: in four, one of eight runs beside two busy loops came to 3.1.
+        // Ten seconds, as the guarantee states. With four seconds and two other busy processes, the ratio of one of
+        // eight runs was 3.1.
         let shares = loop_on_one_lock(mode, seconds(10.0, 20.0));
         let Shares {
             fewest,
             most,
             longest_wait_ms,
         } = shares;
-        eprintln!("{mode}: {fewest} to {most} takings, longest wait {longest_wait_ms} ms");
+        eprintln!("{mode}: {fewest} to {most} acquisitions, longest wait {longest_wait_ms} ms");
         assert!(most <= 3 * fewest, "{mode}: {fewest} to {most}");
     }
 }

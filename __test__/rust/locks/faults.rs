@@ -1,4 +1,6 @@
-//! Killed after every system call, and refused at every system call.
+//! Kills after every system call, and errors at every system call.
+
+// guarantee: locks/no-fatal-instruction
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +11,7 @@ use crate::arena::{Arena, MODES, Process, can_run_as_others, program};
 /// More points than any of the runs below has.
 const LAST_POINT: u32 = 400;
 
-/// An orphan of the child's mode, so that the next one has to take over.
+/// Leaves an orphan in the child's mode, so that the next caller has to take over.
 fn leave_orphan(arena: &Arena, mode: &str) {
     let mut orphan = Process::start(&["hold", &arena.lock(), mode], &[]);
     orphan.line().expect("held");
@@ -43,7 +45,7 @@ fn litter(arena: &Arena) -> Vec<String> {
 }
 
 #[test]
-fn i3_no_instruction_of_reclaim_heartbeat_and_release_is_fatal() {
+fn a_kill_at_any_call_of_acquire_heartbeat_and_release_blocks_nobody() {
     for mode in MODES {
         let mut points = 0;
         for point in 1..LAST_POINT {
@@ -51,7 +53,7 @@ fn i3_no_instruction_of_reclaim_heartbeat_and_release_is_fatal() {
             let arena = Arena::new();
             leave_orphan(&arena, mode);
             let fault = format!("{point}:KILL");
-            // A lease of 90 ms beats each 30 ms: at least one beat falls into the hold.
+            // With a lease of 90 ms there is a heartbeat every 30 ms, so at least one happens while the lock is held.
             let environment = [("WARMSWAP_FAULT", fault.as_str()), ("HOLD_MS", "45")];
             let mut child = Process::start(&["once", &arena.lock(), mode, "90"], &environment);
             let mut last = None;
@@ -73,13 +75,13 @@ fn i3_no_instruction_of_reclaim_heartbeat_and_release_is_fatal() {
 }
 
 #[test]
-fn i3_no_instruction_of_a_sweep_is_fatal() {
+fn a_kill_at_any_call_of_a_sweep_blocks_nobody() {
     for point in 1..LAST_POINT {
         let arena = Arena::new();
         leave_orphan(&arena, "auto");
         let fault = format!("{point}:KILL");
         let mut child = Process::start(
-            // It takes the orphan over, and then removes all files of the lock.
+            // The sweep takes over the orphan, and then removes all files of the lock.
             &["sweep", &arena.locks().to_string_lossy(), "0"],
             &[("WARMSWAP_FAULT", &fault)],
         );
@@ -96,7 +98,7 @@ fn i3_no_instruction_of_a_sweep_is_fatal() {
     panic!("the sweep has more points than {LAST_POINT}");
 }
 
-/// How many calls a taking and its release come to where nothing goes wrong.
+/// Number of calls of an acquisition and release without faults.
 fn points_of_once(mode: &str) -> usize {
     let arena = Arena::new();
     let log = arena.path().join("points").to_string_lossy().into_owned();
@@ -105,7 +107,7 @@ fn points_of_once(mode: &str) -> usize {
 }
 
 #[test]
-fn i22_a_full_or_read_only_disk_leaves_nothing_behind() {
+fn a_full_or_read_only_disk_leaves_nothing_behind() {
     for (mode, failure) in [("auto", "ENOSPC"), ("lease", "ENOSPC"), ("auto", "EROFS")] {
         let mut refused = 0;
         for point in 1..=points_of_once(mode) {
@@ -114,7 +116,7 @@ fn i22_a_full_or_read_only_disk_leaves_nothing_behind() {
             let mut child = Process::start(&["once", &arena.lock(), mode], &[("WARMSWAP_FAULT", &fault)]);
             let said = child.line().expect(&fault);
             child.reap();
-            // Others come behind the taking, or are of a call that there is another way for.
+            // The other points come after the acquisition, or belong to a call that has a fallback.
             if said.starts_with("ERR_") {
                 refused += 1;
                 if arena.locks().exists() {
@@ -129,7 +131,7 @@ fn i22_a_full_or_read_only_disk_leaves_nothing_behind() {
 }
 
 #[test]
-fn i21_a_sweep_leaves_no_litter_and_touches_nobody_alive() {
+fn a_sweep_leaves_no_leftovers_and_changes_no_live_holder() {
     let arena = Arena::new();
     for point in 1..40 {
         let fault = format!("{point}:KILL");
@@ -142,18 +144,20 @@ fn i21_a_sweep_leaves_no_litter_and_touches_nobody_alive() {
         file.set_modified(two_minutes_ago).expect("back-dated");
     }
     warmswap::core::locks::sweep(&arena.locks(), None).expect("swept");
-    held.handle.assert_held().expect("a sweep touches nobody alive");
-    assert_eq!(litter(&arena), ["key.lock"], "what the living one has");
+    held.handle
+        .assert_held()
+        .expect("a sweep changes nothing of a live holder");
+    assert_eq!(litter(&arena), ["key.lock"], "the files of the live holder");
     held.handle.release(None);
     assert_eq!(litter(&arena), Vec::<String>::new());
 }
 
-/// A user who has no other process.
+/// A user without other processes.
 const SOMEBODY: &str = "54321";
 
-/// Where the system gives no more threads that is an error of the call, and nothing stays of it.
+/// If the system provides no more threads, the call fails and leaves nothing behind.
 #[test]
-fn i22_a_process_without_threads_is_told_so() {
+fn a_process_without_threads_gets_an_error() {
     if !can_run_as_others() {
         return;
     }
@@ -182,13 +186,13 @@ fn i22_a_process_without_threads_is_told_so() {
         child.reap();
         line.unwrap_or_default()
     };
-    // The first thread is the program's own, then come the reactor's, the heartbeat's and the alarm's.
+    // The first thread is the program's own. The next are those of the reactor, the heartbeat and the alarm.
     assert!(once("1").starts_with("ERR_IO"), "no reactor");
     assert!(once("2").starts_with("ERR_IO"), "no heartbeat");
     assert!(once("3").starts_with("ERR_IO"), "no alarm");
     assert!(
         !arena.locks().join(".key.lock.lease/1.json").exists(),
-        "taken without a heartbeat"
+        "acquired without a heartbeat"
     );
     assert!(once("4").starts_with("held"), "enough");
 }

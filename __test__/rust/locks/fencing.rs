@@ -6,7 +6,8 @@ use crate::arena::{Arena, MODES, Process, SOON, assert_kills, ensure};
 
 const ROUNDS: u64 = 20;
 
-/// locks/late-orphans-cannot-publish: the holder starts a child and is killed; the child publishes after its successor has the lock.
+/// locks/late-orphans-cannot-publish: the holder starts a child and is killed. The child publishes after a successor
+/// has acquired the lock.
 fn late_child_is_fenced(environment: &[(&str, &str)]) -> Result<(), String> {
     for mode in MODES {
         let arena = Arena::new();
@@ -37,7 +38,7 @@ fn publish_late(arena: &Arena, mode: &str, round: u64, environment: &[(&str, &st
         let published = successor.handle.publish_file(&current, &artifact);
         published.expect("published");
     };
-    let let_child_go = || std::fs::write(&go, "").expect("the sign");
+    let let_child_go = || std::fs::write(&go, "").expect("the signal");
     if round.is_multiple_of(2) {
         publish();
         let_child_go();
@@ -47,16 +48,16 @@ fn publish_late(arena: &Arena, mode: &str, round: u64, environment: &[(&str, &st
         publish();
     }
     // The child writes to the pipe of its parent.
-    let answer = holder.line().expect("the child's answer");
+    let answer = holder.line().expect("the child's result");
     successor.handle.release(None);
     let published = std::fs::read_to_string(&artifact).expect("the artifact");
     ensure(
         answer == "ERR_FENCED" && published == "current",
-        &format!("the child was told {answer}, the artifact is {published}"),
+        &format!("the child got {answer}, the artifact is {published}"),
     )
 }
 
 #[test]
-fn i9_kills_publishing_without_a_fence() {
+fn detects_publishing_without_a_fence() {
     assert_kills(late_child_is_fenced, "lock-publish-unfenced");
 }

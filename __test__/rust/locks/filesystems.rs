@@ -1,4 +1,4 @@
-//! Real filesystems other than those of the machine: layers of a container, a disk that is full.
+//! Other real filesystems: layers of a container, and a full disk.
 
 use crate::storms::{assert_exclusive, storm_in};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use warmswap::core::locks::{self, LockPath};
 
 use crate::arena::{A_WHILE, Arena, MODES, Process, SOON, is_root, seconds};
 
-/// Something that is mounted until this value goes.
+/// A mount. Dropping this value unmounts it.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -34,9 +34,9 @@ fn lacks_mounts(what: &str) -> bool {
     !is_root()
 }
 
-/// What a lock is like in a container: on top of a layer that has been there before.
+/// A lock in a container: its files come from an existing lower layer.
 #[test]
-fn i1_i2_on_overlayfs() {
+fn locks_work_on_overlayfs() {
     if lacks_mounts("an overlay") {
         return;
     }
@@ -47,7 +47,7 @@ fn i1_i2_on_overlayfs() {
         path.to_string_lossy().into_owned()
     };
     let lower = part("lower");
-    // The lock was taken and given back when the image was made: guard, record and spare are of a lower layer.
+    // The lock was acquired and released when the image was built, so guard, record and spare are in a lower layer.
     let baked = format!("{lower}/arena/locks/key.lock");
     Process::start(&["once", &baked, "auto"], &[]).reap();
     let options = format!(
@@ -71,12 +71,12 @@ fn i1_i2_on_overlayfs() {
         let mut waiter = Process::start(&["once", &arena.lock(), mode], &[]);
         assert!(
             waiter.line_within(Duration::from_millis(200)).is_none(),
-            "{mode}: a living holder was robbed"
+            "{mode}: the lock of a live holder was stolen"
         );
         holder.kill();
         assert!(
             waiter.line_within(SOON).is_some(),
-            "{mode}: a killed holder blocks"
+            "{mode}: a killed holder blocks others"
         );
         waiter.reap();
     }
@@ -87,9 +87,9 @@ fn i1_i2_on_overlayfs() {
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
-/// locks/hostile-input: a disk with no room left, and one that became read-only.
+/// locks/hostile-input: a full disk, and one that became read-only.
 #[test]
-fn i22_a_really_full_and_a_really_read_only_disk() {
+fn full_and_read_only_disks_are_handled() {
     if lacks_mounts("a small disk") {
         return;
     }
@@ -117,13 +117,13 @@ fn i22_a_really_full_and_a_really_read_only_disk() {
         assert_eq!(
             left,
             Vec::<String>::new(),
-            "{mode}: something stays of a taking that failed"
+            "{mode}: a failed acquisition left files"
         );
-        holder.handle.assert_held().expect("the holder is untouched");
+        holder.handle.assert_held().expect("the holder is unaffected");
         assert_eq!(
             holder.handle.release(None),
             warmswap::core::locks::Release::Released,
-            "{mode}: also given back on a full disk"
+            "{mode}: also released on a full disk"
         );
         std::fs::remove_file(disk.join("filler")).expect("room");
         arena
@@ -141,13 +141,13 @@ fn i22_a_really_full_and_a_really_read_only_disk() {
     }
 }
 
-/// The first words of what a taker with a time of 2 s is told.
+/// The first words of the result of an acquirer with a timeout of 2 s.
 fn once(lock: &Path, mode: &str) -> String {
     let mut taker = Process::start(
         &["once", &lock.to_string_lossy(), mode],
         &[("TIMEOUT_MS", "2000")],
     );
-    let answer = taker.line().expect("an answer");
+    let answer = taker.line().expect("a result");
     answer
         .rsplit_once(' ')
         .map_or(answer.clone(), |(words, _)| words.to_owned())
@@ -159,9 +159,9 @@ fn fill(path: &Path) {
     while filler.write_all(&[0; 4096]).is_ok() {}
 }
 
-/// locks/untrusted-filesystems-use-leases: where kernel locks cannot be trusted none is asked for.
+/// locks/untrusted-filesystems-use-leases: where kernel locks are not trusted, none is requested.
 #[test]
-fn i20_no_flock_is_issued_on_an_untrusted_filesystem() {
+fn no_flock_is_issued_on_an_untrusted_filesystem() {
     let arena = Arena::new();
     let trace = arena.path().join("trace");
     let traced = std::process::Command::new("strace")
@@ -180,9 +180,9 @@ fn i20_no_flock_is_issued_on_an_untrusted_filesystem() {
     assert!(!trace.contains("flock(") && !trace.contains("F_SETLK"), "{trace}");
 }
 
-/// Where the kernel says that there is no flock the lock is a lease, and not pretended.
+/// If the kernel reports that there is no flock, the lock is a real lease, not a pretended kernel lock.
 #[test]
-fn i20_a_filesystem_without_flock_is_locked_by_lease() {
+fn a_filesystem_without_flock_is_locked_with_a_lease() {
     for errno in ["EINVAL", "ENOLCK", "ENOTSUP"] {
         let arena = Arena::new();
         let fault = format!("1:{errno}:flock");
@@ -197,25 +197,25 @@ fn i20_a_filesystem_without_flock_is_locked_by_lease() {
         assert_eq!(owner["mode"], "lease", "{errno}");
         assert!(
             arena.acquire("lease", A_WHILE).is_err(),
-            "{errno}: two have the lock"
+            "{errno}: two processes hold the lock"
         );
     }
 }
 
 #[test]
-fn i20_a_filesystem_without_hard_links_is_told() {
+fn a_filesystem_without_hard_links_is_reported() {
     for errno in ["EPERM", "ENOTSUP"] {
         let arena = Arena::new();
         let fault = format!("1:{errno}:linkat");
         let mut taker = Process::start(&["once", &arena.lock(), "lease"], &[("WARMSWAP_FAULT", &fault)]);
-        let answer = taker.line().expect("an answer");
+        let answer = taker.line().expect("a result");
         assert!(answer.starts_with("ERR_UNSUPPORTED"), "{errno}: {answer}");
     }
 }
 
-/// NFS and some FUSE have no rename that refuses to replace.
+/// NFS and some FUSE filesystems have no rename that refuses to replace.
 #[test]
-fn i20_a_directory_is_published_in_two_steps_where_it_must() {
+fn a_directory_is_published_in_two_steps_if_necessary() {
     for errno in ["EINVAL", "ENOTSUP"] {
         for mode in MODES {
             let arena = Arena::new();

@@ -1,4 +1,4 @@
-//! The path of a lock may be an ordinary folder: nothing in it is ever removed, moved or overwritten.
+//! The path of a lock may be an ordinary directory: nothing in it is ever removed, moved or overwritten.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::arena::{Arena, MODES, Process, SOON, assert_kills, ensure, request, w
 
 const A_MOMENT: Duration = Duration::from_millis(300);
 
-/// Takes the lock with the shortest patience for other programs' locks, and gives it back. The code of the error.
+/// Acquires and releases the lock with the shortest window for other programs' locks. Returns the error as text.
 pub(crate) fn take(arena: &Arena, mode: &str, within: Duration) -> Result<(), String> {
     let request = Request {
         foreign_stale: Duration::from_millis(50),
@@ -26,7 +26,7 @@ pub(crate) fn take(arena: &Arena, mode: &str, within: Duration) -> Result<(), St
         .map_err(|error| format!("{}: {}", error.code.as_str(), error.message))
 }
 
-/// Makes entries below the lock; a name that ends in a slash is a directory.
+/// Creates entries below the lock. A name that ends in a slash is a directory.
 fn fill(arena: &Arena, names: &[&str]) {
     let root = Path::new(&*arena.lock()).to_path_buf();
     std::fs::create_dir_all(&root).expect("mkdir");
@@ -56,7 +56,7 @@ fn assert_untouched(arena: &Arena, names: &[&str], when: &str) {
 }
 
 #[test]
-fn a1_an_ordinary_folder_is_refused_immediately_and_keeps_its_files() {
+fn an_ordinary_directory_is_refused_immediately_and_keeps_its_files() {
     let folders: [&[&str]; 4] = [
         &["src/", "package.json"],
         &["a", "b", "c", "d"],
@@ -72,11 +72,11 @@ fn a1_an_ordinary_folder_is_refused_immediately_and_keeps_its_files() {
             assert!(begun.elapsed() < SOON, "{mode}: waited {:?}", begun.elapsed());
             assert!(
                 refused.starts_with("ERR_INVALID_ARGUMENT")
-                    && refused.contains(&format!("lock '{}.lock' instead", arena.lock())),
+                    && refused.contains(&format!("Use '{}.lock' instead", arena.lock())),
                 "{mode} {names:?}: {refused}"
             );
             assert_untouched(&arena, names, mode);
-            // A file next to the user's folder is litter, too.
+            // A guard file next to the user's directory would also be a leftover.
             assert!(!arena.locks().join(".key.lock.guard").exists(), "{mode}");
             let found = locks::inspect(&LockPath::parse(&arena.lock()).expect("a path")).expect("inspected");
             assert!(
@@ -88,7 +88,7 @@ fn a1_an_ordinary_folder_is_refused_immediately_and_keeps_its_files() {
 }
 
 #[test]
-fn a1_what_may_be_another_programs_lock_is_waited_for_and_never_removed() {
+fn a_possible_lock_of_another_program_is_awaited_and_never_removed() {
     let directories: [&[&str]; 4] = [
         &["lock", "pid", "host"],
         &["owner.json"],
@@ -99,21 +99,21 @@ fn a1_what_may_be_another_programs_lock_is_waited_for_and_never_removed() {
         for names in directories {
             let arena = Arena::new();
             fill(&arena, names);
-            let refused = take(&arena, mode, A_MOMENT).expect_err("kept out");
+            let refused = take(&arena, mode, A_MOMENT).expect_err("blocked");
             assert!(
                 refused.starts_with("ERR_LOCK_TIMEOUT") && refused.contains("never removes it"),
                 "{mode} {names:?}: {refused}"
             );
             assert_untouched(&arena, names, mode);
-            // Its program removes it: then it is free.
-            std::fs::remove_dir_all(&*arena.lock()).expect("given back");
+            // When its program removes it, the lock is free.
+            std::fs::remove_dir_all(&*arena.lock()).expect("released");
             take(&arena, mode, SOON).expect("free");
         }
     }
 }
 
 #[test]
-fn a1_a_dead_holder_next_to_a_users_file_is_not_removed() {
+fn a_dead_holder_next_to_a_users_file_is_not_removed() {
     for mode in MODES {
         let arena = Arena::new();
         let mut dead = Process::start(&["hold", &arena.lock(), mode], &[]);
@@ -121,7 +121,7 @@ fn a1_a_dead_holder_next_to_a_users_file_is_not_removed() {
         dead.kill();
         dead.reap();
         fill(&arena, &["notes"]);
-        let refused = take(&arena, mode, A_MOMENT).expect_err("kept out");
+        let refused = take(&arena, mode, A_MOMENT).expect_err("blocked");
         assert!(refused.contains("'notes'"), "{mode}: {refused}");
         assert_untouched(&arena, &["notes", "owner.json"], mode);
         let found = locks::inspect(&LockPath::parse(&arena.lock()).expect("a path")).expect("inspected");
@@ -130,7 +130,7 @@ fn a1_a_dead_holder_next_to_a_users_file_is_not_removed() {
             "{mode}"
         );
         std::fs::remove_file(Path::new(&*arena.lock()).join("notes")).expect("moved away");
-        // Finder and NFS leave these.
+        // Files that Finder and NFS leave.
         for name in [".DS_Store", ".nfs00012", "owner.json.17.tmp"] {
             std::fs::write(Path::new(&*arena.lock()).join(name), "").expect("a file");
         }
@@ -138,9 +138,9 @@ fn a1_a_dead_holder_next_to_a_users_file_is_not_removed() {
     }
 }
 
-/// What a machine that lost power can leave: an owner whose bytes were never written.
+/// A possible result of power loss: an owner file whose bytes were never written.
 #[test]
-fn a1_a_blank_owner_of_a_dead_holder_is_taken_over() {
+fn a_blank_owner_of_a_dead_holder_is_taken_over() {
     for mode in MODES {
         let arena = Arena::new();
         let mut dead = Process::start(&["hold", &arena.lock(), mode, "300"], &[]);
@@ -151,7 +151,7 @@ fn a1_a_blank_owner_of_a_dead_holder_is_taken_over() {
         std::fs::remove_file(&owner).expect("another file than the record");
         std::fs::write(&owner, [0; 16]).expect("a blank one");
         take(&arena, mode, SOON).expect("taken over");
-        // Without a record of this lock it may be anybody's.
+        // Without a record of this lock, it may belong to any program.
         let arena = Arena::new();
         fill(&arena, &[]);
         std::fs::write(Path::new(&*arena.lock()).join("owner.json"), "").expect("a blank one");
@@ -159,7 +159,7 @@ fn a1_a_blank_owner_of_a_dead_holder_is_taken_over() {
     }
 }
 
-/// locks/user-files-are-kept: the rule itself, only what this library or a mkdir lock has made is removed.
+/// locks/user-files-are-kept: only entries that warmswap or a mkdir lock has created are removed.
 fn a_folder_keeps_its_files(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     fill(&arena, &["src/", "package.json"]);
@@ -169,12 +169,12 @@ fn a_folder_keeps_its_files(environment: &[(&str, &str)]) -> Result<(), String> 
     let said = taker.line().unwrap_or_default();
     ensure(
         Path::new(&*arena.lock()).join("package.json").exists(),
-        &format!("the folder's files are gone: {said}"),
+        &format!("files of the directory no longer exist: {said}"),
     )
 }
 
 #[test]
-fn a1_kills_removing_any_directory() {
+fn detects_removing_any_directory() {
     assert_kills(a_folder_keeps_its_files, "lock-remove-any-directory");
 }
 
@@ -189,9 +189,9 @@ fn killed_holder(arena: &Arena, directory: &Path) -> Process {
     holder
 }
 
-/// locks/user-files-are-kept: names that look like ours are not enough.
+/// locks/user-files-are-kept: names that look like those of warmswap are not enough.
 #[test]
-fn a5_a_sweep_removes_only_what_is_proven_to_be_ours() {
+fn a_sweep_removes_only_entries_of_warmswap() {
     const TOKEN: &str = "ba4c63ce-d572-4434-843e-e874296731e2";
     let arena = Arena::new();
     let locks = arena.locks();
@@ -212,7 +212,7 @@ fn a5_a_sweep_removes_only_what_is_proven_to_be_ours() {
         std::fs::write(file, "precious").expect("a file");
     }
     let dead = killed_holder(&arena, &whole);
-    // Directories that have the names of a lock's files, and a folder with the owner of somebody who has ended.
+    // Directories with the names of a lock's files, and a directory with the owner file of a process that has ended.
     for name in [".app.guard", ".app.lease", ".app.spare", "app", "folder"] {
         std::fs::create_dir(locks.join(name)).expect("mkdir");
         std::fs::write(locks.join(name).join("file"), "precious").expect("a file");
@@ -224,7 +224,7 @@ fn a5_a_sweep_removes_only_what_is_proven_to_be_ours() {
         let file = std::fs::File::open(path).expect("litter");
         file.set_modified(two_minutes_ago).expect("back-dated");
     }
-    // Through a link: the caller's own path.
+    // Through a link: the path that the caller passes.
     let link = arena.path().join("link");
     std::os::unix::fs::symlink(&locks, &link).expect("a link");
     let mut removed = locks::sweep(&link, None).expect("swept").removed;

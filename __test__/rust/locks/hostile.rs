@@ -1,4 +1,4 @@
-//! What strangers may leave where a lock is looked for.
+//! Hostile entries at the paths of a lock's files.
 
 use std::fs::File;
 use std::os::unix::fs::symlink;
@@ -24,7 +24,7 @@ fn code(arena: &Arena, mode: &str, within: Duration) -> Option<&'static str> {
 }
 
 #[test]
-fn i22_an_owner_of_a_gibibyte_is_not_read() {
+fn an_owner_of_a_gibibyte_is_not_read() {
     for mode in MODES {
         let arena = Arena::new();
         std::fs::create_dir_all(arena.lock()).expect("mkdir");
@@ -34,7 +34,7 @@ fn i22_an_owner_of_a_gibibyte_is_not_read() {
         assert_eq!(
             code(&arena, mode, MOMENT),
             Some("ERR_LOCK_TIMEOUT"),
-            "{mode}: nobody knows whose it is"
+            "{mode}: its owner is unknown"
         );
         assert!(begun.elapsed() < SOON, "{mode}: it took {:?}", begun.elapsed());
         assert_eq!(owner.metadata().expect("stat").len(), 1 << 30, "untouched");
@@ -42,7 +42,7 @@ fn i22_an_owner_of_a_gibibyte_is_not_read() {
 }
 
 #[test]
-fn i22_a_record_of_a_gibibyte_is_not_read() {
+fn a_record_of_a_gibibyte_is_not_read() {
     for mode in MODES {
         let arena = Arena::new();
         let records = arena.locks().join(".key.lock.lease");
@@ -52,24 +52,24 @@ fn i22_a_record_of_a_gibibyte_is_not_read() {
         assert_eq!(
             code(&arena, mode, MOMENT),
             Some("ERR_LOCK_TIMEOUT"),
-            "{mode}: nobody knows whose it is"
+            "{mode}: its owner is unknown"
         );
-        std::fs::rename(records.join("7.json"), records.join("7.free")).expect("given back");
+        std::fs::rename(records.join("7.json"), records.join("7.free")).expect("released");
         assert_eq!(
             code(&arena, mode, SOON),
             None,
-            "{mode}: what it held does not matter any more"
+            "{mode}: its content no longer matters"
         );
     }
 }
 
 #[test]
-fn i22_links_are_not_followed() {
+fn links_are_not_followed() {
     for mode in MODES {
         let arena = Arena::new();
         let outside = arena.path().join("outside");
         std::fs::create_dir(&outside).expect("mkdir");
-        // An owner that would be dead on proof if the link were followed.
+        // An owner that would be provably dead if the link were followed.
         let owner = outside.join("owner.json");
         std::fs::write(
             &owner,
@@ -82,7 +82,7 @@ fn i22_links_are_not_followed() {
         assert_eq!(
             code(&arena, mode, MOMENT),
             Some("ERR_INVALID_ARGUMENT"),
-            "{mode}: a linked owner proves nothing, and is no lock's"
+            "{mode}: a linked owner file proves nothing"
         );
         std::fs::remove_dir_all(arena.lock()).expect("removed");
 
@@ -90,7 +90,7 @@ fn i22_links_are_not_followed() {
         assert_eq!(
             code(&arena, mode, MOMENT),
             Some("ERR_INVALID_ARGUMENT"),
-            "{mode}: a linked lock"
+            "{mode}: a lock directory that is a link"
         );
         std::fs::remove_file(arena.lock()).expect("removed");
 
@@ -100,17 +100,17 @@ fn i22_links_are_not_followed() {
         assert_eq!(
             code(&arena, mode, SOON),
             None,
-            "{mode}: a planted spare is left alone"
+            "{mode}: a planted spare is not changed"
         );
         assert_eq!(std::fs::read_dir(&outside).expect("outside").count(), 1);
-        assert!(owner.exists(), "{mode}: something was removed through a link");
+        assert!(owner.exists(), "{mode}: a file was removed through a link");
     }
 }
 
-/// What may be in the place of a file of the protocol.
+/// Kinds of entries in place of a file of the protocol.
 pub(crate) const STRANGE: [&str; 4] = ["pipe", "link", "directory", "device"];
 
-/// `false` where only root can make one.
+/// Returns `false` if only root can create one.
 pub(crate) fn plant(kind: &str, path: &Path, outside: &Path) -> bool {
     drop(std::fs::remove_dir_all(path));
     drop(std::fs::remove_file(path));
@@ -130,10 +130,10 @@ pub(crate) fn plant(kind: &str, path: &Path, outside: &Path) -> bool {
     }
 }
 
-/// locks/wrong-kinds-are-errors: every file of the protocol, replaced by what is no file of its kind. `None` is the lock.
+/// locks/wrong-kinds-are-errors: every file of the protocol, replaced by an entry of another kind. `None` is the lock.
 #[test]
-fn i22_what_is_no_file_of_the_protocol_blocks_nobody() {
-    // The name, and the code that a taker gets: `None` where it is ignored.
+fn no_entry_of_a_wrong_kind_blocks_a_caller() {
+    // The name, and the error code for an acquirer: `None` if the entry is ignored.
     let cases = [
         (".key.lock.guard", Some("ERR_INVALID_ARGUMENT")),
         (".key.lock.lease", Some("ERR_INVALID_ARGUMENT")),
@@ -148,7 +148,7 @@ fn i22_what_is_no_file_of_the_protocol_blocks_nobody() {
         for (name, expected) in cases {
             for kind in STRANGE {
                 let when = format!("{mode}: {name} is a {kind}");
-                // An empty directory is one in its place, and a lease takes no guard.
+                // An empty directory is valid in its place, and a lease acquires no guard.
                 let is_right = kind == "directory" && [".key.lock.lease", "key.lock"].contains(&name);
                 if is_right || (mode == "lease" && name.ends_with("guard")) {
                     continue;
@@ -184,9 +184,9 @@ fn i22_what_is_no_file_of_the_protocol_blocks_nobody() {
     }
 }
 
-/// locks/wrong-kinds-are-errors: also where the file is read only because nobody can verify a holder.
+/// locks/wrong-kinds-are-errors: the same for the file that is only read for a holder that cannot be verified.
 #[test]
-fn i22_a_strange_observation_is_ignored() {
+fn an_observation_of_a_wrong_kind_is_ignored() {
     for kind in STRANGE {
         let arena = Arena::new();
         std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
@@ -199,7 +199,7 @@ fn i22_a_strange_observation_is_ignored() {
 }
 
 #[test]
-fn i22_a_guard_that_is_a_link_or_a_pipe_is_refused_by_name() {
+fn a_guard_that_is_a_link_or_a_pipe_is_refused_and_named() {
     let arena = Arena::new();
     let guard = arena.locks().join(".key.lock.guard");
     for (kind, what) in [
@@ -217,7 +217,7 @@ fn i22_a_guard_that_is_a_link_or_a_pipe_is_refused_by_name() {
 }
 
 #[test]
-fn i22_records_with_strange_numbers_are_no_records() {
+fn records_with_invalid_numbers_are_ignored() {
     for name in [
         "01.json",
         "+1.json",
@@ -237,9 +237,9 @@ fn i22_records_with_strange_numbers_are_no_records() {
     }
 }
 
-/// The last number of all: an error, and no thread that looks for a way for ever.
+/// After the highest number: the call fails, and no thread retries forever.
 #[test]
-fn i22_there_is_no_number_after_the_last() {
+fn there_is_no_number_after_the_last() {
     for mode in MODES {
         let arena = Arena::new();
         let records = arena.locks().join(".key.lock.lease");
@@ -253,7 +253,7 @@ fn i22_there_is_no_number_after_the_last() {
         let other = LockPath::parse(&arena.locks().join("other.lock").to_string_lossy()).expect("a path");
         let cancel = Cancel::new();
         let taken = locks::acquire(other, request(mode), Deadline::after(SOON), cancel, None);
-        let taken = futures::executor::block_on(taken).expect("a lock beside it");
+        let taken = futures::executor::block_on(taken).expect("a lock next to it");
         taken.handle.release(None);
     }
 }

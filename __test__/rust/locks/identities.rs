@@ -1,4 +1,4 @@
-//! Who a holder is: reused pids, other pid namespaces, other users, other boots.
+//! Identity of a holder: reused pids, other pid namespaces, other users, other boots.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -12,14 +12,14 @@ use crate::arena::{
 
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
 
-/// Ends what `hold` has taken and reaps it, so that its pid is free.
+/// Kills and reaps a process that `hold` has started, so that its pid is free.
 fn killed(mut holder: Process) -> u32 {
     holder.kill();
     holder.reap();
     holder.pid()
 }
 
-/// A process that has this pid. Others of this machine start processes too, so that it takes several tries.
+/// Starts a process with this pid. Other programs on this machine start processes too, so it takes several attempts.
 fn reuse(pid: u32) -> Option<Process> {
     for _ in 0..1000 {
         std::fs::write(LAST_PID, (pid - 1).to_string()).ok()?;
@@ -45,7 +45,7 @@ fn reused_pid_is_dead(environment: &[(&str, &str)]) -> Result<(), String> {
 }
 
 #[test]
-fn i6_a_reused_pid_is_not_the_holder() {
+fn a_reused_pid_is_not_the_holder() {
     let last = std::fs::read_to_string(LAST_PID).unwrap_or_default();
     if std::fs::write(LAST_PID, last).is_err() {
         eprintln!("SKIPPED: {LAST_PID} cannot be written, so that no pid can be chosen (needs root)");
@@ -54,7 +54,7 @@ fn i6_a_reused_pid_is_not_the_holder() {
     assert_kills(reused_pid_is_dead, "lock-pid-only-liveness");
 }
 
-/// `locks-child` in a pid namespace of its own, with the hostname of this one.
+/// `locks-child` in a separate pid namespace, with the hostname of this one.
 fn in_other_namespace(arguments: &[&str], environment: &[(&str, &str)]) -> Process {
     let mut command = Command::new("unshare");
     command.args(["-p", "-f", "--mount-proc", "--kill-child"]);
@@ -72,12 +72,12 @@ fn lacks_namespaces() -> bool {
         .status();
     let lacks = !unshared.is_ok_and(|status| status.success());
     if lacks {
-        eprintln!("SKIPPED: no pid namespace can be made here (needs unshare and root)");
+        eprintln!("SKIPPED: cannot create a pid namespace here (needs unshare and root)");
     }
     lacks
 }
 
-/// locks/identity-beyond-the-pid: a pid that is not there means nothing where the holder's pid namespace is another.
+/// locks/identity-beyond-the-pid: a missing pid proves nothing if the holder is in another pid namespace.
 fn other_namespace_robs_nobody(
     environment: &[(&str, &str)],
     holder_mode: &str,
@@ -88,10 +88,10 @@ fn other_namespace_robs_nobody(
     let mut holder = Process::start(&["hold", &arena.lock(), holder_mode, LEASE], &[]);
     holder.line().expect("held");
     let mut waiter = in_other_namespace(&["once", &arena.lock(), waiter_mode, LEASE], environment);
-    // Longer than the window of 2.25 s after which a silent holder is followed.
+    // Longer than the window of 2.25 s after which a silent holder is taken over.
     ensure(
         waiter.line_within(Duration::from_secs(3)).is_none(),
-        "a living holder of another pid namespace was robbed",
+        "the lock of a live holder in another pid namespace was stolen",
     )?;
     eventually("its observation of a holder that it cannot verify", || {
         arena.locks().join(".key.lock.observed").exists()
@@ -99,16 +99,16 @@ fn other_namespace_robs_nobody(
     killed(holder);
     ensure(
         waiter.line_within(Duration::from_secs(23)).is_some(),
-        "ten times the window after its end nobody had followed the holder",
+        "the holder was not taken over within ten times the window after its end",
     )
 }
 
 #[test]
-fn i6_a_waiter_in_another_pid_namespace_robs_nobody() {
+fn a_waiter_in_another_pid_namespace_steals_no_lock() {
     if lacks_namespaces() {
         return;
     }
-    // Where both ask the kernel it knows: these are the pairs that have nothing but the record.
+    // If both use the kernel lock, the kernel decides. In these pairs only the record is available.
     std::thread::scope(|scope| {
         for (holder, waiter) in [("lease", "auto"), ("auto", "lease")] {
             scope.spawn(move || other_namespace_robs_nobody(&[], holder, waiter).expect(waiter));
@@ -119,7 +119,7 @@ fn i6_a_waiter_in_another_pid_namespace_robs_nobody() {
 }
 
 #[test]
-fn i6_a_restarted_container_follows_itself() {
+fn a_restarted_container_takes_over_from_itself() {
     if lacks_namespaces() {
         return;
     }
@@ -132,7 +132,7 @@ fn i6_a_restarted_container_follows_itself() {
     }
 }
 
-/// locks/identity-beyond-the-pid: a process that may not be signalled is there.
+/// locks/identity-beyond-the-pid: a process that may not be signalled exists.
 fn another_users_holder_is_alive(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut holder = Process::start(&["hold", &arena.lock(), "lease"], &[]);
@@ -153,7 +153,7 @@ fn another_users_holder_is_alive(environment: &[(&str, &str)]) -> Result<(), Str
     let mut waiter = Process::spawn(command.envs(environment.iter().copied()));
     ensure(
         waiter.line_within(A_WHILE).is_none(),
-        "a living holder of another user was robbed",
+        "the lock of a live holder of another user was stolen",
     )?;
     killed(holder);
     ensure(
@@ -163,15 +163,16 @@ fn another_users_holder_is_alive(environment: &[(&str, &str)]) -> Result<(), Str
 }
 
 #[test]
-fn i6_a_holder_that_may_not_be_signalled_is_alive() {
+fn a_holder_that_may_not_be_signalled_is_alive() {
     if can_run_as_others() {
         assert_kills(another_users_holder_is_alive, "lock-pid-only-liveness");
     }
 }
 
-/// locks/identity-beyond-the-pid: what held the guard before a reboot is dead, also where the disk has another number since.
+/// locks/identity-beyond-the-pid: a process that held the guard before a reboot is dead, even if the device number of
+/// the disk has changed since.
 #[test]
-fn i6_a_reboot_ends_a_kernel_lock() {
+fn a_reboot_ends_a_kernel_lock() {
     let arena = Arena::new();
     let before = [("WARMSWAP_BOOT_ID", "before")];
     let mut holder = Process::start(&["hold", &arena.lock(), "auto"], &before);
@@ -187,11 +188,11 @@ fn i6_a_reboot_ends_a_kernel_lock() {
     }
     let next = arena
         .acquire("auto", SOON)
-        .expect("the lock of a machine that was booted anew");
+        .expect("the lock of a rebooted machine");
     next.handle.release(None);
 }
 
-/// locks/identity-beyond-the-pid: a holder that is dead and not reaped is dead.
+/// locks/identity-beyond-the-pid: a holder that has ended but was not reaped is dead.
 fn zombie_is_dead(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut zombie = Process::start(&["hold", &arena.lock(), "lease"], &[]);
@@ -202,6 +203,6 @@ fn zombie_is_dead(environment: &[(&str, &str)]) -> Result<(), String> {
 }
 
 #[test]
-fn i6_kills_liveness_by_pid_alone() {
+fn detects_liveness_by_pid_alone() {
     assert_kills(zombie_is_dead, "lock-pid-only-liveness");
 }

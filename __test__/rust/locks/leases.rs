@@ -8,7 +8,7 @@ use warmswap::core::sys::deadline::Deadline;
 
 use crate::arena::{Arena, Process, SOON, assert_kills, ensure, eventually, fifo, request, start};
 
-/// locks/live-holder-keeps-it: a lease is kept by a native thread, whatever the rest of the process does.
+/// locks/live-holder-keeps-it: a native thread renews a lease, whatever the rest of the process does.
 fn heartbeat_keeps_the_lease(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut living = start(
@@ -20,18 +20,18 @@ fn heartbeat_keeps_the_lease(environment: &[(&str, &str)]) -> Result<(), String>
     let mut waiter = Process::start(&["once", &arena.lock(), "lease", "600"], &[]);
     ensure(
         waiter.line_within(Duration::from_millis(2500)).is_none(),
-        "a living holder was robbed after its lease",
+        "the lock of a live holder was stolen after its lease",
     )
 }
 
 #[test]
-fn i5_kills_a_heartbeat_that_does_not_come_from_a_native_thread() {
+fn detects_a_heartbeat_that_is_not_from_a_native_thread() {
     assert_kills(heartbeat_keeps_the_lease, "lock-no-native-heartbeat");
 }
 
-/// Beside a lock whose renewal hangs, one on another filesystem is renewed.
+/// While the renewal of one lock hangs, a lock on another filesystem is renewed.
 #[test]
-fn i5_a_filesystem_that_hangs_stops_no_renewal_elsewhere() {
+fn a_filesystem_that_hangs_stops_no_renewal_elsewhere() {
     let arena = Arena::new();
     let elsewhere = Arena::below(&std::env::temp_dir());
     let fifo = fifo(&arena);
@@ -46,7 +46,7 @@ fn i5_a_filesystem_that_hangs_stops_no_renewal_elsewhere() {
         &["once", &lock, "lease", "2000"],
         &[("WARMSWAP_BOOT_ID", "another")],
     );
-    // One and a half times the window after which a silent holder is followed.
+    // One and a half times the window after which a silent holder is taken over.
     assert!(
         waiter.line_within(Duration::from_millis(4500)).is_none(),
         "the healthy lock was not renewed"
@@ -62,7 +62,7 @@ fn progress_is_written(arena: &Arena, held: &LockHandle, phase: &str) {
 }
 
 #[test]
-fn i5_no_text_of_its_own_costs_a_holder_its_lock() {
+fn long_texts_never_cost_a_holder_its_lock() {
     let arena = Arena::new();
     let room = Request {
         metadata: Some(serde_json::json!("x".repeat(32_000))),
@@ -93,16 +93,16 @@ fn i5_no_text_of_its_own_costs_a_holder_its_lock() {
         metadata: Some(serde_json::json!("x".repeat(33_000))),
         ..request("lease")
     };
-    let refused = acquire(&too_much).map(drop).expect_err("no room");
+    let refused = acquire(&too_much).map(drop).expect_err("too large");
     assert_eq!(refused.code.as_str(), "ERR_TOO_LARGE");
 }
 
-/// Others count a lease from when they see its record: that of its holder must not begin later.
+/// Other processes count a lease from the time at which they see its record. The holder must not count it from later.
 #[test]
-fn i5_a_lease_counts_from_before_its_record() {
+fn a_lease_counts_from_before_its_record() {
     let arena = Arena::new();
     let fifo = fifo(&arena);
-    // The look behind the link: the records had no directory before.
+    // The check after the link: before that, the records had no directory.
     let environment = [
         ("WARMSWAP_FAULT", "1:HOLD:getdents:.key.lock.lease"),
         ("WARMSWAP_FAULT_FIFO", &*fifo),

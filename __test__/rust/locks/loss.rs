@@ -1,4 +1,4 @@
-//! A holder notices the loss of its lock.
+//! A holder detects the loss of its lock.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,17 +23,17 @@ fn has_open(pid: u32, ending: &str) -> bool {
         .any(|target| target.to_string_lossy().ends_with(ending))
 }
 
-/// locks/loss-is-noticed: a guard that users delete is made anew, and who waited at the old one gets in.
+/// locks/loss-is-noticed: a guard that a user deletes is created again, and a waiter at the old one acquires the lock.
 fn deleted_guard_strands_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let held = arena.acquire("auto", SOON).expect("the lock");
     let mut waiter = start(&["once", &arena.lock(), "auto"], environment, &[]);
-    // It has the guard open once it waits.
+    // A waiter has the guard open.
     eventually("the wait", || has_open(waiter.pid(), "guard"));
     std::fs::remove_file(arena.locks().join(".key.lock.guard")).expect("deleted");
     let robbed = waiter.line_within(A_WHILE).is_some();
     held.handle.release(None);
-    ensure(!robbed, "the holder was robbed")?;
+    ensure(!robbed, "the lock of the holder was stolen")?;
     ensure(
         waiter.line_within(SOON).is_some(),
         "the waiter is stranded at the deleted guard",
@@ -41,15 +41,15 @@ fn deleted_guard_strands_nobody(environment: &[(&str, &str)]) -> Result<(), Stri
 }
 
 #[test]
-fn i8_kills_no_inode_check() {
+fn detects_a_missing_inode_check() {
     assert_kills(deleted_guard_strands_nobody, "lock-file-unchecked");
 }
 
-/// A filesystem that does not answer to a renewal: the holder is told by the clock alone.
+/// A filesystem that hangs during a renewal: only the clock shows the loss to the holder.
 #[test]
-fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
+fn a_lease_that_ends_while_its_renewal_hangs_is_reported_in_time() {
     let arena = Arena::new();
-    // The rename of the first renewal: a record that is taken is linked.
+    // The rename belongs to the first renewal. An acquisition links its record.
     let fifo = fifo(&arena);
     let environment = [
         ("WARMSWAP_FAULT", "1:HOLD:rename:/1.json"),
@@ -61,14 +61,14 @@ fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
     let held_since = Instant::now();
     let told = holder
         .line_within(Duration::from_secs(3))
-        .expect("told before the renewal ends");
+        .expect("notified before the renewal ends");
     assert!(told.starts_with("lost"), "{told}");
     assert!(
         held_since.elapsed() < Duration::from_millis(2500),
-        "told after {:?}",
+        "notified after {:?}",
         held_since.elapsed()
     );
-    // Milliseconds that assert_held() took at most.
+    // Longest duration of assert_held() in milliseconds.
     let longest: u64 = told
         .rsplit(' ')
         .next()
@@ -77,24 +77,24 @@ fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
     assert!(longest < 500, "assert_held() blocked for {longest} ms");
 }
 
-/// The holder is told by the clock alone. A taking lists the records twice; the next list is that of the thread that
-/// looks at what is held.
+/// Only the clock shows the loss to the holder. An acquisition lists the records twice. The next list belongs to the
+/// thread that checks the held locks.
 fn a_lease_ends_while_a_look_hangs(environment: &[(&str, &str)]) -> Result<(), String> {
     let said = said_while_it_hangs("3:HOLD:getdents:.key.lock.lease", &["lose", "900"], environment);
     ensure(
         said.is_some_and(|said| said.starts_with("lost")),
-        "the holder was not told",
+        "the holder was not notified",
     )
 }
 
 #[test]
-fn i8_kills_an_end_of_a_lease_that_waits_for_a_look() {
+fn detects_an_end_of_a_lease_that_waits_for_a_check() {
     assert_kills(a_lease_ends_while_a_look_hangs, "lock-no-alarm");
 }
 
-/// Beside a lock whose filesystem does not answer, one on another filesystem is looked at.
+/// While a filesystem hangs, a lock on another one is checked.
 #[test]
-fn i8_a_filesystem_that_hangs_stops_no_look_elsewhere() {
+fn a_filesystem_that_hangs_stops_no_check_elsewhere() {
     let arena = Arena::new();
     let elsewhere = Arena::below(&std::env::temp_dir());
     let fifo = fifo(&arena);
@@ -105,20 +105,20 @@ fn i8_a_filesystem_that_hangs_stops_no_look_elsewhere() {
         ("WARMSWAP_FAULT_FIFO", &*fifo),
         ("WARMSWAP_FAULT_LOG", &*log),
     ];
-    // No renewal comes before the look.
+    // No renewal happens before the check.
     let mut holder = Process::start(
         &["beside", &arena.lock(), &elsewhere.lock(), "60000"],
         &environment,
     );
     assert_eq!(holder.line().as_deref(), Some("held"));
-    eventually("the look that hangs", || std::fs::exists(&log).unwrap_or(false));
+    eventually("the check that hangs", || std::fs::exists(&log).unwrap_or(false));
     std::fs::remove_file(elsewhere.locks().join(".key.lock.lease/1.json")).expect("deleted");
     assert_eq!(holder.line_within(SOON).as_deref(), Some("lost"));
 }
 
-/// locks/loss-is-noticed: another program clears the directory away and makes its own at once.
+/// locks/loss-is-noticed: another program removes the directory and immediately creates its own.
 #[test]
-fn i8_a_directory_that_another_program_has_taken_is_a_lost_lock() {
+fn a_directory_that_another_program_replaced_is_a_lost_lock() {
     for mode in MODES {
         let arena = Arena::new();
         let held = arena.acquire(mode, SOON).expect("the lock").handle;
@@ -126,22 +126,29 @@ fn i8_a_directory_that_another_program_has_taken_is_a_lost_lock() {
         held.on_lost(Box::new(move |why| {
             let _nobody_left = told.send(why.to_owned());
         }));
-        std::fs::remove_dir_all(arena.lock()).expect("cleared away");
+        std::fs::remove_dir_all(arena.lock()).expect("removed");
         write_legacy_lock(&arena.lock(), std::process::id());
         let why = lost.recv_timeout(SOON);
-        // Our own directory may have come in between: then the other one has failed to make its own.
+        // Our own directory may have been created in between. Then the other program has failed to create its own.
         let owner = std::fs::read_to_string(Path::new(&arena.lock()).join("owner.json")).expect("an owner");
-        assert!(why.is_ok() || owner.contains(held.token()), "{mode}: nobody told");
+        assert!(
+            why.is_ok() || owner.contains(held.token()),
+            "{mode}: not notified"
+        );
         if why.is_ok() {
             assert_eq!(held.release(None), locks::Release::Lost, "{mode}");
-            assert!(Path::new(&arena.lock()).exists(), "{mode}: it is another's");
+            assert!(
+                Path::new(&arena.lock()).exists(),
+                "{mode}: it belongs to another program"
+            );
         }
     }
 }
 
-/// Who is told of a loss releases at once, while the one that has seen it is still at the lock's files.
+/// A caller that is notified of a loss releases immediately, while the thread that detected it still uses the lock's
+/// files.
 #[test]
-fn i8_a_release_on_the_news_of_a_loss_leaves_nothing() {
+fn a_release_after_a_loss_leaves_nothing() {
     for mode in MODES {
         let arena = Arena::new();
         let held = arena.acquire(mode, SOON).expect("the lock").handle;
@@ -152,7 +159,7 @@ fn i8_a_release_on_the_news_of_a_loss_leaves_nothing() {
         }));
         take_by_another_program(&arena);
         assert_eq!(released.recv_timeout(SOON), Ok(locks::Release::Lost), "{mode}");
-        eventually("its record is given back", || {
+        eventually("its record is released", || {
             arena.locks().join(".key.lock.lease/1.free").exists()
         });
         if mode == "auto" {
@@ -162,11 +169,14 @@ fn i8_a_release_on_the_news_of_a_loss_leaves_nothing() {
                 flock::try_exclusive(&file, &guard).expect("flock")
             });
         }
-        assert!(Path::new(&arena.lock()).exists(), "{mode}: it is another's");
+        assert!(
+            Path::new(&arena.lock()).exists(),
+            "{mode}: it belongs to another program"
+        );
     }
 }
 
-/// In one step, so that the holder has no moment in which to make its own directory again.
+/// Atomic, so that the holder cannot create its own directory in between.
 fn take_by_another_program(arena: &Arena) {
     let other = arena.path().join("other.lock");
     write_legacy_lock(&other.to_string_lossy(), std::process::id());

@@ -19,13 +19,14 @@ use crate::arena::{
     is_stopped, program, request, start, write_legacy_lock,
 };
 
-/// locks/mkdir-locks-are-respected: a dead mkdir lock is moved away, but not the living one that has followed it meanwhile.
+/// locks/mkdir-locks-are-respected: a dead mkdir lock is moved away, but not a live one that has replaced it in the
+/// meantime.
 fn reclaim_spares_a_successor(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut dead = std::process::Command::new("true").spawn().expect("true");
     dead.wait().expect("reaped");
     write_legacy_lock(&arena.lock(), dead.id());
-    // The call that acts on the path after the look at its owner; the first rename prepares our own directory.
+    // The call that acts on the path after the check of its owner. The first rename prepares our own directory.
     let call = if environment.is_empty() {
         "2:STOP:rename"
     } else {
@@ -44,23 +45,23 @@ fn reclaim_spares_a_successor(environment: &[(&str, &str)]) -> Result<(), String
     let owner = std::fs::read_to_string(format!("{}/owner.json", arena.lock())).unwrap_or_default();
     ensure(
         !robbed && owner.contains(&std::process::id().to_string()),
-        &format!("a living mkdir lock was removed (robbed {robbed}, owner {owner})"),
+        &format!("a live mkdir lock was removed (stolen {robbed}, owner {owner})"),
     )?;
-    std::fs::remove_dir_all(arena.lock()).expect("given back");
+    std::fs::remove_dir_all(arena.lock()).expect("released");
     ensure(
         waiter.line_within(SOON).is_some(),
-        "a mkdir lock that was given back kept the waiter out",
+        "a released mkdir lock blocked the waiter",
     )
 }
 
 #[test]
-fn i19_kills_check_then_remove() {
+fn detects_check_then_remove() {
     assert_kills(reclaim_spares_a_successor, "lock-check-then-remove");
 }
 
-/// Waiters for a record and for a directory write their sights to one file.
+/// Waiters for a record and for a directory write their observations to one file.
 #[test]
-fn i19_another_waiter_does_not_keep_an_ownerless_directory_alive() {
+fn another_waiter_does_not_keep_an_ownerless_directory_alive() {
     let arena = Arena::new();
     std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
     let acquire = |stale: u64| {
@@ -78,18 +79,18 @@ fn i19_another_waiter_does_not_keep_an_ownerless_directory_alive() {
         taken
     };
     let first = acquire(1500);
-    eventually("its first sight", || {
+    eventually("its first observation", || {
         arena.locks().join(".key.lock.observed").exists()
     });
-    // Another process with another patience.
+    // Another process with another window.
     let mut other = Process::start(&["once", &arena.lock(), "lease", "300"], &[]);
     assert_eq!(first.recv_timeout(SOON), Ok(true), "the window never ended");
     assert!(other.line_within(SOON).is_some());
 }
 
-/// Callers that give up before an orphan's window is over heal it together.
+/// Callers that time out before an orphan's window is over together take it over.
 #[test]
-fn i19_short_waits_and_single_tries_follow_an_ownerless_directory_together() {
+fn short_waits_together_take_over_an_ownerless_directory() {
     for (mode, within) in [("auto", 200), ("lease", 200), ("auto", 0), ("lease", 0)] {
         let arena = Arena::new();
         std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
@@ -115,7 +116,7 @@ fn i19_short_waits_and_single_tries_follow_an_ownerless_directory_together() {
 }
 
 #[test]
-fn i19_a_hidden_holder_of_a_mkdir_lock_is_not_dead() {
+fn a_hidden_holder_of_a_mkdir_lock_is_not_dead() {
     let hides = Command::new("unshare")
         .args(["-m", "sh", "-c", "mount -t proc -o hidepid=2 proc /proc"])
         .status();
@@ -143,12 +144,13 @@ fn i19_a_hidden_holder_of_a_mkdir_lock_is_not_dead() {
                 .args([&*arena.lock(), "auto"])
                 .env("TIMEOUT_MS", "500"),
         );
-        let answer = waiter.line().expect("an answer");
+        let answer = waiter.line().expect("a result");
         assert!(answer.starts_with("ERR_LOCK_TIMEOUT"), "{hidepid}: {answer}");
     }
 }
 
-/// In the middle of a look a waiter has the guard, as whoever is stopped in a taking: that one does keep others out.
+/// In the middle of a check, a waiter holds the guard, like any process that is stopped during an acquisition. Such a
+/// process does block others.
 fn stop_between_looks(waiter: &Process, arena: &Arena) {
     let guard = Path::new(&arena.lock()).with_file_name(".key.lock.guard");
     loop {
@@ -163,10 +165,10 @@ fn stop_between_looks(waiter: &Process, arena: &Arena) {
     }
 }
 
-/// Who waits for another program's directory has no record, so that it neither is taken for the holder nor keeps
-/// anybody out, also when it is stopped.
+/// A waiter for another program's directory has no record. It neither looks like the holder nor blocks others, even
+/// when it is stopped.
 #[test]
-fn i23_who_waits_for_a_mkdir_lock_is_not_its_holder() {
+fn a_waiter_for_a_mkdir_lock_is_not_its_holder() {
     for mode in MODES {
         let arena = Arena::new();
         write_legacy_lock(&arena.lock(), std::process::id());
@@ -179,10 +181,10 @@ fn i23_who_waits_for_a_mkdir_lock_is_not_its_holder() {
             (Some(std::process::id()), locks::OwnerFormat::OwnerJson)
         );
         stop_between_looks(&waiter, &arena);
-        std::fs::remove_dir_all(arena.lock()).expect("given back");
+        std::fs::remove_dir_all(arena.lock()).expect("released");
         let next = arena
             .acquire(mode, SOON)
-            .expect("the lock beside a stopped waiter");
+            .expect("the lock, despite a stopped waiter");
         next.handle.release(None);
         waiter.signal(rustix::process::Signal::CONT);
         assert!(

@@ -1,10 +1,11 @@
-//! A holder that nobody can verify is followed once it has not changed for long enough.
+//! A holder that cannot be verified is taken over after it has not changed for long enough.
 
 use std::time::Duration;
 
 use crate::arena::{Arena, Process, SOON};
 
-/// locks/waits-are-bounded: the observation is kept; waiters that give up early heal an orphan that nobody can verify.
+/// locks/waits-are-bounded: the observation is stored, so waiters with short timeouts together take over from an
+/// unverifiable orphan.
 #[test]
 fn observation_outlives_the_waiters() {
     let arena = Arena::new();
@@ -18,18 +19,19 @@ fn observation_outlives_the_waiters() {
     while arena.acquire("lease", Duration::from_millis(50)).is_err() {
         assert!(
             begun.elapsed() < Duration::from_secs(9),
-            "no waiter of 50 ms ever got in"
+            "no waiter with a timeout of 50 ms acquired the lock"
         );
     }
     assert!(
         begun.elapsed() > Duration::from_millis(500),
-        "taken before its window was over"
+        "acquired before its window was over"
     );
 }
 
-/// locks/two-kernels-one-directory: the holder of one kernel is not robbed by a waiter of another, and is followed when it is dead.
+/// locks/two-kernels-one-directory: a waiter on one kernel does not steal the lock of a live holder on another, and
+/// takes over when it is dead.
 #[test]
-fn i20a_two_kernels_share_a_directory() {
+fn two_kernels_share_a_directory() {
     for (holder_mode, waiter_mode) in [("auto", "lease"), ("lease", "auto")] {
         let arena = Arena::new();
         let mut holder = Process::start(
@@ -41,7 +43,7 @@ fn i20a_two_kernels_share_a_directory() {
         let early = waiter.line_within(Duration::from_secs(2));
         assert_eq!(
             early, None,
-            "{holder_mode}: a living holder of another kernel was robbed"
+            "{holder_mode}: the lock of a live holder on another kernel was stolen"
         );
         holder.kill();
         assert!(
@@ -51,9 +53,9 @@ fn i20a_two_kernels_share_a_directory() {
     }
 }
 
-/// Two machines on one directory: each has a clock of its own, and what the one has seen is not undone by the other.
+/// Two machines on one directory: each has its own clock, and neither removes the observation of the other.
 #[test]
-fn i20a_waiters_of_two_boots_follow_a_dead_lease() {
+fn waiters_of_two_boots_follow_a_dead_lease() {
     let arena = Arena::new();
     let mut dead = Process::start(
         &["hold", &arena.lock(), "lease", "600"],
@@ -71,7 +73,7 @@ fn i20a_waiters_of_two_boots_follow_a_dead_lease() {
     for waiter in &mut waiters {
         assert!(
             waiter.line_within(SOON).is_some(),
-            "they throw each other's first sight away"
+            "they remove each other's first observation"
         );
     }
 }

@@ -1,5 +1,7 @@
 //! Mutual exclusion and take-over while processes are killed at random.
 
+// guarantee: locks/mutual-exclusion, locks/killed-holder-blocks-nobody
+
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,25 +12,25 @@ use warmswap::core::locks;
 
 use crate::arena::{Arena, MODES, NOBODY, Process, can_run_as_others, program, seconds};
 
-/// What a storm came to.
+/// Result of a storm.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) acquisitions: usize,
     pub(crate) kills: usize,
     pub(crate) overlaps: usize,
-    /// Takings whose generation was not larger than all before.
+    /// Number of acquisitions whose generation was not larger than all earlier ones.
     pub(crate) backwards: usize,
     pub(crate) stuck: bool,
 }
 
-/// Eight processes take the lock in turn while one of them is killed every 40 ms, six times in ten the holder.
+/// Eight processes acquire the lock in turn. One of them is killed every 40 ms, six times in ten the holder.
 pub(crate) fn storm(modes: &[&str], seconds: f64, environment: &[(&str, &str)]) -> Outcome {
     storm_in(&Arena::new(), modes, seconds, &|_, arguments| {
         Process::start(arguments, environment)
     })
 }
 
-/// `start_child` is told the mode and the arguments.
+/// `start_child` receives the mode and the arguments.
 pub(crate) fn storm_in(
     arena: &Arena,
     modes: &[&str],
@@ -44,7 +46,7 @@ pub(crate) fn storm_in(
             .saturating_duration_since(Instant::now())
             .as_secs_f64()
             .to_string();
-        // A lease of 600 ms: a dead holder of another mode is waited for, and the storm goes on.
+        // A lease of 600 ms: a waiter of another mode waits for a dead holder, and the storm continues.
         start_child(mode, &["storm", &lock, &root, mode, &left, "8", "600"])
     };
     let mut processes: Vec<Process> = (0..8).map(start).collect();
@@ -90,7 +92,7 @@ pub(crate) fn assert_exclusive(name: &str, outcome: &Outcome) {
 }
 
 #[test]
-fn i1_mutual_exclusion_under_kills_in_kernel_mode() {
+fn mutual_exclusion_under_kills_in_kernel_mode() {
     let outcome = storm(&["auto"], seconds(20.0, 60.0), &[]);
     assert_exclusive("kernel", &outcome);
     assert!(
@@ -100,7 +102,7 @@ fn i1_mutual_exclusion_under_kills_in_kernel_mode() {
 }
 
 #[test]
-fn i1_mutual_exclusion_under_kills_in_lease_mode() {
+fn mutual_exclusion_under_kills_in_lease_mode() {
     let outcome = storm(&["lease"], seconds(20.0, 60.0), &[]);
     assert_exclusive("lease", &outcome);
     assert!(
@@ -110,7 +112,7 @@ fn i1_mutual_exclusion_under_kills_in_lease_mode() {
 }
 
 #[test]
-fn i1_mutual_exclusion_with_both_modes_on_one_directory() {
+fn mutual_exclusion_with_both_modes_on_one_directory() {
     let outcome = storm(&["auto", "lease"], seconds(20.0, 60.0), &[]);
     assert_exclusive("both", &outcome);
     assert!(
@@ -119,9 +121,9 @@ fn i1_mutual_exclusion_with_both_modes_on_one_directory() {
     );
 }
 
-/// Where temporary files are on most machines: a disk.
+/// On a disk, at the usual path of temporary files.
 #[test]
-fn i1_mutual_exclusion_on_a_disk() {
+fn mutual_exclusion_on_a_disk() {
     let arena = Arena::below(&std::env::temp_dir());
     let outcome = storm_in(&arena, &["auto"], seconds(5.0, 60.0), &|_, arguments| {
         Process::start(arguments, &[])
@@ -130,17 +132,17 @@ fn i1_mutual_exclusion_on_a_disk() {
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
-/// Two sweeps run all the time. They must remove no file of a process that is alive, and the files of killed processes must
-/// not accumulate. Every other sweep also removes all files of a lock that is free at that moment.
+/// Two sweeps run all the time. They must remove no file of a process that is alive, and the files of killed processes
+/// must not accumulate. Every other sweep also removes all files of a lock that is free at that moment.
 #[test]
-fn i21_mutual_exclusion_beside_sweeps_in_a_loop() {
+fn mutual_exclusion_with_sweeps_in_a_loop() {
     let arena = Arena::new();
     let is_over = AtomicBool::new(false);
     let sweep = || {
         let (mut sweeps, mut whole_locks) = (0, 0);
         while !is_over.load(Ordering::SeqCst) {
             let unused = (sweeps % 2 == 0).then_some(Duration::ZERO);
-            // The directory is made by the first taker.
+            // The first acquirer creates the directory.
             let Ok(swept) = locks::sweep(&arena.locks(), unused) else {
                 continue;
             };
@@ -161,13 +163,13 @@ fn i21_mutual_exclusion_beside_sweeps_in_a_loop() {
         assert!(swept.iter().all(|(sweeps, _)| *sweeps > 50), "{swept:?}");
         outcome
     });
-    assert_exclusive("both modes, beside sweeps", &outcome);
+    assert_exclusive("both modes, with concurrent sweeps", &outcome);
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
 #[test]
-fn i1_mutual_exclusion_as_nobody() {
-    // The other storms ran as whoever runs the tests.
+fn mutual_exclusion_as_nobody() {
+    // The other storms run as the user of the test.
     if !can_run_as_others() {
         return;
     }
@@ -180,9 +182,10 @@ fn i1_mutual_exclusion_as_nobody() {
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
-/// locks/two-kernels-one-directory: those who ask for a lease are of another kernel, which knows nothing of the others' processes and guard.
+/// locks/two-kernels-one-directory: the processes in lease mode appear to run on another kernel, which knows neither
+/// the processes nor the guard of the first one.
 #[test]
-fn i1_mutual_exclusion_of_two_kernels_on_one_directory() {
+fn mutual_exclusion_of_two_kernels_on_one_directory() {
     let outcome = storm_in(
         &Arena::new(),
         &["auto", "lease"],
@@ -203,9 +206,9 @@ fn i1_mutual_exclusion_of_two_kernels_on_one_directory() {
     assert!(outcome.acquisitions > 20 && outcome.kills > 20, "{outcome:?}");
 }
 
-/// locks/mkdir-locks-are-respected: one process of a mkdir lock among four of ours.
+/// locks/mkdir-locks-are-respected: one process with a mkdir lock among four with warmswap.
 #[test]
-fn i19_no_overlap_with_a_process_of_a_mkdir_lock() {
+fn no_overlap_with_a_process_of_a_mkdir_lock() {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/__test__/programs/mkdir-locks.js");
     for version in ["v0", "liveness", "intents"] {
         let arena = Arena::new();
@@ -230,14 +233,14 @@ fn i19_no_overlap_with_a_process_of_a_mkdir_lock() {
 }
 
 #[test]
-fn i1_four_waiters_on_one_orphan_get_it_one_after_the_other() {
+fn four_waiters_on_one_orphan_get_it_one_after_the_other() {
     for mode in MODES {
         let rounds = orphan_rounds(mode, 200);
         assert_eq!(rounds, 0, "{mode}: rounds with two holders");
     }
 }
 
-/// Rounds in which four processes that were released on one orphan overlapped.
+/// Number of rounds in which four processes that were released on one orphan overlapped.
 fn orphan_rounds(mode: &str, rounds: usize) -> usize {
     let mut overlapping = 0;
     for _ in 0..rounds {
@@ -247,7 +250,7 @@ fn orphan_rounds(mode: &str, rounds: usize) -> usize {
         orphan.kill();
         orphan.reap();
         let root = arena.path().to_string_lossy().into_owned();
-        // One turn each, as fast as they come.
+        // One turn each, as fast as possible.
         let turns =
             (0..4).map(|_| Process::start(&["storm", &arena.lock(), &root, mode, "0.03", "4", "600"], &[]));
         let mut turns: Vec<_> = turns.collect();
@@ -258,7 +261,7 @@ fn orphan_rounds(mode: &str, rounds: usize) -> usize {
 }
 
 #[test]
-fn i2_the_next_one_is_in_after_a_kill_of_the_holder() {
+fn the_next_waiter_acquires_after_a_kill_of_the_holder() {
     for mode in MODES {
         let mut took = Vec::new();
         for _ in 0..100 {

@@ -1,4 +1,6 @@
-//! A sweep removes only what dead processes have left, and the files of locks that nobody uses.
+//! A sweep removes only what dead processes have left, and the files of locks that are not used.
+
+// guarantee: locks/no-litter
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ fn names(arena: &Arena) -> BTreeSet<String> {
         .collect()
 }
 
-/// Gives the kept files of the lock the age of two days.
+/// Sets the age of the lock's kept files to two days.
 fn back_date(arena: &Arena) {
     let two_days_ago = std::time::SystemTime::now() - 2 * DAY;
     for kept in ["guard", "lease", "spare"] {
@@ -32,7 +34,7 @@ fn back_date(arena: &Arena) {
     }
 }
 
-/// A lock that was used and is free.
+/// Acquires and releases the lock. Returns its generation.
 fn used(arena: &Arena, mode: &str) -> u64 {
     let taken = arena.acquire(mode, SOON).expect("the lock");
     let generation = taken.handle.generation();
@@ -41,7 +43,7 @@ fn used(arena: &Arena, mode: &str) -> u64 {
 }
 
 #[test]
-fn i21_a_sweep_spares_what_names_a_living_process_and_does_not_stop_at_what_is_odd() {
+fn a_sweep_keeps_files_of_live_processes_and_skips_odd_entries() {
     let arena = Arena::new();
     let held = arena.acquire("auto", SOON).expect("the lock");
     let owner = std::fs::read(Path::new(&arena.lock()).join("owner.json")).expect("its owner");
@@ -71,13 +73,13 @@ fn i21_a_sweep_spares_what_names_a_living_process_and_does_not_stop_at_what_is_o
 }
 
 #[test]
-fn i21_the_files_of_a_lock_that_nobody_has_used_for_a_day_are_removed() {
+fn the_files_of_a_lock_unused_for_a_day_are_removed() {
     let arena = Arena::new();
     let generation = used(&arena, "auto");
     let sweep = || locks::sweep(&arena.locks(), Some(DAY)).expect("swept");
-    assert_eq!(sweep(), locks::Swept::default(), "it was used now");
+    assert_eq!(sweep(), locks::Swept::default(), "it was used just now");
     back_date(&arena);
-    // One that is young is enough.
+    // One young file is enough.
     let guard = std::fs::File::open(arena.locks().join(".key.lock.guard")).expect("the guard");
     guard.set_modified(std::time::SystemTime::now()).expect("touched");
     assert_eq!(sweep(), locks::Swept::default(), "its guard is young");
@@ -94,9 +96,9 @@ fn i21_the_files_of_a_lock_that_nobody_has_used_for_a_day_are_removed() {
 
 type Plant<'a> = &'a dyn Fn(&Path);
 
-/// In each state nothing of the lock may be removed, however old its files are.
+/// In each state, no file of the lock may be removed, however old.
 #[test]
-fn i21_the_files_of_a_lock_that_is_in_use_or_a_strangers_are_kept() {
+fn the_files_of_a_used_or_foreign_lock_are_kept() {
     let keeps = |what: &str, arena: &Arena| {
         let before = names(arena);
         let swept = locks::sweep(&arena.locks(), Some(Duration::ZERO)).expect("swept");
@@ -119,13 +121,13 @@ fn i21_the_files_of_a_lock_that_is_in_use_or_a_strangers_are_kept() {
         ("a guard with bytes", &|root| {
             std::fs::write(root.join(kept("guard")), "mine").expect("a file");
         }),
-        ("a stranger among the records", &|root| {
+        ("a foreign file among the records", &|root| {
             std::fs::write(root.join(kept("lease")).join("notes"), "mine").expect("a file");
         }),
-        ("a record that is none", &|root| {
+        ("an invalid record", &|root| {
             std::fs::write(root.join(kept("lease")).join("1.free"), "mine").expect("a file");
         }),
-        ("a stranger in the spare", &|root| {
+        ("a foreign file in the spare", &|root| {
             std::fs::write(root.join(kept("spare")).join("notes"), "mine").expect("a file");
         }),
     ];
@@ -141,9 +143,9 @@ fn i21_the_files_of_a_lock_that_is_in_use_or_a_strangers_are_kept() {
     keeps("a guard without records", &arena);
 }
 
-/// A waiter has the guard open without locking it: another program's lock is in its way.
+/// A waiter has the guard open without locking it: another program's lock blocks it.
 #[test]
-fn i21_a_waiter_that_has_the_guard_open_gets_the_lock_after_a_sweep() {
+fn a_waiter_with_an_open_guard_acquires_the_lock_after_a_sweep() {
     let arena = Arena::new();
     used(&arena, "auto");
     write_legacy_lock(&arena.lock(), 1);
@@ -156,15 +158,15 @@ fn i21_a_waiter_that_has_the_guard_open_gets_the_lock_after_a_sweep() {
             .removed,
         Vec::<PathBuf>::new()
     );
-    std::fs::remove_dir_all(arena.lock()).expect("given back");
+    std::fs::remove_dir_all(arena.lock()).expect("released");
     assert!(waiter.line().expect("held").starts_with("held"));
     assert_eq!(waiter.line().as_deref(), Some("released"));
-    vacancy.recv_timeout(SOON).expect("an answer").expect("vacant");
+    vacancy.recv_timeout(SOON).expect("a result").expect("vacant");
 }
 
-/// A buried directory of records is of a sweep that was killed.
+/// A directory of records that was moved away belongs to a killed sweep.
 #[test]
-fn i21_records_that_a_killed_sweep_has_moved_are_swept() {
+fn records_that_a_killed_sweep_moved_are_removed() {
     let arena = Arena::new();
     used(&arena, "auto");
     let tomb = arena
@@ -177,17 +179,18 @@ fn i21_records_that_a_killed_sweep_has_moved_are_swept() {
         file.set_modified(std::time::SystemTime::now() - ago)
             .expect("back-dated");
     };
-    assert_eq!(sweep(), Vec::<PathBuf>::new(), "a sweep may be at it");
+    assert_eq!(sweep(), Vec::<PathBuf>::new(), "a sweep may be using it");
     std::fs::write(tomb.join("notes"), "mine").expect("a stranger's file");
     modified(2 * DAY);
-    assert_eq!(sweep(), Vec::<PathBuf>::new(), "a stranger's file is in it");
+    assert_eq!(sweep(), Vec::<PathBuf>::new(), "it contains a foreign file");
     std::fs::remove_file(tomb.join("notes")).expect("removed");
     modified(2 * DAY);
     assert_eq!(sweep(), std::slice::from_ref(&tomb));
     used(&arena, "auto");
 }
 
-/// locks/mutual-exclusion: while a sweep is at the files nobody is in, and afterwards the next one is.
+/// locks/mutual-exclusion: while a sweep works on the files no caller acquires the lock, and afterwards the next one
+/// does.
 fn nobody_gets_in_during_a_sweep(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     used(&arena, "auto");
@@ -202,20 +205,24 @@ fn nobody_gets_in_during_a_sweep(environment: &[(&str, &str)]) -> Result<(), Str
     let is_in = next.line_within(A_WHILE).is_some();
     sweeper.signal(Signal::CONT);
     sweeper.line().expect("swept");
-    ensure(!is_in, "a caller has the lock while its files are removed")?;
+    ensure(
+        !is_in,
+        "a caller holds the lock while its files are being removed",
+    )?;
     let line = next.line().expect("held");
     ensure(line.starts_with("held"), &line)?;
     let lock = LockPath::parse(&arena.lock()).expect("a path");
     let found = locks::inspect(&lock).expect("inspected");
-    ensure(found.is_held, "the lock is not seen as held")
+    ensure(found.is_held, "the lock is not reported as held")
 }
 
 #[test]
-fn i1_kills_a_sweep_that_does_not_hold_the_lock() {
+fn detects_a_sweep_that_does_not_hold_the_lock() {
     assert_kills(nobody_gets_in_during_a_sweep, "lock-sweep-unheld");
 }
 
-/// locks/mutual-exclusion: a caller that slept between its look and its link over a whole sweep does not get in beside the next holder.
+/// locks/mutual-exclusion: a caller that was stopped between its check and its link during a whole sweep does not
+/// acquire the lock in addition to the next holder.
 fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     used(&arena, "lease");
@@ -232,13 +239,16 @@ fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     slow.signal(Signal::CONT);
     let is_in = slow.line_within(A_WHILE).is_some();
     ensure(!is_in, "two holders")?;
-    ensure(current.handle.assert_held().is_ok(), "the holder was robbed")?;
+    ensure(
+        current.handle.assert_held().is_ok(),
+        "the lock of the holder was stolen",
+    )?;
     current.handle.release(None);
     let line = slow.line().expect("held");
     ensure(line.starts_with("held"), &line)
 }
 
 #[test]
-fn i1_kills_a_sweep_that_removes_records_one_by_one() {
+fn detects_a_sweep_that_removes_records_one_by_one() {
     assert_kills(slow_taker_stays_out, "lock-sweep-in-place");
 }

@@ -1,4 +1,5 @@
-//! One directory, several users: what the first of them makes must serve the others, whatever its umask (locks/users-share-directories).
+//! One directory with several users: files that the first user creates must work for the others, whatever its umask
+//! (locks/users-share-directories).
 
 use crate::hostile::{STRANGE, plant};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -13,10 +14,10 @@ use crate::arena::{
     program,
 };
 
-/// A user of this machine whom nobody knows.
+/// A user without an entry in the user database.
 const STRANGER: u32 = 12345;
 
-/// A child with the umask of the careful.
+/// Starts a child with a restrictive umask.
 fn start_as(user: u32, arguments: &[&str]) -> Process {
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$0\" \"$@\"", program()]);
@@ -24,7 +25,7 @@ fn start_as(user: u32, arguments: &[&str]) -> Process {
 }
 
 #[test]
-fn i6_users_take_turns_whatever_their_umask() {
+fn users_alternate_whatever_their_umask() {
     if !can_run_as_others() {
         return;
     }
@@ -39,21 +40,24 @@ fn i6_users_take_turns_whatever_their_umask() {
             let mut once = start_as(user, &["once", &arena.lock(), mode]);
             assert!(
                 once.line_within(SOON).is_some(),
-                "{when}: not taken from one who gave it back"
+                "{when}: not acquired after a release"
             );
             assert_eq!(once.line().as_deref(), Some("released"), "{when}");
             let mut killed = start_as(user, &["hold", &arena.lock(), mode, "600"]);
-            assert!(killed.line_within(SOON).is_some(), "{when}: not taken twice");
+            assert!(
+                killed.line_within(SOON).is_some(),
+                "{when}: not acquired a second time"
+            );
             killed.kill();
             killed.reap();
         }
         let names = std::fs::read_dir(arena.locks()).expect("the locks");
         let names: Vec<_> = names.map(|entry| entry.expect("an entry").file_name()).collect();
-        assert!(names.len() <= 6, "{mode}: turns leave litter: {names:?}");
+        assert!(names.len() <= 6, "{mode}: leftovers: {names:?}");
     }
 }
 
-/// A directory as `/tmp` is.
+/// A directory like `/tmp`.
 fn sticky() -> Arena {
     let arena = Arena::new();
     std::fs::create_dir(arena.locks()).expect("the directory of the locks");
@@ -67,9 +71,10 @@ fn own_by_stranger(path: &Path) {
     std::os::unix::fs::lchown(path, Some(STRANGER), Some(STRANGER)).expect("chown");
 }
 
-/// Locks between users are a feature: each follows the other's dead holder, root too, and removes nothing of it.
+/// Locks between users are supported: each user, root included, takes over from another's dead holder, and removes
+/// nothing of it.
 #[test]
-fn b_users_and_root_follow_each_other_in_a_sticky_directory() {
+fn users_and_root_take_over_from_each_other_in_a_sticky_directory() {
     if !can_run_as_others() {
         return;
     }
@@ -78,14 +83,14 @@ fn b_users_and_root_follow_each_other_in_a_sticky_directory() {
         for user in [STRANGER, 0, NOBODY, 0, STRANGER] {
             let when = format!("{mode}, user {user}");
             let mut once = start_as(user, &["once", &arena.lock(), mode]);
-            assert!(once.line_within(SOON).is_some(), "{when}: not followed");
+            assert!(once.line_within(SOON).is_some(), "{when}: not taken over");
             assert_eq!(once.line().as_deref(), Some("released"), "{when}");
             let mut killed = start_as(user, &["hold", &arena.lock(), mode, "600"]);
-            assert!(killed.line_within(SOON).is_some(), "{when}: not taken again");
+            assert!(killed.line_within(SOON).is_some(), "{when}: not acquired again");
             let mut waiter = start_as(NOBODY, &["once", &arena.lock(), mode, "600"]);
             assert!(
                 waiter.line_within(Duration::from_millis(150)).is_none(),
-                "{when}: a living holder was robbed"
+                "{when}: the lock of a live holder was stolen"
             );
             killed.kill();
             killed.reap();
@@ -95,9 +100,9 @@ fn b_users_and_root_follow_each_other_in_a_sticky_directory() {
     }
 }
 
-/// What a stranger has put next to a lock is neither used nor removed nor moved, and stops nobody.
+/// Entries that an untrusted user has put next to a lock are neither used, removed nor moved, and stop no caller.
 #[test]
-fn b_a_strangers_neighbours_are_left_alone() {
+fn entries_of_an_untrusted_user_are_not_changed() {
     const TOKEN: &str = "ba4c63ce-d572-4434-843e-e874296731e2";
     if !is_root() {
         eprintln!("SKIPPED: only root can make files of other users");
@@ -132,22 +137,22 @@ fn b_a_strangers_neighbours_are_left_alone() {
             all.iter().map(inode).collect()
         };
         let before = inodes();
-        // An ownerless directory is what an observation is made for.
+        // Observations are made for an ownerless directory.
         std::fs::create_dir(&*arena.lock()).expect("mkdir");
         for _ in 0..2 {
-            crate::folders::take(&arena, mode, SOON).expect("taken in spite of them");
+            crate::folders::take(&arena, mode, SOON).expect("acquired despite them");
         }
         locks::sweep(&locks, Some(Duration::ZERO)).expect("swept");
         assert_eq!(inodes(), before, "{mode}");
         assert!(spare.join("owner.json").exists(), "{mode}");
         assert_eq!(std::fs::read(&observed).expect("a file"), b"[]", "{mode}");
-        assert!(!Path::new(&*arena.lock()).exists(), "{mode}: given back");
+        assert!(!Path::new(&*arena.lock()).exists(), "{mode}: released");
     }
 }
 
-/// Where a stranger's entry has the name that is needed, the error says whose it is.
+/// If an untrusted user's entry has a required name, the error names its owner.
 #[test]
-fn b_a_strangers_entry_in_the_place_of_a_needed_one_is_named() {
+fn an_untrusted_entry_with_a_required_name_is_reported() {
     if !is_root() {
         eprintln!("SKIPPED: only root can make files of other users");
         return;
@@ -171,11 +176,11 @@ fn b_a_strangers_entry_in_the_place_of_a_needed_one_is_named() {
                 assert!(plant(kind, &path, arena.path()), "{when}");
                 own_by_stranger(&path);
                 refused(&arena, mode, name, &when);
-                let stat = path.symlink_metadata().expect("left alone");
+                let stat = path.symlink_metadata().expect("unchanged");
                 assert_eq!(stat.uid(), STRANGER, "{when}");
             }
         }
-        // A dead mkdir lock of a stranger: respected, and not removed.
+        // A dead mkdir lock of an untrusted user is respected, and not removed.
         let arena = sticky();
         crate::arena::write_legacy_lock(&arena.lock(), 4_194_303);
         own_by_stranger(Path::new(&*arena.lock()));
@@ -184,13 +189,14 @@ fn b_a_strangers_entry_in_the_place_of_a_needed_one_is_named() {
     }
 }
 
-/// locks/strangers-are-contained: a stranger owns the directory of the records, and puts a link in its place while root holds the lock.
+/// locks/strangers-are-contained: an untrusted user owns the directory of the records, and replaces it with a link
+/// while root holds the lock.
 fn records_are_not_followed(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = sticky();
     let records = arena.locks().join(".key.lock.lease");
     std::fs::create_dir(&records).expect("mkdir");
     std::fs::set_permissions(&records, std::fs::Permissions::from_mode(0o777)).expect("open to all");
-    chown(&records, Some(STRANGER), Some(STRANGER)).expect("the stranger's");
+    chown(&records, Some(STRANGER), Some(STRANGER)).expect("owned by the untrusted user");
     let outside = arena.path().join("outside");
     std::fs::create_dir(&outside).expect("mkdir");
     std::fs::write(outside.join("1.json"), "precious").expect("a file");
@@ -198,18 +204,18 @@ fn records_are_not_followed(environment: &[(&str, &str)]) -> Result<(), String> 
     holder.line().expect("held");
     std::fs::rename(&records, arena.locks().join("away")).expect("moved away");
     symlink(&outside, &records).expect("a link");
-    // A lock whose records are gone is lost.
+    // A lock whose records no longer exist is lost.
     let told = holder.line_within(Duration::from_secs(2));
     let file = std::fs::read_to_string(outside.join("1.json")).unwrap_or_default();
     ensure(file == "precious", "a file was overwritten through the link")?;
     ensure(
         told.is_some_and(|told| told.starts_with("lost")),
-        "nobody was told",
+        "the holder was not notified",
     )
 }
 
 #[test]
-fn b_kills_renaming_records_by_their_path() {
+fn detects_renaming_records_by_their_path() {
     if !is_root() {
         eprintln!("SKIPPED: only root can make files of other users");
         return;
@@ -217,9 +223,9 @@ fn b_kills_renaming_records_by_their_path() {
     assert_kills(records_are_not_followed, "lock-records-by-path");
 }
 
-/// A release goes by the same descriptor.
+/// A release uses the same descriptor.
 #[test]
-fn b_a_release_does_not_follow_a_replaced_directory_of_records() {
+fn a_release_does_not_follow_a_replaced_directory_of_records() {
     for mode in MODES {
         let arena = Arena::new();
         let held = arena.acquire(mode, SOON).expect("the lock").handle;
@@ -240,9 +246,9 @@ fn b_a_release_does_not_follow_a_replaced_directory_of_records() {
     }
 }
 
-/// umask 002 and setgid: a directory of a group is no strangers' directory.
+/// umask 002 and setgid: a directory of a group is not a directory of untrusted users.
 #[test]
-fn b_a_group_shares_a_setgid_directory() {
+fn a_group_shares_a_setgid_directory() {
     if !can_run_as_others() {
         return;
     }
@@ -266,9 +272,9 @@ fn b_a_group_shares_a_setgid_directory() {
     }
 }
 
-/// In a sticky directory nobody removes what another user's dead holder has left.
+/// In a sticky directory no user removes what another user's dead holder has left.
 #[test]
-fn i6_users_follow_each_other_in_a_sticky_directory() {
+fn users_take_over_from_each_other_in_a_sticky_directory() {
     if !can_run_as_others() {
         return;
     }
@@ -296,13 +302,13 @@ fn i6_users_follow_each_other_in_a_sticky_directory() {
             let mut once = start(user, "once");
             assert!(
                 once.line_within(SOON).is_some(),
-                "{mode}, user {user}: not followed"
+                "{mode}, user {user}: not taken over"
             );
             assert_eq!(once.line().as_deref(), Some("released"));
             let mut killed = start(user, "hold");
             assert!(
                 killed.line_within(SOON).is_some(),
-                "{mode}, user {user}: not taken again"
+                "{mode}, user {user}: not acquired again"
             );
             killed.kill();
             killed.reap();

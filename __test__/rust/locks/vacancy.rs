@@ -1,4 +1,4 @@
-//! Waits that end when nobody has the lock.
+//! Waits that end when the lock is free.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::arena::{
 };
 
 #[test]
-fn i2_a_wait_for_vacancy_does_not_wait_for_itself() {
+fn a_wait_for_vacancy_does_not_wait_for_itself() {
     for mode in MODES {
         let arena = Arena::new();
         std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
@@ -28,9 +28,9 @@ fn i2_a_wait_for_vacancy_does_not_wait_for_itself() {
         assert_eq!(
             found.holder.and_then(|holder| holder.pid),
             None,
-            "{mode}: who waits for vacancy is no holder"
+            "{mode}: a waiter for vacancy is not a holder"
         );
-        std::fs::remove_dir(arena.lock()).expect("given back");
+        std::fs::remove_dir(arena.lock()).expect("released");
         assert_eq!(vacant.recv_timeout(SOON), Ok(Ok(false)), "{mode}");
         arena.acquire(mode, SOON).expect("the lock").handle.release(None);
 
@@ -48,9 +48,9 @@ fn i2_a_wait_for_vacancy_does_not_wait_for_itself() {
     }
 }
 
-/// Who waits until nobody has the lock waits no longer than who takes it.
+/// A wait until the lock is free takes no longer than a wait that acquires it.
 #[test]
-fn i2_a_wait_for_vacancy_ends_where_a_taker_gets_in() {
+fn a_wait_for_vacancy_ends_when_an_acquirer_would_succeed() {
     for mode in MODES {
         let arena = Arena::new();
         let mut silent = Process::start(&["hold", &arena.lock(), "lease", "600"], &[]);
@@ -60,14 +60,14 @@ fn i2_a_wait_for_vacancy_ends_where_a_taker_gets_in() {
         assert_eq!(
             vacant.recv_timeout(SOON),
             Ok(Ok(true)),
-            "{mode}: its lease was not renewed, and its process lives"
+            "{mode}: its lease was not renewed, but its process is alive"
         );
     }
 }
 
-/// Who may not make a guard here cannot take the lock, but can wait for its end.
+/// A caller without write permission cannot create a guard and acquire the lock, but can wait for its end.
 #[test]
-fn i2_who_may_only_read_waits_for_a_living_holder() {
+fn a_reader_waits_for_a_live_holder() {
     if !can_run_as_others() {
         return;
     }
@@ -83,7 +83,7 @@ fn i2_who_may_only_read_waits_for_a_living_holder() {
     assert_eq!(reader.line_within(SOON).as_deref(), Some("vacant"));
 }
 
-/// A lock that is with children, of which none is left: the process goes on, as that of a worker thread which has ended.
+/// Leaves a lock to children that do not exist. The process continues, like that of a worker thread that has ended.
 fn leave_to_no_child(arena: &Arena) -> Arc<LockHandle> {
     let covering = Request {
         covers_children: true,
@@ -99,7 +99,7 @@ fn leave_to_no_child(arena: &Arena) -> Arc<LockHandle> {
 }
 
 #[test]
-fn i2_a_lock_whose_children_have_ended_is_free_though_its_process_lives() {
+fn a_lock_is_free_when_its_children_have_ended() {
     for mode in MODES {
         let arena = Arena::new();
         let _left = leave_to_no_child(&arena);

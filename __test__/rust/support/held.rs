@@ -1,4 +1,4 @@
-//! Calls that are held at a fault point.
+//! Calls that are held at a fault injection point.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// A call of archive-child that is held at one of its fault points.
+/// A call of archive-child that is held at one of its fault injection points.
 pub(crate) struct Held {
     child: Child,
-    /// The child goes on when this is closed.
+    /// The child continues when this is closed.
     gate: Option<OwnedFd>,
     directory: tempfile::TempDir,
 }
@@ -40,7 +40,7 @@ impl Held {
         }
     }
 
-    /// Lets it go on. Returns what it wrote, and how many of the points that its fault counts it came by.
+    /// Lets it continue. Returns its output, and how many of the points that its fault counts it has passed.
     pub(crate) fn release(self) -> (String, usize) {
         drop(self.gate);
         let output = self.child.wait_with_output().expect("a child of ours");
@@ -50,7 +50,7 @@ impl Held {
         (said, log.lines().count())
     }
 
-    /// Lets it go on and does not wait for its end.
+    /// Lets it continue without waiting for its end.
     pub(crate) fn go_on(&mut self) {
         self.gate = None;
     }
@@ -59,7 +59,7 @@ impl Held {
         self.child.try_wait().expect("a child of ours").is_none()
     }
 
-    /// How many of the points that its fault counts it came by until now.
+    /// How many of the points that its fault counts it has passed so far.
     pub(crate) fn points(&self) -> usize {
         let log = fs::read_to_string(self.directory.path().join("log"));
         log.expect("a log").lines().count()
@@ -77,7 +77,7 @@ fn wait_until_held(child: &mut Child, fifo: &Path, fault: &str) -> OwnedFd {
     loop {
         match rustix::fs::open(fifo, flags, Mode::empty()) {
             Ok(gate) => return gate,
-            // A held child reads it; until then nobody does.
+            // A held child reads it. Until then there is no reader.
             Err(errno) => assert_eq!(errno, Errno::NXIO, "{}", fifo.display()),
         }
         let ended = child.try_wait().expect("a child of ours");

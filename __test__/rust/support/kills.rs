@@ -24,7 +24,7 @@ pub(crate) fn finish(arguments: &[&Path]) -> (Output, Duration) {
     (output, started.elapsed())
 }
 
-/// Kills a call at a random moment of the time that it takes. Whether it was still running.
+/// Kills a call at a random moment of its duration. Returns whether it was still running.
 pub(crate) fn kill(arguments: &[&Path], takes: Duration, random: &mut Random) -> bool {
     let mut running = child(arguments).spawn().expect("started");
     let micros = u64::try_from(takes.as_micros()).expect("short");
@@ -33,7 +33,7 @@ pub(crate) fn kill(arguments: &[&Path], takes: Duration, random: &mut Random) ->
     !running.wait().expect("reaped").success()
 }
 
-/// A tree of several frames, with a file that says which it is.
+/// A tree of several frames, with a file that contains its name.
 pub(crate) fn tree(root: &Path, name: &str, files: u64) {
     let mut random = Random(77);
     for number in 0..files {

@@ -1,4 +1,4 @@
-//! Other users of the machine, and what they can put in the place of something.
+//! Other users of the machine, and entries that they can put in place of others.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +14,7 @@ use super::Raw;
 
 pub(crate) const STRANGER: u32 = 12345;
 pub(crate) const NOBODY: u32 = 65534;
-/// A call that waits for a stranger's pipe never ends; one that does not is done in milliseconds.
+/// A call that waits for another user's pipe never ends. One that does not ends within milliseconds.
 pub(crate) const BLOCKED: Duration = Duration::from_secs(20);
 
 pub(crate) fn archive() -> Vec<u8> {
@@ -24,7 +24,7 @@ pub(crate) fn archive() -> Vec<u8> {
         .end()
 }
 
-/// A directory of one test with the program for other users in it. Only root can play several users.
+/// A directory of one test, with a copy of the program for other users. Only root can act as several users.
 pub(crate) struct Machine {
     root: tempfile::TempDir,
 }
@@ -37,8 +37,8 @@ impl Machine {
             return None;
         }
         let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
-        // By cp: a child that another test starts in the meantime would inherit this process's descriptor of the copy,
-        // which cannot be run while anybody may write to it (ETXTBSY).
+        // Copied with cp: a child that another test starts in the meantime would inherit this process's descriptor of
+        // the copy, which cannot be executed while it is open for writing (ETXTBSY).
         let copied = Command::new("cp")
             .arg(env!("CARGO_BIN_EXE_archive-child"))
             .arg(root.path())
@@ -53,7 +53,6 @@ impl Machine {
         self.root.path().join(name)
     }
 
-    /// A directory of this owner.
     pub(crate) fn directory(&self, name: &str, owner: u32, mode: u32) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(&path).expect("mkdir");
@@ -78,7 +77,7 @@ impl Machine {
     }
 }
 
-/// What a program prints. It must end by itself.
+/// Output of a program. It must end by itself.
 pub(crate) fn said(command: &mut Command) -> String {
     let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
     let since = Instant::now();
@@ -111,7 +110,7 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
 }
 
-/// Runs a call that a pipe could block without end.
+/// Runs a call that a pipe could block forever.
 pub(crate) fn unblocked<T: Send + 'static>(what: &str, call: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || drop(sender.send(call())));
@@ -120,17 +119,17 @@ pub(crate) fn unblocked<T: Send + 'static>(what: &str, call: impl FnOnce() -> T 
         .unwrap_or_else(|_| panic!("{what}: it blocks or panics"))
 }
 
-/// The name of a stage of this target, as a process makes it.
+/// Name of a stage for this target, as a process creates it.
 pub(crate) fn stage_of(target: &Path) -> PathBuf {
     let name = target.file_name().expect("a name");
     let hash = blake3::hash(name.as_encoded_bytes()).to_hex();
     target.with_file_name(format!(".warmswap-stage-{}-ffffffffffff", &hash[..16]))
 }
 
-/// The ways in which a name can be taken by something else.
+/// Kinds of entries in place of the expected one.
 pub(crate) const IMPOSTORS: [&str; 6] = ["pipe", "directory", "link", "dangling link", "device", "socket"];
 
-/// Puts something that is no file of ours at a path.
+/// Creates an unexpected entry at a path.
 pub(crate) fn impersonate(path: &Path, how: &str, outside: &Path) {
     drop(fs::remove_dir_all(path));
     drop(fs::remove_file(path));

@@ -1,4 +1,4 @@
-//! What the suites of archives and of caches share.
+//! Helpers that the suites of archives and caches share.
 
 pub(crate) mod held;
 pub(crate) mod kills;

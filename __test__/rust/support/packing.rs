@@ -1,4 +1,4 @@
-//! Packing to memory, and extracting to a directory of its own.
+//! Packs to memory, and extracts to a new directory.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use warmswap::core::archives::pipeline::{Replacement, Unpacked};
 use warmswap::core::archives::{self, ExtractOptions, ExtractSummary, WriteOptions, WriteSummary};
 use warmswap::core::failure::{Failure, Result};
 
-/// Packs with standard options.
+/// Packs with default options.
 pub(crate) fn pack(root: &Path) -> (Vec<u8>, WriteSummary) {
     pack_as(root, Format::TarZst)
 }
@@ -29,7 +29,7 @@ pub(crate) fn pack_as(root: &Path, format: Format) -> (Vec<u8>, WriteSummary) {
     (bytes, summary)
 }
 
-/// Extracts into a new directory, which is returned also after a failure.
+/// Extracts into a new directory, which is returned even after a failure.
 pub(crate) fn extract(bytes: &[u8], options: &ExtractOptions) -> (tempfile::TempDir, Result<ExtractSummary>) {
     let stage = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let result = archives::extract(bytes, stage.path(), options);
@@ -42,7 +42,7 @@ pub(crate) fn extract_error(bytes: &[u8]) -> Failure {
         .expect_err("it must be refused")
 }
 
-/// Unpacks as a call does that has not ended.
+/// Unpacks like a call that has not ended.
 pub(crate) fn replace(
     bytes: &[u8],
     target: &Path,

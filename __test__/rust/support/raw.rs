@@ -1,11 +1,11 @@
-//! Archives written block by block, as no honest program would.
+//! Archives written block by block, with content that no real tool writes.
 
 /// A tar archive under construction.
 #[derive(Default, Clone)]
 pub(crate) struct Raw(pub(crate) Vec<u8>);
 
 impl Raw {
-    /// An entry whose header can be changed before its checksum is made.
+    /// Appends an entry whose header can be changed before its checksum is computed.
     pub(crate) fn with(
         mut self,
         flag: u8,
@@ -54,14 +54,14 @@ impl Raw {
         self.with(b'x', b"PaxHeader", b"", records, |_| {})
     }
 
-    /// With the end marker.
+    /// Appends the end marker.
     pub(crate) fn end(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&[0; 1024]);
         self.0
     }
 }
 
-/// One pax record with the right length.
+/// One pax record with the correct length.
 pub(crate) fn record(key: &str, value: &str) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let digits = (1..9)

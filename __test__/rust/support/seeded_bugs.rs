@@ -1,8 +1,8 @@
-//! Seeded bugs, which the tests must see.
+//! Seeded bugs, which the tests must detect.
 
 use std::process::Command;
 
-/// Runs one test of this program with a bug turned on, and expects it to fail.
+/// Runs one test of this program with a seeded bug enabled, and expects it to fail.
 pub(crate) fn is_killed_by(seeded_bug: &str, test: &str) {
     let output = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", test])
@@ -11,5 +11,8 @@ pub(crate) fn is_killed_by(seeded_bug: &str, test: &str) {
         .expect("started");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("running 1 test"), "there is no test {test}");
-    assert!(!output.status.success(), "'{seeded_bug}' survives {test}");
+    assert!(
+        !output.status.success(),
+        "'{seeded_bug}' was not detected by {test}"
+    );
 }

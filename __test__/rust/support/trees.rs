@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Everything of a tree that a round trip keeps, one line for each entry.
+/// Describes everything of a tree that a round trip keeps, one line for each entry.
 pub(crate) fn describe(root: &Path) -> String {
     let mut text = String::new();
     describe_below(root, root, &mut text);
@@ -53,7 +53,7 @@ fn describe_below(root: &Path, directory: &Path, text: &mut String) {
     }
 }
 
-/// Compares two descriptions and shows only where they differ first.
+/// Compares two descriptions and shows only the first difference.
 pub(crate) fn assert_same(got: &str, wanted: &str, what: &str) {
     if got != wanted {
         let (one, other) = got
@@ -65,7 +65,7 @@ pub(crate) fn assert_same(got: &str, wanted: &str, what: &str) {
     }
 }
 
-/// Numbers that look random and are the same in every run with the same seed.
+/// Pseudo-random numbers that are the same in every run with the same seed.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -81,7 +81,7 @@ impl Random {
     }
 }
 
-/// A tree with everything that a tree can have.
+/// A tree with all kinds of entries.
 pub(crate) fn random_tree(root: &Path, random: &mut Random) {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;

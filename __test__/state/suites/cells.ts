@@ -77,7 +77,7 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
     expect(cell.read().value).toBe('first')
   })
 
-  test('update changes again when somebody came between', () => {
+  test('update calls the change again if another write came in between', () => {
     const cell = sharedCell<number>(freshKey())
     const change = vi.fn((value = 0) => {
       if (change.mock.calls.length === 1) cell.write(10)
@@ -97,7 +97,7 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
     expect(cell.read().version).toBe(0n)
   })
 
-  test('changedSince sees a write at once', () => {
+  test('changedSince sees a write immediately', () => {
     const cell = sharedCell<number>(freshKey())
     expect(cell.changedSince(0n)).toBe(false)
     const version = cell.write(1)
@@ -106,7 +106,7 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
   })
 
   describe('waitForChange', () => {
-    test('resolves with the latest version, at once for what has happened already', async () => {
+    test('resolves with the latest version, immediately for a change that has already happened', async () => {
       const cell = sharedCell<number>(freshKey())
       const waits = Array.from({ length: 20 }, () => cell.waitForChange(0n))
       cell.write(1)
@@ -132,7 +132,7 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
       await expect(wait).rejects.toBe(reason)
     })
 
-    test('rejects with ERR_CLOSED when its handle is disposed of; other handles go on', async () => {
+    test('rejects with ERR_CLOSED when its handle is disposed of; other handles keep working', async () => {
       const key = freshKey()
       const [closed, open] = [sharedCell(key), sharedCell(key)]
       const [ended, goesOn] = [closed.waitForChange(0n), open.waitForChange(0n)]
@@ -145,7 +145,7 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
     })
   })
 
-  describe('bad input is refused and the old value stays', () => {
+  describe('bad input is refused and the old value is kept', () => {
     test.each([
       ['a function', () => 1],
       ['a symbol', Symbol('s')],

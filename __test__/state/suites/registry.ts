@@ -1,5 +1,7 @@
 /** What the registry promises wherever it runs: called with the native and with the portable build. */
 
+// guarantee: state/edit-replaces-once
+
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 type State = typeof import('warmswap/state')
@@ -47,7 +49,7 @@ export function registrySuite({
       expect(defineState('once-async', () => 'another')).toBe(values[0])
     })
 
-    test('what throws is not stored, and the next call tries again', () => {
+    test('an initialiser that throws stores nothing, and the next call tries again', () => {
       const failure = new Error('no database')
       expect(() =>
         defineState('throws', () => {
@@ -58,7 +60,7 @@ export function registrySuite({
       expect(defineState('throws', () => 1)).toBe(1)
     })
 
-    test('what rejects rejects everybody who waited, is not stored, and the next call tries again', async () => {
+    test('an initialiser that rejects rejects all waiters, stores nothing, and the next call tries again', async () => {
       const failure = new Error('no database')
       const init = vi.fn(() => Promise.reject(failure))
       const settled = await Promise.allSettled([defineStateAsync('rejects', init), defineStateAsync('rejects', init)])
@@ -101,7 +103,7 @@ export function registrySuite({
       ).toBeGreaterThan(0)
     })
 
-    test('a synchronous definition of what is still being made is ERR_NOT_READY', async () => {
+    test('a synchronous definition of a value that is still being created is ERR_NOT_READY', async () => {
       const made = defineStateAsync('slow', async () => new Promise((resolve) => setImmediate(resolve, 'made')))
       expect(() => defineState('slow', () => 'other')).toThrow(expect.objectContaining({ code: 'ERR_NOT_READY' }))
       expect(await made).toBe('made')
@@ -131,7 +133,7 @@ export function registrySuite({
   })
 
   describe('state/version-replaces-once: another version', () => {
-    test('disposes of the old value once, then makes the new one', () => {
+    test('disposes of the old value once, then creates the new one', () => {
       const order: string[] = []
       const define = (version: number): string =>
         defineState(
@@ -188,7 +190,7 @@ export function registrySuite({
         },
       ],
       ['rejects', () => Promise.reject(new Error('socket is stuck'))],
-    ])('a dispose that %s is told and blocks nothing', async (_, dispose) => {
+    ])('a dispose that %s is reported and blocks nothing', async (_, dispose) => {
       defineState('stuck', () => 1, { dispose })
       const warnings = await warningsOf(async () => {
         expect(defineState('stuck', () => 2, { version: 2 })).toBe(2)
@@ -201,7 +203,7 @@ export function registrySuite({
       throw new Error('not yet')
     }
 
-    test('an initialiser that fails loses nothing: the old value stays', () => {
+    test('an initialiser that fails loses nothing: the old value is kept', () => {
       defineState('kept', () => 'old')
       expect(() => defineState('kept', fail, { version: 2 })).toThrow('not yet')
       expect(peekState('kept')).toBe('old')
@@ -210,7 +212,7 @@ export function registrySuite({
     })
 
     test.each(['at once', 'asynchronously'])(
-      'an old value that was disposed of %s is never handed out again, and is not disposed of twice',
+      'an old value that was disposed of %s is never returned again, and is not disposed of twice',
       async (how) => {
         const define = async (version: number, init: () => string): Promise<string> =>
           how === 'at once'
@@ -254,7 +256,7 @@ export function registrySuite({
       expect(listState()).toMatchObject([{ key: 'auto', version: expect.stringMatching(/^auto:\w+$/), generation: 3 }])
     })
 
-    test('does not contain the queries that a dev server puts into the addresses of imports', () => {
+    test('does not contain the queries that a dev server adds to imports', () => {
       const init = (query: string): (() => string) =>
         new Function(`return () => { if (false) load("/deps/pg.js${query}"); return 'made' }`)() as () => string
       for (const query of ['?v=1a2b', '?v=3c4d', '?t=17'])
@@ -271,7 +273,7 @@ export function registrySuite({
       expect(order).toEqual(['open first', 'close first', 'open second', 'close second', 'open first'])
     })
 
-    test('concurrent definitions wait for dispose and open one value; the old one is not visible meanwhile', async () => {
+    test('concurrent definitions wait for dispose and open one value; the old one is not visible in between', async () => {
       const define = (init: () => Promise<string>): Promise<string> =>
         defineStateAsync('shared', init, {
           version: 'auto',
@@ -293,7 +295,7 @@ export function registrySuite({
       expect(order).toEqual(['open first', 'closing first', 'close first', 'opening', 'open second'])
     })
 
-    test('a dispose that fails is reported once, and the new value is made', async () => {
+    test('a dispose that fails is reported once, and the new value is created', async () => {
       const options = { version: 'auto', dispose: () => Promise.reject(new Error('socket is stuck')) }
       const warnings = await warningsOf(async () => {
         await defineStateAsync('stuck', async () => first(), options)
@@ -336,7 +338,7 @@ export function registrySuite({
     afterEach(() => void vi.useRealTimers())
 
     test.each(['dropState', 'replaceState', 'defineState'])(
-      'of %s is over before defineStateAsync makes a value',
+      'of %s has ended before defineStateAsync creates a value',
       async (how) => {
         const order: string[] = []
         const options = {
@@ -355,7 +357,7 @@ export function registrySuite({
       },
     )
 
-    test('that does not end is reported after 10 seconds, and the value is made', async () => {
+    test('that does not end is reported after 10 seconds, and the value is created', async () => {
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
       const emit = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
       defineState('hung', () => 'old', { dispose: () => new Promise<void>(() => {}) })
@@ -371,7 +373,7 @@ export function registrySuite({
   })
 
   describe('replace, drop, reset and the listeners', () => {
-    test('each change is heard once, until the subscription ends', async () => {
+    test('each change is reported once, until the subscription ends', async () => {
       const heard: string[] = []
       const subscription = onStateChange(({ key, type }) => void heard.push(`${type} ${key}`))
       defineState('heard', () => 1)
@@ -385,7 +387,7 @@ export function registrySuite({
       expect(heard).toEqual(['define heard', 'replace heard', 'migrate heard', 'drop heard'])
     })
 
-    test('a listener that throws is told and blocks nothing', async () => {
+    test('a listener that throws is reported and blocks nothing', async () => {
       using _subscription = onStateChange(() => {
         throw new Error('deaf')
       })
@@ -394,7 +396,7 @@ export function registrySuite({
       expect(peekState('loud')).toBe(1)
     })
 
-    test('drop waits for dispose, says whether there was something, and lets the key be defined anew', async () => {
+    test('drop waits for dispose, returns whether there was a value, and the key can be defined again', async () => {
       let disposed = false
       defineState('dropped', () => 1, {
         async dispose() {
@@ -416,7 +418,7 @@ export function registrySuite({
       expect(listState().map(({ key }) => key)).toEqual(['b/1'])
     })
 
-    test('replace disposes of the old value, and refuses a key that nobody defined', () => {
+    test('replace disposes of the old value, and refuses a key that was not defined', () => {
       const dispose = vi.fn()
       defineState('replaced', () => 'old', { dispose })
       replaceState('replaced', 'new')
@@ -427,10 +429,10 @@ export function registrySuite({
     })
   })
 
-  describe('a value that is still being made', () => {
+  describe('a value that is still being created', () => {
     const later = <T>(value: T): Promise<T> => new Promise((resolve) => setImmediate(resolve, value))
 
-    test('is not there yet, cannot be replaced, and is awaited by drop and reset', async () => {
+    test('does not exist yet, cannot be replaced, and is awaited by drop and reset', async () => {
       const made = defineStateAsync('pending', () => later(1))
       expect(hasState('pending')).toBe(false)
       expect(() => replaceState('pending', 2)).toThrow(expect.objectContaining({ code: 'ERR_NOT_READY' }))
@@ -487,7 +489,7 @@ export function registrySuite({
       expect(defineState('outside', () => ({}), { scope: 'test-file' })).toBe(defineState('outside', () => ({})))
     })
 
-    test('each is a namespace of its own, and the narrowest is seen first', async () => {
+    test('each is a namespace of its own, and the narrowest is searched first', async () => {
       runTestFile('one')
       for (const scope of ['isolate', 'realm', 'test-file'] as const)
         expect(defineState('thrice', () => scope, { scope })).toBe(scope)

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { defineState } from 'warmswap/state'
 
-// With `new AsyncLocalStorage()` alone, a page that is imported over a re-optimization has another one than the worker.
+// With `new AsyncLocalStorage()` alone, a page that is imported across a re-optimization has a different instance than
+// the worker.
 export const context = defineState('example.context', () => new AsyncLocalStorage())

@@ -1,13 +1,13 @@
-// Takes the prewarm lock of a way and never gives it back: the demo kills it.
+// Acquires the prewarm lock of a way and never releases it: the demo kills this process.
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const [way, app] = process.argv.slice(2)
-if (way === 'warmswap') {
-  const { acquireLock } = await import('warmswap')
-  await acquireLock(join(app, '.warmswap/prewarm.lock'))
-} else {
-  await mkdir(join(app, 'prewarm.lock'))
+const acquire = {
+  warmswap: async () => (await import('warmswap')).acquireLock(join(app, '.warmswap/prewarm.lock')),
+  careful: async () => (await import('../ways/careful.js')).lock(app),
+  today: () => mkdir(join(app, 'prewarm.lock')),
 }
+await acquire[way]()
 process.stdout.write('held\n')
 setInterval(() => {}, 1 << 30)

@@ -1,4 +1,4 @@
-// Clients that ask all the time, and what became of each request.
+// Clients that send requests all the time, and the outcome of each request.
 import { Agent, request } from 'node:http'
 
 const PATHS = ['/calendar', '/orders', '/page', '/prices']
@@ -17,7 +17,7 @@ function get(agent, port, path) {
   })
 }
 
-/** Asks `server` from several clients until stopped. */
+/** Sends requests to `server` from several clients until stopped. */
 export function startLoad(server, port, clients = 6) {
   const counts = { answered: 0, failed: 0, missing: 0, torn: 0, stale: 0, generations: new Set(), examples: new Set() }
   const agent = new Agent({ keepAlive: true, maxSockets: clients })
@@ -47,7 +47,7 @@ export function startLoad(server, port, clients = 6) {
   async function client(number) {
     for (let turn = number; running; turn += 1) {
       await ask(PATHS[turn % PATHS.length])
-      // A moment between two requests, as a browser has: the load is there to notice, not to starve the builds.
+      // A pause between two requests, as in a browser: the load must detect problems, not starve the builds.
       await new Promise((resolve) => setTimeout(resolve, 4))
     }
   }

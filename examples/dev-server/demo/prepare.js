@@ -1,4 +1,4 @@
-// The input: the app's real dependencies, installed once, and the snapshots that the first run makes of them.
+// The input: the app's real dependencies, installed once, and their snapshots, created by the first run.
 import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { createWriteStream } from 'node:fs'
@@ -11,7 +11,7 @@ import { pack } from 'warmswap'
 
 const source = fileURLToPath(new URL('../app', import.meta.url))
 
-/** Returns the snapshots of the dependencies, made by the first run. */
+/** Returns the snapshots of the dependencies for each way. The first run creates them. */
 export async function prepareSnapshots(work) {
   const install = join(work, 'install')
   const snapshots = { warmswap: join(work, 'dependencies.tar.zst'), today: join(work, 'dependencies.tgz') }
@@ -32,10 +32,10 @@ export async function prepareSnapshots(work) {
   const files = (await readdir(modules, { recursive: true, withFileTypes: true })).filter((entry) =>
     entry.isFile(),
   ).length
-  return { snapshots, files }
+  return { snapshots: { ...snapshots, careful: snapshots.today }, files }
 }
 
-/** A fresh copy of the sources for one way, without dependencies. */
+/** Creates a fresh copy of the sources for one way, without dependencies. */
 export async function freshApp(work, way) {
   const app = join(work, way)
   await rm(app, { recursive: true, force: true })

@@ -1,4 +1,4 @@
-// A live line on a terminal; a line every five seconds elsewhere.
+// Progress: a line that is redrawn on a terminal, and a line every five seconds elsewhere.
 
 export function startProgress(way, seconds, counts) {
   const started = performance.now()

@@ -1,4 +1,4 @@
-// A dev server as a child process: its events as they come, and its end.
+// A dev server as a child process, with its events.
 import { spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -8,7 +8,7 @@ const serverFile = fileURLToPath(new URL('../server.js', import.meta.url))
 
 export class ServerProcess extends EventEmitter {
   events = []
-  /** The latest revision that this server said it serves. */
+  /** The latest revision that this server reported as served. */
   published = 0
   stderr = ''
 
@@ -29,7 +29,7 @@ export class ServerProcess extends EventEmitter {
     this.ended = once(this.child, 'close')
   }
 
-  /** Resolves with the event; rejects if the server ends before it. */
+  /** Resolves with the event. Rejects if the server ends before it. */
   async next(name) {
     const known = this.events.find(({ event }) => event === name)
     if (known) return known

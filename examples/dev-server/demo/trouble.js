@@ -1,8 +1,7 @@
-// What happens to a dev server in a busy half hour, in half a minute: edits, reboots, failing builds, kills.
-import { readFile, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+// The events of a busy half hour of a dev server, in half a minute: edits, reboots, failing builds, kills.
+import { editsOf } from '../edits.js'
 
-/** Runs until `signal`; returns how often each trouble happened. */
+/** Runs until `signal` aborts. Returns how often each event happened, and the last revision. */
 export async function makeTrouble({ app, port, startSecond, signal }) {
   const happened = { edits: 0, reboots: 0, failedBuilds: 0, buildersKilled: 0 }
   const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -13,14 +12,10 @@ export async function makeTrouble({ app, port, startSecond, signal }) {
     }
   }
 
-  // An editor saves by rename, so that nobody reads half a file.
-  const save = async (file, text) => {
-    await writeFile(`${file}.saving`, text)
-    await rename(`${file}.saving`, file)
-  }
+  const edits = editsOf(app)
   let revision = 1
   const edit = async () => {
-    await save(join(app, 'src/revision.txt'), `${++revision}\n`)
+    revision = await edits.edit()
     happened.edits += 1
   }
   const rebootStorm = async () => {
@@ -28,23 +23,21 @@ export async function makeTrouble({ app, port, startSecond, signal }) {
     happened.reboots += 10
   }
   const failBuild = async () => {
-    const file = join(app, 'src/routes/page.ts')
-    const good = await readFile(file, 'utf8')
-    await save(file, `${good}\nthis does not compile`)
+    await edits.breakBuild()
     await pause(400)
-    await save(file, good)
+    await edits.fixBuild()
     happened.failedBuilds += 1
   }
   const killBuilder = async () => {
     const second = startSecond()
-    // It may find that its build was made already, or not start at all while the sources do not compile.
+    // It may find that its build already exists, or not start at all while the sources do not compile.
     await Promise.race([second.next('building').catch(() => {}), pause(2500)])
     await second.kill('SIGKILL')
     happened.buildersKilled += 1
   }
 
   await Promise.all([every(80, edit), every(2500, rebootStorm), every(4000, failBuild), every(1000, killBuilder)])
-  // The last word is an edit that compiles: what is served at the end must be it.
+  // The last edit compiles: it must be served at the end.
   await edit()
   return { happened, revision }
 }

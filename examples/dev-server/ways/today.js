@@ -1,5 +1,5 @@
-// The same work as it is done today: rm -rf and rebuild in place, a mkdir lock that is polled, tar -xzf.
-// The shapes are those of the public reports (sst#6416, vercel/eve#432, deco-cx/deco#1182).
+// The same work with today's common method: rm -rf and rebuild in place, a mkdir lock that is polled, tar -xzf.
+// Modelled on the public reports (sst#6416, vercel/eve#432, deco-cx/deco#1182).
 import { execFile } from 'node:child_process'
 import { mkdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -63,7 +63,7 @@ export async function createWay({ app, snapshot, log }) {
     return started
   }
 
-  /** Stop the worker, rebuild, start again when the next request comes. */
+  /** Stops the worker and rebuilds. The next request starts a worker again. */
   async function change() {
     const old = worker
     worker = undefined

@@ -1,4 +1,4 @@
-// The dev server's work with warmswap: restore under a lock, build once over all processes, swap, then drain.
+// The dev server's work with warmswap: restore under a lock, build once across all processes, swap, then drain.
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openBundles, prewarm, unpack } from 'warmswap'
@@ -9,13 +9,14 @@ export async function createWay({ app, snapshot, log }) {
   const root = join(app, '.warmswap')
   const store = await openBundles(join(root, 'bundles'))
   let current
+  let incarnation = 0
   let rebooting
   let last = Promise.resolve()
 
-  /** One swap after the other: a reboot that began before an edit must not put the older generation back. */
+  /** Swaps run one after the other: a reboot that began before an edit must not bring back the older generation. */
   const inTurn = (work) => (last = last.catch(() => {}).then(work))
 
-  /** Dependencies come from the snapshot, once, whoever starts first; the others wait for it. */
+  /** Restores the dependencies from the snapshot. Exactly one process does so; the others wait for it. */
   async function prepare() {
     const target = join(app, 'node_modules')
     const isReady = async () => ((await isNonEmpty(target)) ? 'restored' : undefined)
@@ -29,7 +30,7 @@ export async function createWay({ app, snapshot, log }) {
     log({ event: 'prewarmed', waitedMs })
   }
 
-  /** A generation is made from the bytes of the sources: the same bytes are built once over all processes. */
+  /** Builds a generation from the bytes of the sources. The same bytes are built once across all processes. */
   async function build() {
     const sources = await readSources(app)
     return await store.ensure(
@@ -43,7 +44,7 @@ export async function createWay({ app, snapshot, log }) {
     )
   }
 
-  /** Build, start the new worker, swap, and only then let the old one finish and go. */
+  /** Builds, starts the new worker, swaps, and only then drains the old worker. */
   async function change() {
     const pin = await build()
     if (current?.generation === pin.generation.number) return pin.release()
@@ -57,24 +58,25 @@ export async function createWay({ app, snapshot, log }) {
 
   async function startWorker(pin) {
     const generation = pin.generation.number
+    const began = performance.now()
     const worker = new BundleWorker({ store: store.root, generation })
     try {
-      await worker.ready // from here on the thread holds a pin of its own
+      await worker.ready // from here on, the thread has its own pin
     } finally {
       pin.release()
     }
     void worker.exited.then(() => replaceCrashed(worker))
-    return { worker, generation }
+    return { worker, generation, incarnation: ++incarnation, startMs: performance.now() - began }
   }
 
-  /** A worker that was followed or closed may end; one that is served from has crashed. */
+  /** Replaced and closed workers may end. If the current worker ends, it has crashed. */
   async function replaceCrashed(worker) {
     if (current?.worker !== worker) return
     log({ event: 'worker-crashed', generation: current.generation })
     await way.reboot().catch((error) => log({ event: 'reboot-failed', message: error.message }))
   }
 
-  /** On the generation that is served: the store's current one can be the late build of another process. */
+  /** Restarts on the served generation: the store's current one can be a late build of another process. */
   async function restartWorker() {
     const old = current
     current = await startWorker(store.pin({ generation: old.generation }))
@@ -82,7 +84,7 @@ export async function createWay({ app, snapshot, log }) {
   }
 
   const way = {
-    /** Sources that do not compile are no reason not to start while there is a generation that works. */
+    /** Starts even if the sources do not compile, as long as there is a working generation. */
     async start() {
       await prepare()
       await change().catch(async (error) => {
@@ -92,12 +94,14 @@ export async function createWay({ app, snapshot, log }) {
       })
     },
     change: () => inTurn(change),
-    /** Any number of reboots at once is one reboot. */
+    /** Concurrent reboots share one restart. */
     reboot: () => (rebooting ??= inTurn(restartWorker).finally(() => (rebooting = undefined))),
     ask: (path) => current.worker.ask(path),
     status: async () => ({
       way: 'warmswap',
       generation: current.generation,
+      incarnation: current.incarnation,
+      startMs: current.startMs,
       generations: (await store.list()).map(({ number }) => number),
     }),
     close: async () => {

@@ -1,4 +1,5 @@
-// `forms` is discovered here, and what it shares with `ui-kit` is split into a chunk: everything is optimized anew.
+// `forms` is discovered here. The code that it shares with `ui-kit` is split into a chunk, so all dependencies are
+// optimized again.
 import { field } from 'forms'
 import { heading, instance } from 'ui-kit'
 import { requestInfo } from './request-info.js'

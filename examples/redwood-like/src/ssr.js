@@ -1,3 +1,3 @@
-// What `ssr` offers to `worker`.
+// The exports of `ssr` for `worker`.
 export * as kit from 'ui-kit'
 export { routes } from 'virtual:routes'

@@ -4,7 +4,7 @@ import { requestInfo } from './request-info.js'
 
 const visits = defineState('example.visits', () => ({ count: 0, since: crypto.randomUUID() }))
 
-/** Serves a request inside of its context. */
+/** Serves a request inside its context. */
 export async function serve(request) {
   const load = routes[request.url]
   if (load === undefined) return { status: 404 }

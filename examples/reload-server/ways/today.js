@@ -1,5 +1,5 @@
-// The same dev server as nitro and sst have it: a reload swaps in whatever build ends last, and what a request waits
-// for is kept by worker.
+// The same dev server with the method of nitro and sst: a reload swaps in whichever build ends last, and pending
+// requests belong to a worker.
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -28,7 +28,7 @@ export async function createWay(folder) {
       parked.get(id)?.(answer)
       parked.delete(id)
     })
-    // The requests of a worker go with it (function.go: delete(nextChan)).
+    // The requests of a worker are lost with it (function.go: delete(nextChan)).
     own.on('exit', () => {
       if (worker !== own) return
       worker = undefined

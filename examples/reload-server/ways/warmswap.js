@@ -1,10 +1,11 @@
-// The dev server with warmswap: builds are single flight, a reboot is per incarnation, requests belong to the bundle.
+// The dev server with warmswap: builds are single flight, reboots are per incarnation, and requests belong to the
+// bundle.
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openBundles, openCoordinator, startWorkerThread } from 'warmswap'
 import { bundle } from '../build.js'
 
-/** What the worker runs: the handler of its own generation. */
+/** The code in the worker: the handler of its own generation. */
 const worker = `
 import { serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap/worker'))}
 import { handler } from './handler.mjs'
@@ -23,7 +24,7 @@ export async function createWay(folder) {
   }
 
   return {
-    /** After an edit. Resolves when a worker that holds the edit answers. */
+    /** Call it after an edit. Resolves when a worker that has the edit answers. */
     async change() {
       const observed = coordinator.status().incarnation || null
       const { pin } = await coordinator.build({ atLeast: coordinator.change() }, run)
@@ -33,7 +34,7 @@ export async function createWay(folder) {
         pin.release()
       }
     },
-    /** Somebody saw the worker fail. */
+    /** Call it when the worker has failed. */
     reboot: () => coordinator.reboot({ observed: coordinator.status().incarnation || null, reason: 'it failed' }),
     request: (request) => coordinator.dispatch(request, { replay: 'idempotent', timeoutMs: 5_000 }),
     status: () => coordinator.status(),

@@ -1,5 +1,5 @@
-// What the report does (deco-cx/deco#1182, daemon/sandboxCache.ts): the SDK and a tar child, the filesystem's root as the
-// place to extract to, the whole archive in memory, no deadline, and every error a reason.
+// The method in the report (deco-cx/deco#1182, daemon/sandboxCache.ts): the SDK and a tar child process, the
+// filesystem's root as the target, the whole archive in memory, no deadline, and every error returned as a reason.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// The same with warmswap: staged beside /deno-dir, verified, put in place in one step, and never later than the deadline.
+// The same with warmswap: staged next to /deno-dir, verified, committed in one step, and never later than the deadline.
 import { openCache } from 'warmswap'
 import { BUCKET, CREDENTIALS } from '../server.js'
 
@@ -19,9 +19,9 @@ export async function createWay({ endpoint, prefix }) {
       return outcome
     },
     async snapshot(sandbox) {
-      // The tree must have been at rest for a moment: that the repository is cloned says nothing about its modules.
+      // Waits until the tree is stable: a finished git clone says nothing about the modules.
       const options = { from: sandbox.denoDir, preset: 'deno', quietMs: 100, deadlineMs: 30_000 }
-      // It replaces what this sandbox has seen, and nothing that another one published since.
+      // Replaces only the version that this sandbox has restored, and not one that another sandbox published since.
       return (await cache.snapshot({ key: 'site', ...options, ticket: tickets.get(sandbox) })).outcome
     },
     close: () => cache.close(),

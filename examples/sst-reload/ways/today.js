@@ -6,7 +6,7 @@ import { esbuildOptions, resources } from '../project.js'
 
 export async function createWay(project, { afterBuild }) {
   const out = join(project.root, '.sst/artifacts/api-dev')
-  // One esbuild context for each function, with its output directory fixed, writing straight into it.
+  // One esbuild context for each function. Its output directory is fixed, and it writes straight into it.
   const context = await esbuild.context({
     ...esbuildOptions(project),
     outdir: out,
@@ -19,15 +19,15 @@ export async function createWay(project, { afterBuild }) {
       await rm(out, { recursive: true, force: true })
       await mkdir(out, { recursive: true })
       const result = await context.rebuild().catch((failure) => failure)
-      // Two builds at once make the same link: the second finds it there.
+      // Two concurrent builds create the same link: the second finds it.
       await symlink(project.modules, join(out, 'node_modules')).catch((error) => {
         if (error.code !== 'EEXIST') throw error
       })
-      // Written even when esbuild had errors.
+      // Written even if esbuild had errors.
       await writeFile(join(out, 'resource.enc'), resources)
       built = result.errors.length === 0 || built
     },
-    /** Where the next worker starts; nobody looks at the disk. */
+    /** Where the next worker starts. The disk is not checked. */
     acquire: () => (built ? { path: out, release: () => {} } : undefined),
     files: async () => (await readdir(out)).sort(),
     close: () => context.dispose(),

@@ -1,4 +1,4 @@
-// The same work with warmswap: a generation is published whole or not at all, and stays while somebody runs in it.
+// The same work with warmswap: a generation is published completely or not at all, and kept while a worker runs in it.
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as esbuild from 'esbuild'
@@ -7,7 +7,7 @@ import { esbuildOptions, resources } from '../project.js'
 
 export async function createWay(project, { afterBuild }) {
   const store = await openBundles(join(project.root, '.sst/artifacts/api-dev'))
-  // Workers are sst's own here, so the coordinator only builds.
+  // The workers belong to sst here, so the coordinator only builds.
   const coordinator = openCoordinator(store, { start: () => Promise.reject(new Error('not used')) })
 
   async function run({ stage }) {
@@ -24,7 +24,7 @@ export async function createWay(project, { afterBuild }) {
         const { pin } = await coordinator.build({ atLeast: coordinator.change() }, run)
         pin.release()
       } catch {
-        // In status().lastError; what was current stays current.
+        // The error is in status().lastError. The current generation does not change.
       }
     },
     acquire: () => store.pin(),

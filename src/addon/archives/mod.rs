@@ -1,4 +1,4 @@
-//! The calls `pack` and `unpack` in the form of JavaScript.
+//! Binding of `pack` and `unpack`.
 
 mod options;
 mod packer;

@@ -1,4 +1,4 @@
-//! How archives are packed and unpacked, in the form of JavaScript.
+//! Options of `pack` and `unpack`.
 
 use napi_derive::napi;
 
@@ -9,19 +9,19 @@ use crate::core::archives::exclude::{Excludes, Preset};
 use crate::core::archives::{Duplicates, Limits, Symlinks, UnpackOptions, WriteOptions};
 use crate::core::error::Result;
 
-/// A known kind of tree.
+/// Known kind of tree. Determines which entries are excluded.
 #[napi(string_enum, skip_typescript)]
 pub enum NativePreset {
-    /// Nothing is left out.
+    /// Excludes nothing.
     #[napi(value = "none")]
     None,
-    /// DENO_DIR.
+    /// Deno's cache directory (DENO_DIR).
     #[napi(value = "deno")]
     Deno,
-    /// node_modules.
+    /// A `node_modules` directory.
     #[napi(value = "node_modules")]
     NodeModules,
-    /// Vite's cache folder.
+    /// Vite's cache directory.
     #[napi(value = "vite")]
     Vite,
 }
@@ -37,16 +37,16 @@ impl From<NativePreset> for Preset {
     }
 }
 
-/// How an archive is compressed.
+/// Archive format.
 #[napi(string_enum, skip_typescript)]
 pub enum NativeFormat {
-    /// zstd.
+    /// tar, compressed with zstd.
     #[napi(value = "tar.zst")]
     TarZst,
-    /// gzip.
+    /// tar, compressed with gzip.
     #[napi(value = "tar.gz")]
     TarGz,
-    /// Not at all.
+    /// tar without compression.
     #[napi(value = "tar")]
     Tar,
 }
@@ -61,16 +61,16 @@ impl From<NativeFormat> for Format {
     }
 }
 
-/// What may happen to a target that is not empty.
+/// How a target that already contains entries is treated.
 #[napi(string_enum, skip_typescript)]
 pub enum NativeTargetMode {
-    /// Nothing.
+    /// The target must be missing or empty.
     #[napi(value = "if-empty")]
     IfEmpty,
-    /// It is replaced as a whole.
+    /// The target is replaced as a whole.
     #[napi(value = "replace")]
     Replace,
-    /// What is not there is added.
+    /// Missing entries are added, existing ones are kept.
     #[napi(value = "merge")]
     Merge,
 }
@@ -85,19 +85,19 @@ impl From<NativeTargetMode> for TargetMode {
     }
 }
 
-/// Which symbolic links are made.
+/// Which symbolic links an archive may contain. An archive with any other link is refused.
 #[napi(string_enum, skip_typescript)]
 pub enum NativeSymlinks {
-    /// Those that stay inside the tree.
+    /// Links whose target is inside the tree.
     #[napi(value = "contained")]
     Contained,
-    /// All that are relative.
+    /// All relative links.
     #[napi(value = "relative")]
     Relative,
-    /// All.
+    /// All links.
     #[napi(value = "verbatim")]
     Verbatim,
-    /// None: an archive that has one is refused.
+    /// No links.
     #[napi(value = "reject")]
     Reject,
 }
@@ -113,7 +113,7 @@ impl From<NativeSymlinks> for Symlinks {
     }
 }
 
-/// What happens to a path that the archive has twice.
+/// How a path that occurs twice in an archive is treated.
 #[napi(string_enum, skip_typescript)]
 pub enum NativeDuplicates {
     /// The last entry replaces the earlier one.
@@ -133,17 +133,17 @@ impl From<NativeDuplicates> for Duplicates {
     }
 }
 
-/// How to pack.
+/// Options of `pack`.
 #[napi(object)]
 pub struct NativePackOptions {
-    /// Patterns of what is left out.
+    /// Glob patterns of excluded entries.
     pub exclude: Vec<String>,
-    /// A known kind of tree.
+    /// Known kind of tree.
     #[napi(ts_type = "'deno' | 'node_modules' | 'vite' | 'none'")]
     pub preset: NativePreset,
-    /// The codec's level.
+    /// Compression level: -7 to 19 for tar.zst (default 3), 0 to 9 for tar.gz (default 6).
     pub level: Option<f64>,
-    /// How it is compressed.
+    /// Archive format.
     #[napi(ts_type = "'tar.zst' | 'tar.gz' | 'tar'")]
     pub format: NativeFormat,
 }
@@ -159,30 +159,30 @@ impl NativePackOptions {
             format,
             level: level.unwrap_or(format.default_level()),
             excludes: Excludes::new(self.preset.into(), &self.exclude)?,
-            // Nobody asks a packed stream for its tree.
+            // `pack()` does not return a tree digest, so files are not hashed.
             hash: false,
             ..WriteOptions::default()
         })
     }
 }
 
-/// How to unpack.
+/// Options of `unpack`.
 #[napi(object)]
 pub struct NativeUnpackOptions {
-    /// What may happen to a target that is not empty.
+    /// How a target that already contains entries is treated.
     #[napi(ts_type = "'if-empty' | 'replace' | 'merge'")]
     pub mode: NativeTargetMode,
-    /// Which symbolic links are made.
+    /// Which symbolic links the archive may contain.
     #[napi(ts_type = "'contained' | 'relative' | 'verbatim' | 'reject'")]
     pub symlinks: NativeSymlinks,
-    /// What happens to a path that the archive has twice.
+    /// How a path that occurs twice in the archive is treated.
     #[napi(ts_type = "'replace' | 'reject'")]
     pub duplicates: NativeDuplicates,
-    /// Size of the archive as its sender declared it.
+    /// Size of the archive in bytes, as declared by its sender.
     pub declared_bytes: Option<f64>,
-    /// What is accepted at most.
+    /// Limits of the reader.
     pub limits: NativeLimits,
-    /// Milliseconds from now; `Infinity` is never.
+    /// Time for the whole call in milliseconds. `Infinity` means no limit.
     pub deadline_ms: f64,
 }
 
@@ -202,20 +202,20 @@ impl NativeUnpackOptions {
     }
 }
 
-/// What a reader accepts at most; what is left out has its default.
+/// Limits of the reader. A missing field has its default.
 #[napi(object)]
 pub struct NativeLimits {
-    /// All files together.
+    /// Total bytes of all files. Default 64 GiB.
     pub max_bytes: Option<f64>,
-    /// Entries.
+    /// Number of entries. Default 5 000 000.
     pub max_files: Option<f64>,
-    /// One file.
+    /// Bytes of one file. Default 64 GiB.
     pub max_file_bytes: Option<f64>,
-    /// Decoded bytes for one compressed byte.
+    /// Decoded bytes for each compressed byte. Default 1000.
     pub max_ratio: Option<f64>,
-    /// Decoder and buffers.
+    /// Memory in bytes for the decoder and its buffers. Default 192 MiB.
     pub max_memory_bytes: Option<f64>,
-    /// What must stay free on the disk.
+    /// Bytes that must stay free on the disk. Default 64 MiB.
     pub min_free_bytes: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! `pack`.
+//! Binding of `pack`.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::addon::error::Reply;
 use crate::addon::runtime;
 use crate::core::archives::{self, PackStream};
 
-/// A directory on its way to a stream; starts with the first pull.
+/// A running `pack` call. Packing starts with the first call of `next`.
 #[napi]
 pub struct Packer {
     stream: PackStream,
@@ -19,7 +19,7 @@ pub struct Packer {
 
 #[napi]
 impl Packer {
-    /// The next bytes, or nothing at the end.
+    /// Resolves with the next bytes, or with nothing at the end of the archive.
     #[napi(ts_return_type = "Promise<Reply<Uint8Array | null>>")]
     pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<Option<Uint8Array>>>> {
         let stream = self.stream.clone();
@@ -42,7 +42,7 @@ impl Drop for Packer {
     }
 }
 
-/// Prepares to pack a directory.
+/// Prepares to pack a directory. Nothing is read yet.
 #[napi(ts_return_type = "Reply<Packer>")]
 pub fn start_pack(directory: String, options: NativePackOptions) -> napi::Result<Reply<Packer>> {
     runtime::guarded(|| {

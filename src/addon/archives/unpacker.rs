@@ -1,4 +1,4 @@
-//! `unpack`.
+//! Binding of `unpack`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,36 +16,36 @@ use crate::core::archives::{self, Next, UnpackJob, UnpackOutcome};
 use crate::core::error::{Code, Error};
 use crate::core::failure;
 
-/// How an unpack ended, in the words of `RestoreResult`.
+/// Result of an unpack. The fields have the meaning of `RestoreResult`.
 #[napi(object)]
 pub struct NativeUnpackResult {
-    /// 'restored' or why not.
+    /// Outcome, such as 'restored' or 'corrupt'.
     pub outcome: String,
-    /// For people, if not restored.
+    /// Human-readable reason, if the outcome is not 'restored'.
     pub reason: Option<String>,
-    /// The error's code, if not restored.
+    /// Error code, if the outcome is not 'restored'.
     pub code: Option<String>,
-    /// Where it stopped, if not restored.
+    /// Stage in which it failed, if the outcome is not 'restored'.
     pub stage: Option<String>,
-    /// How it was committed.
+    /// How the target was changed: 'rename', 'exchange', 'children' or 'merge'.
     pub commit: Option<String>,
-    /// Regular files.
+    /// Number of regular files.
     pub files: f64,
-    /// Their bytes.
+    /// Total bytes of the regular files.
     pub bytes: f64,
     /// Bytes read from the source.
     pub compressed_bytes: f64,
-    /// Entries that the target had already.
+    /// Entries that the target already had.
     pub skipped_files: f64,
-    /// Pipes and devices of the archive: path and why.
+    /// Pipes and devices of the archive, which are not created: path and reason of each.
     pub skipped: Vec<Vec<String>>,
-    /// Milliseconds until everything was staged and verified.
+    /// Milliseconds until all files were staged and verified.
     pub unpack_ms: f64,
     /// Milliseconds of the commit.
     pub commit_ms: f64,
 }
 
-/// An archive on its way to a target.
+/// A running `unpack` call.
 #[napi]
 pub struct Unpacker {
     job: UnpackJob,
@@ -54,45 +54,45 @@ pub struct Unpacker {
 
 #[napi]
 impl Unpacker {
-    /// Hands over bytes: 0 go on, 1 wait for `drained`, 2 stop.
+    /// Adds bytes of the archive. Returns 0 to continue, 1 to wait for `drained` first, 2 to stop.
     #[napi]
     pub fn push(&self, chunk: &[u8]) -> u8 {
         step(self.job.feed.push(chunk.to_vec()))
     }
 
-    /// Resolves when there is room (0) or nobody reads any more (2).
+    /// Resolves with 0 when more bytes can be pushed, or with 2 when no more bytes are needed.
     #[napi(ts_return_type = "Promise<Reply<number>>")]
     pub fn drained<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<u8>>> {
         let feed = self.job.feed.clone();
         runtime::promised(env, async move { Ok(step(feed.drained().await)) })
     }
 
-    /// There are no more bytes.
+    /// Marks the end of the archive.
     #[napi]
     pub fn end(&self) {
         self.job.feed.end();
     }
 
-    /// Where the bytes came from failed.
+    /// Reports that the source of the bytes failed.
     #[napi]
     pub fn fail(&self, reason: String) {
         self.job.feed.fail(reason);
     }
 
-    /// Stops.
+    /// Cancels the call.
     #[napi]
     pub fn cancel(&self) {
         self.job.cancel.cancel();
     }
 
-    /// Files, and their bytes, so far.
+    /// Files and bytes written so far.
     #[napi]
     pub fn progress(&self) -> (f64, f64) {
         let (files, bytes) = self.job.progress.so_far();
         (number::number(files), number::number(bytes))
     }
 
-    /// How it ended; can be asked once.
+    /// Resolves with the result. Can be called once.
     #[napi(ts_return_type = "Promise<Reply<NativeUnpackResult>>")]
     pub fn result<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<NativeUnpackResult>>> {
         let result = Arc::clone(&self.result);
@@ -101,8 +101,8 @@ impl Unpacker {
             match receiver {
                 Some(receiver) => receiver
                     .await
-                    .map_err(|_| Error::new(Code::Closed, "the environment has ended")),
-                None => Err(Error::new(Code::Closed, "the result was asked for already")),
+                    .map_err(|_| Error::new(Code::Closed, "The JavaScript environment has ended")),
+                None => Err(Error::new(Code::Closed, "The result was already requested")),
             }
         })
     }
@@ -122,7 +122,7 @@ fn step(next: Next) -> u8 {
     }
 }
 
-/// Starts to unpack into `target`: from the file `source`, or from what is pushed.
+/// Starts to unpack into the directory `target`. Reads the file `source`, or the pushed bytes if there is none.
 #[napi(ts_return_type = "Reply<Unpacker>")]
 pub fn start_unpack(
     source: Option<String>,
@@ -133,7 +133,7 @@ pub fn start_unpack(
         let (job, ended) =
             archives::unpack(source.map(PathBuf::from), PathBuf::from(target), options.read()?);
         let (sender, result) = oneshot::channel();
-        // The environment may have ended.
+        // Sending fails if the environment has ended in the meantime.
         runtime::spawn(async move { drop(sender.send(convert(ended.await))) })?;
         let result = Arc::new(Mutex::new(Some(result)));
         Ok(Unpacker { job, result })

@@ -1,11 +1,11 @@
-//! The lock that one builder holds over all processes.
+//! Binding of the build lock, which serialises the builders of all processes.
 
 use napi_derive::napi;
 
 use crate::core::bundles::FileLock;
 use crate::core::sys::sync::Mutex;
 
-/// The build lock.
+/// A held build lock.
 #[napi]
 pub struct NativeBuildLock {
     lock: Mutex<Option<FileLock>>,

@@ -1,4 +1,4 @@
-//! Bundles: `core/bundles` for JavaScript.
+//! Binding of `core/bundles`.
 
 mod build_lock;
 mod options;

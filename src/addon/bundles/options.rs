@@ -1,4 +1,4 @@
-//! Arguments of calls.
+//! Options of the calls on bundles.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,69 +9,74 @@ use napi_derive::napi;
 use crate::addon::cancel::{self, CancelToken};
 use crate::addon::environment::EnvironmentId;
 use crate::addon::number::{count, duration, timeout};
-use crate::core::bundles::{CopyMethod, Durability, Options, Patience, PublishOptions, StageBase};
+use crate::core::bundles::{CopyMethod, Durability, NO_BOUND, Options, Patience, PublishOptions, StageBase};
 use crate::core::error::{Error, Result};
 
-/// What a publish survives.
+/// Which failures a publish survives.
 #[napi(string_enum = "lowercase")]
 pub enum NativeDurability {
     /// A killed process.
     Process,
-    /// Power loss too.
+    /// A killed process and power loss.
     Power,
 }
 
-/// How the contents of a directory become those of a stage.
+/// How the entries of a directory are brought into a stage.
 #[napi(string_enum = "lowercase")]
 pub enum NativeCopyMethod {
-    /// Shared blocks where the filesystem has them.
+    /// Clones files that can share blocks, and copies them elsewhere.
     Clone,
-    /// Bytes.
+    /// Copies bytes.
     Copy,
-    /// Renames.
+    /// Renames entries.
     Move,
 }
 
 /// Options of `openBundles`.
 #[napi(object)]
 pub struct NativeBundleOptions {
-    /// What a publish survives.
+    /// Which failures a publish survives.
     pub durability: NativeDurability,
-    /// Generations beside the current one.
+    /// Number of previous generations to keep. Without it, the setting of the store is used.
     pub keep: Option<f64>,
-    /// Milliseconds.
+    /// Time that an unpinned generation is kept after it stopped being current, in milliseconds. Without it, the
+    /// setting of the store is used.
     pub grace_ms: Option<f64>,
-    /// An absolute path.
+    /// Bytes; infinite removes the bound.
+    pub max_bytes: Option<f64>,
+    /// Milliseconds; infinite removes the bound.
+    pub max_age_ms: Option<f64>,
+    /// Absolute path that becomes a link to a copy of the current generation.
     pub link: Option<String>,
-    /// Whether a directory at `link` may be replaced.
+    /// Whether a directory with files at `link` may be replaced.
     pub adopt: bool,
 }
 
 /// Options of `publish`.
 #[napi(object)]
 pub struct NativePublishOptions {
-    /// Milliseconds.
+    /// Time to wait for the writer lock, in milliseconds. `Infinity` means no limit.
     pub timeout_ms: f64,
-    /// Paths that must be in the stage.
+    /// Relative paths that must be in the stage.
     pub require: Vec<String>,
-    /// Publish only what differs.
+    /// Publishes only if the content differs from the current generation.
     pub if_changed: bool,
-    /// The number that must be current.
+    /// Number of the generation that must be current. 0 means none.
     pub expect: Option<f64>,
-    /// What the stage was made from.
+    /// Identifies the inputs of the build.
     pub fingerprint: Option<String>,
-    /// JSON text.
+    /// The builder's own data, as JSON text.
     pub meta: Option<String>,
-    /// Pin the result before anybody can collect it.
+    /// Whether to pin the new generation before a collection can remove it.
     pub pin: bool,
 }
 
-/// A file for a stage.
+/// A file to write into a stage.
 #[napi(object, object_to_js = false)]
 pub struct NativeFile {
-    /// Below the stage.
+    /// Path relative to the stage.
     pub path: String,
-    /// Its bytes.
+    /// Content.
     pub contents: Uint8Array,
     /// Permission bits.
     pub mode: u32,
@@ -89,6 +94,14 @@ impl NativeBundleOptions {
                 .grace_ms
                 .map(|grace| duration("graceMs", grace).map(milliseconds))
                 .transpose()?,
+            max_bytes: self
+                .max_bytes
+                .map(|bound| bound_of("maxBytes", bound))
+                .transpose()?,
+            max_age_ms: self
+                .max_age_ms
+                .map(|bound| bound_of("maxAgeMs", bound))
+                .transpose()?,
             link: self.link.map(PathBuf::from),
             adopt: self.adopt,
         })
@@ -96,7 +109,7 @@ impl NativeBundleOptions {
 }
 
 impl NativePublishOptions {
-    /// The options of the core, without `require` and the wait.
+    /// Converts the options except `require` and the timeout.
     pub(super) fn into_core(self, owner: EnvironmentId) -> Result<PublishOptions> {
         Ok(PublishOptions {
             if_changed: self.if_changed,
@@ -135,6 +148,13 @@ pub(super) fn stage_from(from_current: bool) -> StageBase {
     } else {
         StageBase::Empty
     }
+}
+
+fn bound_of(name: &str, bound: f64) -> Result<u64> {
+    if bound == f64::INFINITY {
+        return Ok(NO_BOUND);
+    }
+    count(name, bound)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -1,69 +1,94 @@
-//! Results of calls.
+//! Results of the calls on bundles.
 
 use napi_derive::napi;
 
 use crate::addon::number::number;
-use crate::core::bundles::{Collected, Head, Problem, Store};
+use crate::core::bundles::{Collected, Head, NamedPin, Problem, Store};
 
 /// Facts of a generation.
 #[napi(object)]
 pub struct NativeGeneration {
-    /// Its number.
+    /// Number of the generation.
     pub number: f64,
-    /// Over everything in it.
+    /// Digest over paths, types, modes, link targets and bytes.
     pub digest: String,
-    /// Milliseconds since the epoch.
+    /// Time of the publish, in milliseconds since the epoch.
     pub published_at: f64,
-    /// Files and links.
+    /// Number of files and links.
     pub files: f64,
-    /// Bytes of the files.
+    /// Total bytes of the files.
     pub bytes: f64,
-    /// When its stage was made, microseconds of this boot's clock; left out for another boot.
+    /// Time at which the stage was created, in microseconds of this boot's monotonic clock. Missing if it was created
+    /// in another boot.
     pub started_at: Option<f64>,
-    /// The fence of its stage.
+    /// Fence of the stage, if it has one.
     pub fence: Option<f64>,
-    /// What it was made from.
+    /// Identifies the inputs of the build.
     pub fingerprint: Option<String>,
-    /// JSON text.
+    /// The builder's own data, as JSON text.
     pub meta: Option<String>,
-    /// Only of a publish: whether a new generation was made.
+    /// Whether a new generation was created. Set by a publish only.
     pub changed: Option<bool>,
 }
 
-/// The result of a collection.
+/// Result of a collection.
 #[napi(object)]
 pub struct NativeCollected {
     /// Generations that were removed.
     pub removed: Vec<f64>,
     /// Generations that were kept.
     pub kept: Vec<f64>,
-    /// Generations that a reader has pinned.
+    /// Generations that were kept only because a reader has pinned them.
     pub pinned: Vec<f64>,
-    /// Stages of dead writers.
+    /// Number of removed stages whose writers had died.
     pub swept_stages: f64,
 }
 
-/// How an entry differs from the manifest.
+/// A generation that is kept under a name.
+#[napi(object)]
+pub struct NativeNamedPin {
+    /// The name.
+    pub name: String,
+    /// The generation.
+    pub generation: f64,
+    /// Milliseconds since the epoch.
+    pub pinned_at: f64,
+    /// Milliseconds since the epoch.
+    pub expires_at: f64,
+    /// Only of a pin: whether the generation had the name before.
+    pub resumed: Option<bool>,
+}
+
+/// Pinned generations exceed the bound of a store.
+#[napi(object)]
+pub struct NativeExcess {
+    /// Bytes of all generations.
+    pub bytes: f64,
+    /// The bound.
+    pub max_bytes: f64,
+}
+
+/// A difference between a generation and its manifest.
 #[napi(object)]
 pub struct NativeProblem {
-    /// Where.
+    /// Relative path of the entry.
     pub path: String,
-    /// The kind of difference.
+    /// Kind of the difference.
     pub problem: NativeProblemKind,
 }
 
-/// How an entry differs.
+/// Kind of a difference between an entry and the manifest.
 #[napi(string_enum = "lowercase")]
 pub enum NativeProblemKind {
-    /// Not there, or of another type.
+    /// The entry is missing or has another type.
     Missing,
-    /// Longer or shorter.
+    /// The file has another size.
     Size,
-    /// Other bytes, or another link target.
+    /// The file has other bytes, or the link has another target.
     Hash,
-    /// Other permissions.
+    /// The entry has other permissions.
     Mode,
-    /// Not in the manifest.
+    /// The entry is not in the manifest.
     Extra,
 }
 
@@ -79,6 +104,16 @@ pub(super) fn describe(store: &Store, head: Head, changed: Option<bool>) -> Nati
         fingerprint: head.fingerprint,
         meta: head.meta.map(|meta| meta.to_string()),
         changed,
+    }
+}
+
+pub(super) fn named_pin(pin: NamedPin, resumed: Option<bool>) -> NativeNamedPin {
+    NativeNamedPin {
+        name: pin.name,
+        generation: number(pin.number),
+        pinned_at: number(pin.pinned_at),
+        expires_at: number(pin.expires_at),
+        resumed,
     }
 }
 

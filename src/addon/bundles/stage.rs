@@ -1,4 +1,4 @@
-//! Stages.
+//! Binding of stages.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,16 +31,16 @@ impl NativeStage {
 
 #[napi]
 impl NativeStage {
-    /// Where to write.
+    /// Directory to write into.
     #[napi(getter)]
     pub fn path(&self) -> String {
         self.stage.path().to_string_lossy().into_owned()
     }
 
-    /// Writes files: paths, contents and modes, one each.
+    /// Writes files into the stage.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn write<'env>(&self, env: &'env Env, files: Vec<NativeFile>) -> Promise<'env, ()> {
-        // Copied here: a view of JavaScript's memory must not outlive the call.
+        // Copied here, because a view of JavaScript's memory must not outlive the call.
         let files: Vec<_> = files
             .into_iter()
             .map(|file| (file.path, file.contents.to_vec(), file.mode))
@@ -53,7 +53,7 @@ impl NativeStage {
         runtime::promised(env, written)
     }
 
-    /// Makes a link.
+    /// Creates a symbolic link with any text as its target.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn symlink<'env>(&self, env: &'env Env, relative: String, target: String) -> Promise<'env, ()> {
         let made = self
@@ -72,7 +72,7 @@ impl NativeStage {
         runtime::promised(env, adopted)
     }
 
-    /// Makes it the current generation.
+    /// Publishes the stage as the current generation.
     #[napi(ts_return_type = "Promise<Reply<NativeGeneration>>")]
     pub fn publish<'env>(
         &self,
@@ -97,7 +97,7 @@ impl NativeStage {
         })
     }
 
-    /// Removes it.
+    /// Removes the stage.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn discard<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
         runtime::promised(env, self.stage.discard())

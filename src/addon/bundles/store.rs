@@ -1,4 +1,4 @@
-//! Stores.
+//! Binding of stores.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,13 +11,16 @@ use crate::addon::environment::{self, EnvironmentId};
 use crate::addon::error::Reply;
 use crate::addon::number::{count, number};
 use crate::addon::runtime::{self, Promise};
-use crate::core::bundles::{self, Store};
+use crate::core::bundles::{self, NamedPinRequest, Store};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::clock;
 
 use super::build_lock::NativeBuildLock;
 use super::options::{NativeBundleOptions, patience, stage_from};
-use super::reports::{NativeCollected, NativeGeneration, NativeProblem, collected, describe, problem};
+use super::reports::{
+    NativeCollected, NativeExcess, NativeGeneration, NativeNamedPin, NativeProblem, collected, describe,
+    named_pin, problem,
+};
 use super::stage::NativeStage;
 
 /// An open store.
@@ -27,13 +30,14 @@ pub struct NativeBundles {
     owner: EnvironmentId,
 }
 
-/// Microseconds of this boot's monotonic clock.
+/// Current time of this boot's monotonic clock, in microseconds.
 #[napi]
 pub fn monotonic_micros() -> f64 {
     number(clock::monotonic_micros())
 }
 
-/// Opens a store.
+/// Opens a store and creates it if it does not exist. Rejects with `ERR_TIMEOUT` if the writer lock is not free in
+/// time.
 #[napi(ts_return_type = "Promise<Reply<NativeBundles>>")]
 pub fn open_bundles<'env>(
     env: &'env Env,
@@ -55,49 +59,49 @@ pub fn open_bundles<'env>(
 
 #[napi]
 impl NativeBundles {
-    /// The canonical root.
+    /// Canonical path of the store's root.
     #[napi(getter)]
     pub fn root(&self) -> String {
         self.store.layout().root().to_string_lossy().into_owned()
     }
 
-    /// The store's own name.
+    /// Random id of the store. Missing for a store of an older version that this process cannot write to.
     #[napi(getter)]
     pub fn id(&self) -> Option<String> {
         self.store.id().map(str::to_owned)
     }
 
-    /// The id that the URLs of this store need, because this process has had another store at the same path.
+    /// Id that the URLs of this store need, because this process has used another store at the same path.
     #[napi(getter)]
     pub fn distinguishing_id(&self) -> Option<String> {
         self.store.distinguishing_id().map(str::to_owned)
     }
 
-    /// The filesystem's name.
+    /// Name of the filesystem, such as `ext4`.
     #[napi(getter)]
     pub fn filesystem(&self) -> String {
         self.store.filesystem.to_owned()
     }
 
-    /// Whether copies share blocks.
+    /// Whether copies on this filesystem can share blocks.
     #[napi(getter)]
     pub fn clone_offered(&self) -> bool {
         self.store.clone
     }
 
-    /// The number of the current generation; 0 is none.
+    /// Number of the current generation. 0 if nothing has been published.
     #[napi(ts_return_type = "Reply<number>")]
     pub fn current(&self) -> napi::Result<Reply<f64>> {
         runtime::guarded(|| Ok(number(self.store.current()?.unwrap_or(0))))
     }
 
-    /// Whether a generation of this store is current.
+    /// Whether a generation is the current one. `false` if the store was removed, moved or replaced.
     #[napi(ts_return_type = "Reply<boolean>")]
     pub fn is_current(&self, generation: f64) -> napi::Result<Reply<bool>> {
         runtime::guarded(|| self.store.is_current(count("generation", generation)?))
     }
 
-    /// The facts of a generation.
+    /// Facts of a generation. Fails with `ERR_GENERATION_GONE` if it was collected.
     #[napi(ts_return_type = "Reply<NativeGeneration>")]
     pub fn head(&self, generation: f64) -> napi::Result<Reply<NativeGeneration>> {
         runtime::guarded(|| {
@@ -106,7 +110,7 @@ impl NativeBundles {
         })
     }
 
-    /// Pins the current generation, or the one of this number; returns its number.
+    /// Pins the current generation, or the one with this number. Returns its number.
     #[napi(ts_return_type = "Reply<number>")]
     pub fn pin(&self, generation: Option<f64>) -> napi::Result<Reply<f64>> {
         runtime::guarded(|| {
@@ -118,7 +122,7 @@ impl NativeBundles {
         })
     }
 
-    /// Releases a pin.
+    /// Releases one pin of a generation.
     #[napi]
     pub fn release(&self, generation: f64) {
         if let Ok(generation) = count("generation", generation) {
@@ -126,7 +130,73 @@ impl NativeBundles {
         }
     }
 
-    /// Makes a stage.
+    /// The descriptor of a pin, for a child to inherit.
+    #[napi]
+    pub fn pin_descriptor(&self, generation: f64) -> Option<i32> {
+        let generation = count("generation", generation).ok()?;
+        bundles::pin_descriptor(&self.store, generation)
+    }
+
+    /// Gives a generation a name until a time, and pins it.
+    #[napi(ts_return_type = "Promise<Reply<NativeNamedPin>>")]
+    pub fn pin_named<'env>(
+        &self,
+        env: &'env Env,
+        name: String,
+        expires_at: f64,
+        generation: Option<f64>,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeNamedPin> {
+        let (store, owner, patience) = (Arc::clone(&self.store), self.owner, patience(timeout_ms, token));
+        runtime::promised(env, async move {
+            let request = NamedPinRequest {
+                name,
+                number: generation
+                    .map(|generation| count("generation", generation))
+                    .transpose()?,
+                expires_at: count("expiresAt", expires_at)?,
+                owner,
+            };
+            let (pin, resumed) = store.pin_named(request, &patience?).await?;
+            Ok(named_pin(pin, Some(resumed)))
+        })
+    }
+
+    /// The named pins that have not ended.
+    #[napi(ts_return_type = "Promise<Reply<Array<NativeNamedPin>>>")]
+    pub fn named_pins<'env>(&self, env: &'env Env) -> Promise<'env, Vec<NativeNamedPin>> {
+        let store = Arc::clone(&self.store);
+        runtime::blocking(env, self.store.layout().root(), move || {
+            let pins = store.named_pins()?.into_iter();
+            Ok(pins.map(|pin| named_pin(pin, None)).collect())
+        })
+    }
+
+    /// Ends a named pin; `false` if there was none.
+    #[napi(ts_return_type = "Promise<Reply<boolean>>")]
+    pub fn release_named<'env>(
+        &self,
+        env: &'env Env,
+        name: String,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, bool> {
+        let (store, patience) = (Arc::clone(&self.store), patience(timeout_ms, token));
+        runtime::promised(env, async move { store.release_named(name, &patience?).await })
+    }
+
+    /// Set if a collection found that pinned generations exceed the bound, once.
+    #[napi]
+    pub fn excess_bytes(&self) -> Option<NativeExcess> {
+        let (bytes, max_bytes) = self.store.excess_bytes()?;
+        Some(NativeExcess {
+            bytes: number(bytes),
+            max_bytes: number(max_bytes),
+        })
+    }
+
+    /// Creates a stage.
     #[napi(ts_return_type = "Promise<Reply<NativeStage>>")]
     pub fn stage<'env>(
         &self,
@@ -161,7 +231,8 @@ impl NativeBundles {
         })
     }
 
-    /// Makes the link a real directory with the files that it shows; `false` if there was no link.
+    /// Replaces the link with a real directory that contains the same files. Resolves with `false` if there was no
+    /// link.
     #[napi(ts_return_type = "Promise<Reply<boolean>>")]
     pub fn give_directory<'env>(
         &self,
@@ -176,7 +247,7 @@ impl NativeBundles {
         })
     }
 
-    /// The directories that a link replaced since the last call, where they are kept.
+    /// Paths of the directories that a link replaced and that were set aside since the last call.
     #[napi]
     pub fn set_aside(&self) -> Vec<String> {
         let trees = self.store.set_aside();
@@ -186,7 +257,7 @@ impl NativeBundles {
             .collect()
     }
 
-    /// Removes generations and stages that are not needed.
+    /// Removes generations and stages that are no longer needed.
     #[napi(ts_return_type = "Promise<Reply<NativeCollected>>")]
     pub fn collect<'env>(
         &self,
@@ -198,7 +269,7 @@ impl NativeBundles {
         runtime::promised(env, async move { store.collect(&patience?).await.map(collected) })
     }
 
-    /// The generations that are or were current.
+    /// Lists the generations that are or were current.
     #[napi(ts_return_type = "Promise<Reply<Array<NativeGeneration>>>")]
     pub fn list<'env>(&self, env: &'env Env) -> Promise<'env, Vec<NativeGeneration>> {
         let store = Arc::clone(&self.store);
@@ -208,7 +279,7 @@ impl NativeBundles {
         })
     }
 
-    /// Compares a generation with its manifest.
+    /// Compares every byte of a generation with its manifest. Without a number, the current generation.
     #[napi(ts_return_type = "Promise<Reply<Array<NativeProblem>>>")]
     pub fn verify<'env>(&self, env: &'env Env, generation: Option<f64>) -> Promise<'env, Vec<NativeProblem>> {
         let store = Arc::clone(&self.store);
@@ -221,7 +292,7 @@ impl NativeBundles {
         })
     }
 
-    /// Ends the collections of this handle that wait for the lock, and waits until none is at work.
+    /// Ends the background collections of this handle that wait for the lock, and waits until none is running.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn settled<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
         let store = Arc::clone(&self.store);
@@ -231,7 +302,7 @@ impl NativeBundles {
         })
     }
 
-    /// Waits for the build lock.
+    /// Waits for the build lock and acquires it.
     #[napi(ts_return_type = "Promise<Reply<NativeBuildLock>>")]
     pub fn build_lock<'env>(
         &self,

@@ -1,4 +1,4 @@
-//! What stops the calls of one environment on its caches when it ends.
+//! Stops the cache calls of a JavaScript environment when it ends.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use napi::Env;
 use crate::addon::per_environment::PerEnvironment;
 use crate::core::sys::cancel::Cancel;
 
-/// Long enough that an abandoned multipart upload is told to the store and that napi has settled the promises of the
-/// calls, which it must not do when their environment is gone (a worker that was terminated then crashes Node); short
-/// enough that nobody waits for an exit. Once for an environment, whatever the number of its caches.
+/// Time that an ending environment waits for its calls. It is long enough to abort an unfinished multipart upload in
+/// the store, and for napi to settle the promises of the calls. Settling them after the environment has ended crashes
+/// Node (a terminated worker). The wait happens once per environment, whatever the number of its caches.
 const TIDY_UP: Duration = Duration::from_millis(50);
 
 static ENDING: PerEnvironment<Cancel> = PerEnvironment::new(Cancel::new, |ending| {
@@ -17,7 +17,7 @@ static ENDING: PerEnvironment<Cancel> = PerEnvironment::new(Cancel::new, |ending
     std::thread::sleep(TIDY_UP);
 });
 
-/// Raised when this environment ends: its calls stop, and nobody is left to be told.
+/// Token that is raised when this environment ends. Its calls stop then, because nobody receives their results.
 pub(super) fn ending(env: &Env) -> napi::Result<Cancel> {
     ENDING.of(env)
 }

@@ -1,6 +1,7 @@
-//! Caches for `src/js/caches`.
+//! Binding of caches, for `src/js/caches`.
 
 mod calls;
+mod ensure;
 mod options;
 mod reports;
 
@@ -34,7 +35,7 @@ pub struct NativeCache {
     ending: Cancel,
 }
 
-/// Opens a cache; without a scheme it is disabled.
+/// Opens a cache. Without a scheme, the cache is disabled.
 #[napi(ts_return_type = "Reply<NativeCache>")]
 pub fn open_cache(
     env: &Env,
@@ -65,7 +66,7 @@ async fn restore(
 ) -> Result<NativeRestoreReport> {
     let (options, budget) = options.read()?;
     let run = Run::start(budget, cancel, Stage::Lookup);
-    // Boxed, because it is large (clippy::large_futures).
+    // Boxed because the future is large (clippy::large_futures).
     let work = Box::pin(cache.restore(options, Arc::clone(&run)));
     let report = run.attend(work, &ending, reported_to(progress)).await?;
     Ok(report.into())
@@ -94,7 +95,7 @@ fn reported_to(listener: Option<Listener<NativeProgress>>) -> impl Fn(CallProgre
 
 #[napi]
 impl NativeCache {
-    /// Restores.
+    /// Restores a key into a directory.
     #[napi(ts_return_type = "Promise<Reply<NativeRestoreReport>>")]
     pub fn restore<'env>(
         &self,
@@ -109,7 +110,7 @@ impl NativeCache {
         runtime::promised(env, restore(cache, options, cancel, progress, ending))
     }
 
-    /// Snapshots.
+    /// Uploads a directory as the new generation of a key.
     #[napi(ts_return_type = "Promise<Reply<NativeSnapshotReport>>")]
     pub fn snapshot<'env>(
         &self,
@@ -124,7 +125,8 @@ impl NativeCache {
         runtime::promised(env, snapshot(cache, options, cancel, progress, ending))
     }
 
-    /// Snapshots without keeping the process alive: the end is told to `done`, if anybody is left.
+    /// Starts a snapshot that does not keep the process alive. Calls `done` with the result unless the environment has
+    /// ended.
     #[napi]
     pub fn snapshot_detached(
         &self,
@@ -149,7 +151,7 @@ impl NativeCache {
         }
     }
 
-    /// What a key holds.
+    /// Returns the facts of a key's current generation.
     #[napi(ts_return_type = "Promise<Reply<NativeInspectReport>>")]
     pub fn inspect<'env>(
         &self,
@@ -165,7 +167,7 @@ impl NativeCache {
         })
     }
 
-    /// Removes what nobody needs.
+    /// Removes objects of the store that are no longer needed.
     #[napi(ts_return_type = "Promise<Reply<NativePruneReport>>")]
     pub fn prune<'env>(
         &self,
@@ -201,7 +203,17 @@ impl NativeCache {
         })
     }
 
-    /// What the store can do; nothing where it cannot be reached.
+    /// Waits up to 5 s for what earlier calls do after they have returned.
+    #[napi(ts_return_type = "Promise<Reply<void>>")]
+    pub fn wait_for_background<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<()>>> {
+        let cache = self.inner.clone();
+        runtime::promised(env, async move {
+            cache.wait_for_background().await;
+            Ok(())
+        })
+    }
+
+    /// Tests what the store supports. Resolves with an outcome other than `probed` if it cannot be reached.
     #[napi(ts_return_type = "Promise<Reply<NativeAbilities>>")]
     pub fn probe<'env>(
         &self,

@@ -1,4 +1,4 @@
-//! What JavaScript gives to the calls of `addon/caches.rs`.
+//! Options of the calls on caches.
 
 use std::path::PathBuf;
 
@@ -16,13 +16,13 @@ use super::super::archives::{
 };
 use super::super::number;
 
-/// Whether writes are conditional.
+/// Whether writes to the store are conditional.
 #[napi(string_enum, skip_typescript)]
 pub enum NativeConditions {
     /// If the store honours conditions.
     #[napi(value = "auto")]
     Auto,
-    /// Always, or nothing is written.
+    /// Always. Nothing is written to a store that does not honour conditions.
     #[napi(value = "required")]
     Required,
     /// Never.
@@ -40,16 +40,16 @@ impl From<NativeConditions> for Conditions {
     }
 }
 
-/// Time and patience of a call.
+/// Time limits and attempts of a call.
 #[napi(object)]
 pub struct NativeBudget {
-    /// The whole call.
+    /// Time for the whole call in milliseconds. `Infinity` means no limit.
     pub deadline_ms: f64,
-    /// Longest silence.
+    /// Longest time without a byte, in milliseconds.
     pub idle_ms: f64,
-    /// Least throughput; 0 is off.
+    /// Lowest accepted throughput in bytes per second. 0 disables the check.
     pub min_bytes_per_second: f64,
-    /// Tries of one request.
+    /// Number of attempts for one request.
     pub attempts: f64,
 }
 
@@ -64,42 +64,42 @@ impl NativeBudget {
     }
 }
 
-/// What the producer must have been.
+/// Expected producer of a snapshot. Another producer is 'incompatible'.
 #[napi(object)]
 pub struct NativeExpect {
-    /// As Node names it.
+    /// Value of Node's `process.platform`.
     pub platform: Option<String>,
-    /// As Node names it.
+    /// Value of Node's `process.arch`.
     pub arch: Option<String>,
     /// `glibc` or `musl`.
     pub libc: Option<String>,
-    /// What the snapshot was given.
+    /// Fingerprint that the snapshot was created with.
     pub fingerprint: Option<String>,
 }
 
-/// What to restore.
+/// Options of a restore.
 #[napi(object)]
 pub struct NativeRestoreOptions {
-    /// Tried in turn.
+    /// Keys, tried in this order.
     pub keys: Vec<String>,
-    /// Absolute.
+    /// Absolute path of the target directory.
     pub into: String,
-    /// What may happen to a target that is not empty.
+    /// How a target that already contains entries is treated.
     #[napi(ts_type = "'if-empty' | 'replace' | 'merge'")]
     pub mode: NativeTargetMode,
-    /// Which symbolic links are made.
+    /// Which symbolic links the archive may contain.
     #[napi(ts_type = "'contained' | 'relative' | 'verbatim' | 'reject'")]
     pub symlinks: NativeSymlinks,
-    /// What happens to a path that the archive has twice.
+    /// How a path that occurs twice in the archive is treated.
     #[napi(ts_type = "'replace' | 'reject'")]
     pub duplicates: NativeDuplicates,
-    /// What the producer must have been.
+    /// Expected producer of the snapshot.
     pub expect: NativeExpect,
-    /// What is accepted at most.
+    /// Limits of the reader.
     pub limits: NativeLimits,
-    /// Connections.
+    /// Number of parallel connections.
     pub concurrency: f64,
-    /// Time and patience.
+    /// Time limits and attempts.
     pub budget: NativeBudget,
 }
 
@@ -135,44 +135,44 @@ impl NativeRestoreOptions {
     }
 }
 
-/// What may become a generation.
+/// Minimum requirements on a tree that becomes a generation.
 #[napi(object)]
 pub struct NativeGuard {
-    /// Fewest files.
+    /// Minimum number of files.
     pub min_files: f64,
-    /// Fewest bytes.
+    /// Minimum number of bytes.
     pub min_bytes: f64,
-    /// Largest share that may be missing.
+    /// Largest share by which the tree may be smaller than the current generation, from 0 to 1.
     pub max_shrink: f64,
-    /// No limit to that.
+    /// Disables `maxShrink`.
     pub allow_shrink: bool,
 }
 
-/// What to snapshot.
+/// Options of a snapshot.
 #[napi(object)]
 pub struct NativeSnapshotOptions {
-    /// Its name.
+    /// Key of the cache entry.
     pub key: String,
-    /// Absolute.
+    /// Absolute path of the directory to upload.
     pub from: String,
-    /// Of a restore.
+    /// Ticket of an earlier restore of the same key. The snapshot is 'superseded' if the key has changed since.
     pub ticket: Option<String>,
-    /// Globs.
+    /// Glob patterns of excluded entries.
     pub exclude: Vec<String>,
-    /// A known kind of tree.
+    /// Known kind of tree.
     #[napi(ts_type = "'deno' | 'node_modules' | 'vite' | 'none'")]
     pub preset: NativePreset,
-    /// Recorded.
+    /// Identifies the inputs of the tree. Recorded with the generation.
     pub fingerprint: String,
-    /// What may become a generation.
+    /// Minimum requirements on the tree.
     pub guard: NativeGuard,
-    /// How long the tree must be unchanged.
+    /// Milliseconds for which the tree must be unchanged.
     pub quiet_ms: f64,
-    /// Of the compression.
+    /// Compression level, -7 to 19. Default 3.
     pub level: Option<f64>,
-    /// What is packed at most.
+    /// Limits of what is packed.
     pub limits: NativeLimits,
-    /// Time and patience.
+    /// Time limits and attempts.
     pub budget: NativeBudget,
 }
 
@@ -183,7 +183,7 @@ impl NativeSnapshotOptions {
         let ticket = self.ticket.map(|text| Ticket::parse(&text, &key)).transpose()?;
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "src/js checked that it is from -7 to 19"
+            reason = "src/js has checked the range -7 to 19"
         )]
         let level = self.level.map(|level| level as i32);
         if let Some(level) = level {

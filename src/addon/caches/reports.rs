@@ -1,4 +1,4 @@
-//! What the calls of `addon/caches.rs` tell JavaScript.
+//! Results and progress of the calls on caches.
 
 use std::collections::HashMap;
 
@@ -11,113 +11,113 @@ use crate::core::caches::{
 
 use super::super::number;
 
-/// How far a call is.
+/// Progress of a call.
 #[napi(object)]
 pub struct NativeProgress {
-    /// What it does.
+    /// Current stage, such as 'download'.
     pub stage: String,
-    /// Files so far.
+    /// Number of files so far.
     pub files: f64,
-    /// Bytes so far.
+    /// Number of bytes so far.
     pub bytes: f64,
-    /// Bytes in all.
+    /// Total number of bytes, if known.
     pub total_bytes: Option<f64>,
 }
 
-/// What a key holds.
+/// Facts of a key's current generation.
 #[napi(object)]
 pub struct NativeCacheInfo {
     /// Name of the generation.
     pub generation: String,
-    /// Files.
+    /// Number of files.
     pub files: f64,
-    /// Bytes of the files.
+    /// Total bytes of the files.
     pub bytes: f64,
-    /// Bytes in the store.
+    /// Bytes of the archive in the store.
     pub compressed_bytes: f64,
-    /// RFC 3339.
+    /// Time of the snapshot (RFC 3339).
     pub created_at: String,
-    /// Who made it.
+    /// Facts about the process that created it, such as platform and architecture.
     pub producer: HashMap<String, String>,
 }
 
-/// The end of an inspect or remove.
+/// Result of an inspect.
 #[napi(object)]
 pub struct NativeInspectReport {
-    /// How it ended.
+    /// Outcome.
     pub outcome: String,
-    /// Why.
+    /// Human-readable reason, if there is one.
     pub reason: Option<String>,
-    /// What is there.
+    /// Facts of the current generation, if the key exists.
     pub info: Option<NativeCacheInfo>,
 }
 
-/// The end of a prune or remove.
+/// Result of a prune or remove.
 #[napi(object)]
 pub struct NativePruneReport {
-    /// How it ended.
+    /// Outcome.
     pub outcome: String,
-    /// Why.
+    /// Human-readable reason, if there is one.
     pub reason: Option<String>,
-    /// Paths that are gone.
+    /// Paths of the removed objects.
     pub removed: Vec<String>,
-    /// How long it took.
+    /// Duration of the call in milliseconds.
     pub ms: f64,
-    /// Bytes that are gone, where the store told.
+    /// Bytes of the removed objects, as far as the store reported them.
     pub bytes: f64,
 }
 
-/// What a store can do.
+/// Result of a probe: what the store supports.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four independent facts, named as in the contract"
+    reason = "four independent facts with the names of the public contract"
 )]
 #[napi(object)]
 pub struct NativeAbilities {
-    /// `probed`, or why nothing is known.
+    /// `probed`, or the outcome that explains why nothing is known.
     pub outcome: String,
-    /// For people.
+    /// Human-readable reason, if nothing is known.
     pub reason: Option<String>,
-    /// Conditions on PUT are honoured.
+    /// Whether the store honours conditions on PUT.
     pub conditional_put: bool,
-    /// Conditions on completing a multipart upload are honoured.
+    /// Whether the store honours conditions on completing a multipart upload.
     pub conditional_multipart: bool,
-    /// Ranges are exact.
+    /// Whether range requests return exactly the requested range.
     pub ranged: bool,
-    /// We may write.
+    /// Whether these credentials may write.
     pub writable: bool,
 }
 
-/// How a restore ended.
+/// Result of a restore. The fields have the meaning of `RestoreResult`.
 #[napi(object)]
 pub struct NativeRestoreReport {
-    /// In one word.
+    /// Outcome, such as 'restored' or 'miss'.
     pub outcome: String,
-    /// For people.
+    /// Human-readable reason, if the call failed.
     pub reason: Option<String>,
-    /// Which key.
+    /// Key that was restored.
     pub key: Option<String>,
-    /// Which generation.
+    /// Generation that was restored.
     pub generation: Option<String>,
-    /// Where it failed.
+    /// Stage in which the call failed.
     pub stage: Option<String>,
-    /// Files.
+    /// Number of files.
     pub files: f64,
-    /// Bytes of the files.
+    /// Total bytes of the files.
     pub bytes: f64,
     /// Bytes of the archive.
     pub compressed_bytes: f64,
-    /// Files that stayed.
+    /// Entries that the target already had.
     pub skipped_files: f64,
-    /// Path and why.
+    /// Pipes and devices of the archive, which are not created: path and reason of each.
     pub skipped: Vec<Vec<String>>,
-    /// Repeated requests.
+    /// Number of repeated requests.
     pub retries: u32,
-    /// How it was committed.
+    /// How the target was changed: 'rename', 'exchange', 'children' or 'merge'.
     pub commit: Option<String>,
-    /// Milliseconds by stage.
+    /// Milliseconds of each stage.
     pub timings: Vec<(String, f64)>,
-    /// For a snapshot.
+    /// Ticket for a later snapshot of the same key.
     pub ticket: Option<String>,
 }
 
@@ -142,28 +142,28 @@ impl From<RestoreReport> for NativeRestoreReport {
     }
 }
 
-/// How a snapshot ended.
+/// Result of a snapshot. The fields have the meaning of `SnapshotResult`.
 #[napi(object)]
 pub struct NativeSnapshotReport {
-    /// In one word.
+    /// Outcome, such as 'stored'.
     pub outcome: String,
-    /// For people.
+    /// Human-readable reason, if the call failed.
     pub reason: Option<String>,
-    /// Which generation is current.
+    /// Generation that is current after the call.
     pub generation: Option<String>,
-    /// Files.
+    /// Number of files.
     pub files: f64,
-    /// Bytes of the files.
+    /// Total bytes of the files.
     pub bytes: f64,
     /// Bytes of the archive.
     pub compressed_bytes: f64,
-    /// Bytes that were sent.
+    /// Bytes that were uploaded.
     pub uploaded_bytes: f64,
-    /// Path and why.
+    /// Entries that were not packed: path and reason of each.
     pub skipped: Vec<Vec<String>>,
-    /// `etag` or `none`.
+    /// Protection against concurrent writers: `etag` or `none`.
     pub guard: String,
-    /// Milliseconds by stage.
+    /// Milliseconds of each stage.
     pub timings: Vec<(String, f64)>,
 }
 
@@ -262,7 +262,7 @@ fn producer(producer: &Producer) -> HashMap<String, String> {
     .into()
 }
 
-/// Entries that were left out: path and why.
+/// Converts skipped entries to pairs of path and reason.
 fn skipped(all: Vec<Skipped>) -> Vec<Vec<String>> {
     all.into_iter()
         .map(|skipped| vec![skipped.path, skipped.why.to_owned()])

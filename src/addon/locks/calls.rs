@@ -1,4 +1,4 @@
-//! Calls that wait.
+//! Binding of the lock calls that wait.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::addon::error::Reply;
 use crate::addon::promise::promise;
 use crate::addon::runtime;
 
-/// Takes a lock: at once where it is free and nothing on the way waits.
+/// Acquires a lock. Acquires it synchronously if it is free, `inline` is set and no step can block.
 #[napi(ts_return_type = "Reply<NativeLock> | Promise<Reply<NativeLock>>")]
 pub fn acquire_lock<'env>(
     env: &'env Env,
@@ -53,7 +53,7 @@ pub fn acquire_lock<'env>(
     Ok(Either::B(promise))
 }
 
-/// Waits until nobody holds a lock; `true` where a dead holder had left it.
+/// Waits until the lock is free. Resolves with `true` if a dead holder had left it.
 #[napi(ts_return_type = "Promise<Reply<boolean>>")]
 pub fn wait_for_lock<'env>(
     env: &'env Env,

@@ -1,4 +1,4 @@
-//! What JavaScript is notified of while it waits for locks and holds them.
+//! Events of lock waits and held locks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use napi_derive::napi;
 use crate::addon::listener::Listener;
 use crate::core::locks::{Liveness, OnWait, WaitInfo};
 
-/// Whether a holder lives.
+/// Whether the holder of a lock is alive.
 #[napi(string_enum = "lowercase", skip_typescript)]
 pub enum NativeLiveness {
-    /// It lives.
+    /// The holder is running.
     Alive,
-    /// It has ended.
+    /// The holder has ended.
     Dead,
-    /// Nobody here can know.
+    /// The state of the holder cannot be determined from this machine or namespace.
     Unknown,
 }
 
@@ -29,35 +29,35 @@ impl From<Liveness> for NativeLiveness {
     }
 }
 
-/// Which event it is.
+/// Kind of an event.
 #[napi(string_enum = "lowercase", skip_typescript)]
 pub enum NativeLockEventKind {
-    /// A call waits.
+    /// A call is waiting.
     Wait,
-    /// A lock is lost.
+    /// A lock was lost.
     Lost,
 }
 
-/// What happens to a wait or to a lock.
+/// An event of a wait or of a held lock.
 #[napi(object)]
 pub struct NativeLockEvent {
-    /// Which call it is of.
+    /// Id of the call that the event belongs to.
     pub call: f64,
-    /// `lost` comes once, and nothing after it.
+    /// Kind of the event. `lost` is sent once, and no event follows it.
     #[napi(ts_type = "'wait' | 'lost'")]
     pub kind: NativeLockEventKind,
     /// Milliseconds since the call.
     pub waited_ms: f64,
-    /// `Holder` as JSON.
+    /// Current holder, as JSON of `Holder`.
     pub holder: Option<String>,
-    /// Of the holder.
+    /// Whether the current holder is alive.
     #[napi(ts_type = "'alive' | 'dead' | 'unknown'")]
     pub liveness: NativeLiveness,
-    /// Why it was lost.
+    /// Why the lock was lost.
     pub reason: Option<String>,
 }
 
-/// Hears what happens to the waits and locks of many calls.
+/// Receives the events of many calls.
 #[napi]
 pub struct LockListener {
     listener: Arc<Listener<NativeLockEvent>>,
@@ -65,7 +65,7 @@ pub struct LockListener {
 
 #[napi]
 impl LockListener {
-    /// Calls a function with each event.
+    /// Creates a listener that calls a function with each event.
     #[napi(constructor)]
     pub fn new(
         #[napi(ts_arg_type = "(event: NativeLockEvent) => void")] listener: Listener<NativeLockEvent>,
@@ -76,7 +76,7 @@ impl LockListener {
     }
 }
 
-/// The events of one call.
+/// Events of one call.
 #[derive(Clone)]
 pub(super) struct CallEvents {
     listener: Arc<Listener<NativeLockEvent>>,

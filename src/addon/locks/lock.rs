@@ -1,4 +1,4 @@
-//! A lock that is held.
+//! Binding of held locks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::core::locks::{Acquired, LockHandle, LockScope, Release};
 
 type Promise<'env, T> = napi::Result<PromiseRaw<'env, Reply<T>>>;
 
-/// A lock that is held.
+/// A held lock.
 #[napi]
 pub struct NativeLock {
     handle: Arc<LockHandle>,
@@ -38,55 +38,55 @@ impl NativeLock {
 
 #[napi]
 impl NativeLock {
-    /// The random name of this taking.
+    /// Random id of this acquisition.
     #[napi(getter)]
     pub fn token(&self) -> String {
         self.handle.token().to_owned()
     }
 
-    /// The fencing token.
+    /// Fencing token. Grows with each acquisition of the path.
     #[napi(getter)]
     pub fn generation(&self) -> f64 {
         number(self.handle.generation())
     }
 
-    /// How it is kept.
+    /// How the lock is held.
     #[napi(getter, ts_return_type = "'kernel' | 'lease'")]
     pub fn mode(&self) -> NativeMode {
         self.handle.mode().into()
     }
 
-    /// The dead holder that was followed: `Holder` as JSON.
+    /// Dead holder whose lock was taken over, as JSON of `Holder`.
     #[napi(getter)]
     pub fn took_over_from(&self) -> Option<String> {
         self.handle.took_over_from().as_ref().map(json)
     }
 
-    /// The generation that had the lock when the wait began.
+    /// Generation that held the lock when the wait began.
     #[napi(getter)]
     pub fn waited_since(&self) -> Option<f64> {
         self.waited_since.map(number)
     }
 
-    /// The last failed run: `{ generation, message }` as JSON.
+    /// Last failed run, as JSON of `{ generation, message }`.
     #[napi(getter)]
     pub fn failure(&self) -> Option<String> {
         self.handle.inherited_failure().map(json)
     }
 
-    /// Fails unless the lock is held.
+    /// Fails with `ERR_LOCK_LOST` unless the lock is held.
     #[napi(ts_return_type = "Reply<void>")]
     pub fn assert_held(&self) -> napi::Result<Reply<()>> {
         runtime::guarded(|| self.handle.assert_held())
     }
 
-    /// Tells waiters what is being done.
+    /// Records what the holder is doing, for waiters to see.
     #[napi]
     pub fn progress(&self, phase: String) {
         self.handle.progress(&phase);
     }
 
-    /// Renames unless a later generation exists.
+    /// Renames `from` to `to`. Rejects with `ERR_FENCED` if a later generation of the lock exists.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn publish<'env>(&self, env: &'env Env, from: String, to: String) -> Promise<'env, ()> {
         let handle = Arc::clone(&self.handle);
@@ -96,13 +96,15 @@ impl NativeLock {
         })
     }
 
-    /// The descriptor that children keep the lock with.
+    /// File descriptor that children inherit to keep the lock. Fails with `ERR_INVALID_ARGUMENT` without
+    /// `coverChildren`.
     #[napi(ts_return_type = "Reply<number>")]
     pub fn child_fd(&self) -> napi::Result<Reply<i32>> {
         runtime::guarded(|| self.handle.child_fd())
     }
 
-    /// Gives the lock back; `false` where it was lost. With the message of a failed run for those who waited.
+    /// Releases the lock. Returns `false` if it was lost. `failure` is the message of a failed run, for the callers
+    /// that waited.
     #[napi(ts_return_type = "Reply<boolean>")]
     pub fn release(&self, failure: Option<String>) -> napi::Result<Reply<bool>> {
         runtime::guarded(|| Ok(self.scope.release(&self.handle, failure) == Release::Released))

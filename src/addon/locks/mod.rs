@@ -1,4 +1,4 @@
-//! Locks: conversion only. A worker thread that ends lets its locks go and drops its waits.
+//! Binding of locks. A worker thread that ends releases its locks and ends its waits.
 
 mod calls;
 mod events;

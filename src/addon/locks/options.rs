@@ -1,4 +1,4 @@
-//! How a lock is requested, in the form of JavaScript.
+//! Options of the calls on locks.
 
 use napi_derive::napi;
 use serde_json::Value;
@@ -8,14 +8,14 @@ use crate::core::error::{Error, Result};
 use crate::core::locks::{LockMode, LockPath, ModeChoice, Request};
 use crate::core::sys::deadline::Deadline;
 
-/// Which mode is requested.
+/// Requested mode.
 #[napi(string_enum = "lowercase", skip_typescript)]
 pub enum NativeModeChoice {
-    /// The filesystem decides.
+    /// Selected by the filesystem.
     Auto,
     /// flock.
     Kernel,
-    /// No flock.
+    /// Lease file, without flock.
     Lease,
 }
 
@@ -29,12 +29,12 @@ impl From<NativeModeChoice> for ModeChoice {
     }
 }
 
-/// How a lock is kept.
+/// How a lock is held.
 #[napi(string_enum = "lowercase", skip_typescript)]
 pub enum NativeMode {
-    /// By flock.
+    /// Held with flock.
     Kernel,
-    /// By a lease.
+    /// Held with a lease.
     Lease,
 }
 
@@ -47,31 +47,31 @@ impl From<LockMode> for NativeMode {
     }
 }
 
-/// How a lock is to be taken.
+/// Options of an acquisition.
 #[napi(object)]
 pub struct NativeLockOptions {
-    /// Decided by filesystem, or asked for.
+    /// Requested mode.
     #[napi(ts_type = "'auto' | 'kernel' | 'lease'")]
     pub mode: NativeModeChoice,
-    /// Milliseconds, 0 is one try.
+    /// Longest wait in milliseconds. 0 is a single attempt, `Infinity` means no limit.
     pub timeout_ms: f64,
-    /// Milliseconds.
+    /// Time for which the record of a lease may stay unchanged, in milliseconds.
     pub lease_ttl_ms: f64,
-    /// Milliseconds.
+    /// Time without change after which an unverifiable foreign holder counts as dead, in milliseconds.
     pub foreign_stale_ms: f64,
-    /// JSON.
+    /// Metadata of the holder, as JSON text.
     pub metadata: Option<String>,
-    /// Whether children keep the lock.
+    /// Whether child processes keep the lock.
     pub cover_children: bool,
-    /// `worker_threads.threadId`.
+    /// Value of `worker_threads.threadId`.
     pub thread_id: f64,
-    /// Names the call in its events.
+    /// Id of the call in its events.
     pub call: f64,
-    /// A free lock in memory may be taken without a turn of the event loop.
+    /// Whether a free lock on an in-memory filesystem may be acquired synchronously.
     pub inline: bool,
 }
 
-/// Path and options of one call, checked.
+/// Checked path and options of one call.
 pub(super) struct Checked {
     pub(super) lock: LockPath,
     pub(super) request: Request,

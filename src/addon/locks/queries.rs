@@ -1,4 +1,4 @@
-//! Calls that acquire nothing.
+//! Binding of the lock calls that acquire nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -17,12 +17,12 @@ use crate::core::sys::workers;
 
 type Promise<'env, T> = napi::Result<PromiseRaw<'env, Reply<T>>>;
 
-/// What a sweep found.
+/// Result of a sweep.
 #[napi(object)]
 pub struct NativeSwept {
-    /// Paths that are gone.
+    /// Removed paths.
     pub removed: Vec<String>,
-    /// Lock directories whose holders are alive or unknown.
+    /// Lock directories whose holders are alive or cannot be verified.
     pub held: Vec<String>,
 }
 
@@ -40,19 +40,19 @@ fn texts(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().map(text).collect()
 }
 
-/// What stands at a lock's path.
+/// State of a lock path.
 #[napi(object)]
 pub struct NativeInspection {
-    /// Alive or unknown.
+    /// Whether a live or unverifiable holder has the lock.
     pub held: bool,
-    /// `Holder` as JSON.
+    /// Holder, as JSON of `Holder`.
     pub holder: Option<String>,
-    /// Of the holder.
+    /// Whether the holder is alive.
     #[napi(ts_type = "'alive' | 'dead' | 'unknown'")]
     pub liveness: Option<NativeLiveness>,
-    /// Milliseconds since it was taken.
+    /// Milliseconds since the acquisition.
     pub age_ms: Option<f64>,
-    /// Why the path cannot be locked, or why what is there is never taken over.
+    /// Why the path cannot be locked, or why its content is never taken over.
     pub warning: Option<String>,
 }
 
@@ -68,7 +68,8 @@ impl From<Inspection> for NativeInspection {
     }
 }
 
-/// Sweeps what killed processes left in a directory of locks, and the files of locks that were not used for `unused_ms`.
+/// Removes what killed processes left in a directory of locks, and the files of locks that were not used for
+/// `unused_ms` milliseconds.
 #[napi(ts_return_type = "Promise<Reply<NativeSwept>>")]
 pub fn sweep_locks<'env>(
     env: &'env Env,
@@ -83,7 +84,7 @@ pub fn sweep_locks<'env>(
     })
 }
 
-/// Looks at a lock without taking it.
+/// Reads the state of a lock without acquiring it.
 #[napi(ts_return_type = "Promise<Reply<NativeInspection>>")]
 pub fn inspect_lock<'env>(
     env: &'env Env,
@@ -96,7 +97,7 @@ pub fn inspect_lock<'env>(
     })
 }
 
-/// Runs work that waits only for the filesystem of `path`, and gives up at its time or when the token is raised.
+/// Runs work that depends only on the filesystem of `path`. Ends at its timeout or when the token is raised.
 fn answered<'env, T: ToNapiValue + Send + 'static>(
     env: &'env Env,
     path: String,
@@ -113,7 +114,7 @@ fn answered<'env, T: ToNapiValue + Send + 'static>(
     })
 }
 
-/// Renames unless a later generation of the lock exists.
+/// Renames `from` to `to`. Rejects with `ERR_FENCED` if a later generation of the lock exists.
 #[napi(ts_return_type = "Promise<Reply<void>>")]
 pub fn publish_fenced(env: &Env, path: String, generation: f64, from: String, to: String) -> Promise<'_, ()> {
     let place = PathBuf::from(&path);

@@ -1,4 +1,4 @@
-//! The scope of each environment.
+//! Lock scope of each environment.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::core::locks::LockScope;
 
 static SCOPES: PerEnvironment<Arc<LockScope>> = PerEnvironment::new(LockScope::new, |scope| scope.close());
 
-/// The scope of the environment that calls. It ends with it.
+/// Returns the scope of the calling environment. It ends with the environment.
 pub(super) fn scope(env: &Env) -> napi::Result<Arc<LockScope>> {
     SCOPES.of(env)
 }

@@ -1,4 +1,4 @@
-//! Cells, which all threads of the process share.
+//! Binding of cells, which all threads share.
 
 use std::sync::atomic::AtomicU64;
 
@@ -15,21 +15,21 @@ use crate::core::state::{self, Cell, Swap};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 
-/// What a cell holds at one moment.
+/// Content of a cell at one moment.
 #[napi(object)]
 pub struct NativeSnapshot<'env> {
-    /// Absent before the first write.
+    /// Value. Missing before the first write.
     pub bytes: Option<BufferSlice<'env>>,
-    /// 0 before the first write.
+    /// Version. 0 before the first write.
     pub version: BigInt,
 }
 
-/// How a compare-and-set ended.
+/// Result of a compare-and-set.
 #[napi(object)]
 pub struct NativeSwap {
     /// Whether the value was written.
     pub ok: bool,
-    /// The version that stands now.
+    /// Version after the call.
     pub version: BigInt,
 }
 
@@ -41,36 +41,36 @@ pub struct NativeCell {
 
 #[napi]
 impl NativeCell {
-    /// The cell of this key; keys are opaque bytes.
+    /// Returns the cell with this key. Keys are opaque bytes.
     #[napi(constructor)]
     pub fn new(key: &[u8]) -> Self {
-        // Cells are statics of this image: it must outlive the last environment that loaded it. On Linux the
-        // linker flag `nodelete` of napi-build sees to that already, elsewhere only this call does.
+        // Cells are statics of this image, which must outlive the last environment that loaded it. On Linux the linker
+        // flag `nodelete` of napi-build already ensures that. Other platforms need this call.
         retain_current_module_for_unload_safety();
         Self {
             cell: state::cell(key),
         }
     }
 
-    /// The memory in which the core publishes the version, as 8 bytes that change by themselves. Absent where
-    /// the engine takes no external memory (Electron).
+    /// Memory in which the core publishes the version, as 8 bytes that change without a call. Missing if the engine
+    /// supports no external memory (Electron).
     #[napi]
     pub fn word(&self, env: Env) -> napi::Result<Option<ArrayBuffer<'static>>> {
         let word = std::ptr::from_ref(self.cell.word()).cast_mut().cast::<u8>();
-        // SAFETY: the word is 8 bytes of a leaked cell, valid as long as the process; JavaScript only loads from it.
+        // SAFETY: the word is 8 bytes of a leaked cell, valid as long as the process. JavaScript only loads from it.
         let mapped =
             unsafe { ArrayBuffer::from_external(&env, word, size_of::<AtomicU64>(), (), |_, ()| {}) }?;
-        // An engine that refuses external memory makes napi hand out a copy, which would never change.
+        // If the engine refuses external memory, napi returns a copy, which would never change.
         Ok(std::ptr::eq(mapped.as_ptr(), word).then_some(mapped))
     }
 
-    /// The version of the latest write.
+    /// Version of the latest write.
     #[napi]
     pub fn version(&self) -> BigInt {
         self.cell.version().into()
     }
 
-    /// Value and version, of one moment.
+    /// Returns the value and its version, read atomically.
     #[napi]
     pub fn read(&self, env: Env) -> napi::Result<NativeSnapshot<'static>> {
         let snapshot = self.cell.read();
@@ -84,13 +84,13 @@ impl NativeCell {
         })
     }
 
-    /// Writes whatever stood there; returns the new version.
+    /// Replaces the value unconditionally and returns the new version.
     #[napi]
     pub fn write(&self, bytes: &[u8]) -> BigInt {
         self.cell.write(bytes).into()
     }
 
-    /// Writes only onto the expected version.
+    /// Replaces the value if the current version is `expected`.
     #[napi(ts_return_type = "Reply<NativeSwap>")]
     pub fn compare_and_set(&self, expected: BigInt, bytes: &[u8]) -> Reply<NativeSwap> {
         Reply(version_of("expected", &expected).map(|expected| {
@@ -107,8 +107,8 @@ impl NativeCell {
         }))
     }
 
-    /// Calls `settle` once, with the version that is not `since` any more or with a failure. Neither the wait nor
-    /// `settle` keeps the thread alive, and a wait ends with its thread.
+    /// Calls `settle` once, with the first version that differs from `since` or with a failure. Neither the wait nor
+    /// `settle` keeps the thread alive. The wait ends with its thread.
     #[napi(
         ts_args_type = "since: bigint, timeoutMs: number, token: CancelToken, settle: (reply: Reply<bigint>) => void",
         ts_return_type = "Reply<void>"
@@ -138,7 +138,7 @@ impl NativeCell {
         Ok(Reply(started))
     }
 
-    /// How many waits are pending, of all threads.
+    /// Number of pending waits of all threads.
     #[napi]
     pub fn waiting(&self) -> f64 {
         number::number(self.cell.waiting() as u64)
@@ -151,7 +151,7 @@ fn version_of(name: &str, value: &BigInt) -> Result<u64> {
         _ => Err(Error::argument(
             name,
             format!("{value:?}"),
-            "a version that a read or a write has returned",
+            "a version that a read or a write returned",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! State: the main realm of a thread, and the cells that all threads share.
+//! Binding of state: the main realm of a thread, and the cells that all threads share.
 
 mod cell;
 mod realm;

@@ -1,13 +1,13 @@
-//! The deadline machine: a call ends at its deadline or when its caller cancels, whatever its work is doing, and one
+//! The deadline of a call. A call ends at its deadline or when its caller cancels it, whatever its work is doing. One
 //! [`Gate`] decides between that end and the commit.
 //!
 //! ```text
-//! Running ──gate.pass()──▶ Committing      the work may change the target; the end waits for it
-//!    └─────gate.close()──▶ Dead            the caller has its answer; the work may only clean up
+//! Running ──gate.pass()──▶ Committing      the work may change the target, and the end waits for it
+//!    └─────gate.close()──▶ Dead            the caller has its result, and the work may only clean up
 //! ```
 //!
-//! A write(2) on a stalled disk cannot be cancelled, so a call never waits for its work to stop: it ends
-//! from a timer, and the work, whenever it wakes, finds that it may not commit any more.
+//! A write(2) on a stalled disk cannot be cancelled, so a call never waits for its work to stop. A timer ends the call,
+//! and when the work continues, it finds that it may no longer commit.
 
 use std::time::Duration;
 
@@ -16,22 +16,22 @@ use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 
-/// How long a commit that began in time may run over the deadline before the call ends without it.
+/// Time that a commit that began before the deadline may run beyond it. Then the call ends without it.
 const COMMIT_GRACE: Duration = Duration::from_millis(60);
 
-/// The end of one call.
+/// End of one call.
 #[derive(Debug)]
 pub struct Call {
-    /// When it ends at the latest.
+    /// Time at which it ends at the latest.
     pub deadline: Deadline,
     /// Decides between its end and its commit.
     pub gate: Gate,
-    /// Raised when the call is over before its work: the work stops soon.
+    /// Raised when the call ends before its work. The work then stops soon.
     pub stop: Cancel,
 }
 
 impl Call {
-    /// A call whose commit has not begun.
+    /// Creates the state of a call that has not begun to commit.
     pub fn new(deadline: Deadline, stop: Cancel) -> Self {
         Self {
             deadline,
@@ -40,8 +40,8 @@ impl Call {
         }
     }
 
-    /// Waits for `work`, but not after `end` has resolved with the reason why the call is over, unless the commit has
-    /// begun by then. Work that goes on by itself when its future is dropped is barred from committing.
+    /// Waits for `work`, until `end` resolves with the reason for ending the call. If the commit has begun by then,
+    /// waits for it. Work that continues after its future was dropped can no longer commit.
     pub async fn wait_for<T>(
         &self,
         work: impl Future<Output = T>,
@@ -57,15 +57,15 @@ impl Call {
             self.stop.cancel();
             return Err(over);
         }
-        // The commit has begun: an abort comes too late for it, a deadline waits for its last system calls.
+        // The commit has begun. An abort is too late for it, and a deadline waits for its last system calls.
         let left = self.deadline.remaining().unwrap_or(Duration::MAX);
         let done = tokio::time::timeout(left.saturating_add(COMMIT_GRACE), work).await;
         done.map_err(|_| {
-            // A request that is under way is given up and not repeated; its last one may have been heard.
+            // A request in progress is abandoned and not repeated. The last one may have reached the store.
             self.stop.cancel();
             Failure::new(
                 Cause::Timeout,
-                "the commit began in time and is still running: it will be seen in full or not at all",
+                "the commit began before the deadline and is still running. It will become visible completely or not at all",
             )
             .during(Stage::Commit)
         })

@@ -1,4 +1,4 @@
-//! The directories of a tree, reached part by part from its root, never through a link.
+//! Directories of a tree, opened component by component from its root, never through a link.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use crate::core::sys::name;
 
 use crate::core::archives::tree::as_path;
 
-/// Open directories from the root to where the last call was: entries that stand together share their way.
+/// Open directories from the root to the path of the last call, because entries that follow each other share
+/// directories.
 pub(super) struct DirectoryCache {
     root: Arc<Directory>,
     path: Vec<u8>,
@@ -24,13 +25,13 @@ impl DirectoryCache {
         }
     }
 
-    /// Forgets everything below the root, to give file descriptors back.
+    /// Closes all directories except the root, to release file descriptors.
     pub(super) fn clear(&mut self) {
         self.path.clear();
         self.open.clear();
     }
 
-    /// The directory at this relative path; `step` opens each part that is not open yet.
+    /// Returns the directory at this relative path. `step` opens each component that is not open yet.
     pub(super) fn to<E>(
         &mut self,
         path: &[u8],
@@ -62,7 +63,7 @@ impl DirectoryCache {
         ))
     }
 
-    /// The directory at this relative path, which is there.
+    /// Returns the existing directory at this relative path.
     pub(super) fn existing(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
         self.to(path, |above, name, path| {
             above.open_directory(name::from_bytes(name), as_path(path))
@@ -70,7 +71,7 @@ impl DirectoryCache {
     }
 }
 
-/// Directory and name of a relative path.
+/// Splits a relative path into directory and name.
 pub(super) fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),

@@ -1,4 +1,4 @@
-//! Hashes of what is on disk, without packing it.
+//! Hashes of entries on disk, without packing them.
 
 use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::name;
@@ -16,7 +16,7 @@ pub struct EntryHasher {
 }
 
 impl EntryHasher {
-    /// A hasher below this directory.
+    /// Creates a hasher for entries below this directory.
     pub fn new(root: Directory) -> Self {
         Self {
             directories: DirectoryCache::new(root),
@@ -24,7 +24,7 @@ impl EntryHasher {
         }
     }
 
-    /// The hash of a file or link of a walk; 'unstable' if it is not what the walk saw.
+    /// Hashes a file or link of a walk. Fails as 'unstable' if it differs from what the walk saw.
     pub fn hash(&mut self, tree: &Tree, at: usize) -> Result<Hash> {
         let node = tree.nodes()[at];
         let path = tree.path(&node);

@@ -1,4 +1,4 @@
-//! What is left out of a snapshot: patterns of the caller, and presets for trees that hold more than a cache.
+//! Exclusion of entries from a snapshot: patterns of the caller, and presets for trees that contain more than a cache.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
@@ -6,28 +6,29 @@ use crate::core::error::{Error, Result};
 
 use crate::core::archives::tree;
 
-/// Names that are ours (stages and stamps): never part of a tree.
+/// Prefix of warmswap's own names (stages and tree manifests). They are never part of a tree.
 pub(in crate::core) const OWN_PREFIX: &[u8] = b".warmswap-";
-/// What mkfs puts into the root of every ext4.
+/// Created by mkfs in the root of every ext4.
 const OF_THE_FILESYSTEM: &[u8] = b"lost+found";
 
-/// Whether this name in a tree's root is never part of it: ours, or the filesystem's.
+/// Whether this name in a tree's root is never part of the tree: it belongs to warmswap or to the filesystem.
 pub(in crate::core) fn is_no_content(name: &[u8]) -> bool {
     name.starts_with(OWN_PREFIX) || name == OF_THE_FILESYSTEM
 }
 
-/// A known kind of tree.
+/// Known kind of tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Preset {
-    /// Nothing is left out.
+    /// Excludes nothing.
     #[default]
     None,
-    /// DENO_DIR: SQLite caches that are live and never shrink (one measured 28 GB against 220 MB of modules), an
-    /// absolute link to the deno of build time, and registry answers with volatile headers.
+    /// A DENO_DIR. Excludes live SQLite caches that never shrink (one had 28 GB, with 220 MB of modules), an absolute
+    /// link to the deno of build time, and registry responses with volatile headers.
     Deno,
-    /// node_modules: caches of tools. A stale `.vite` is worse than none (504 Outdated Optimize Dep).
+    /// A node_modules. Excludes caches of tools, because an outdated `.vite` is worse than none (504 Outdated Optimize
+    /// Dep).
     NodeModules,
-    /// Vite's cache folder: what an optimizer has not finished.
+    /// Vite's cache directory. Excludes the work that an optimizer has not finished.
     Vite,
 }
 
@@ -48,15 +49,15 @@ impl Preset {
     }
 }
 
-/// Which paths are left out. What a left-out directory holds is left out too.
+/// Patterns of excluded paths. The content of an excluded directory is excluded too.
 #[derive(Debug, Clone, Default)]
 pub struct Excludes {
     set: GlobSet,
 }
 
 impl Excludes {
-    /// Patterns are matched against the path relative to the tree: `*` and `?` do not match `/`, `**` does; a
-    /// pattern without `/` matches the name at any depth.
+    /// Compiles the patterns. They are matched against the path relative to the tree: `*` and `?` do not match `/`,
+    /// `**` does. A pattern without `/` matches the name at any depth.
     pub fn new(preset: Preset, patterns: &[String]) -> Result<Self> {
         let mut builder = GlobSetBuilder::new();
         let rooted = preset.patterns().iter().map(|pattern| (*pattern).to_owned());
@@ -77,11 +78,11 @@ impl Excludes {
         }
         let set = builder
             .build()
-            .map_err(|error| Error::argument("exclude", "a list of patterns", &error.to_string()))?;
+            .map_err(|error| Error::argument("exclude", error, "valid glob patterns"))?;
         Ok(Self { set })
     }
 
-    /// Whether this relative path is left out.
+    /// Whether this relative path is excluded.
     pub fn matches(&self, path: &[u8]) -> bool {
         is_no_content(path) || self.set.is_match(tree::as_path(path))
     }
@@ -106,7 +107,7 @@ mod tests {
             Preset::NodeModules,
             &["*.log".into(), "a/*.js".into(), "/top".into()],
         )
-        .expect("good patterns");
+        .expect("valid patterns");
         for path in [
             "x.log",
             "deep/x.log",
@@ -116,7 +117,7 @@ mod tests {
             ".cache",
             ".warmswap-stage-1",
         ] {
-            assert!(excludes.matches(path.as_bytes()), "{path} is left out");
+            assert!(excludes.matches(path.as_bytes()), "{path} is excluded");
         }
         for path in ["a/b/c.js", "deep/top", "deep/.vite", "log"] {
             assert!(!excludes.matches(path.as_bytes()), "{path} is kept");
@@ -126,14 +127,14 @@ mod tests {
 
     #[test]
     fn the_deno_preset_keeps_modules() {
-        let excludes = Excludes::new(Preset::Deno, &[]).expect("good patterns");
+        let excludes = Excludes::new(Preset::Deno, &[]).expect("valid patterns");
         for path in [
             "v8_code_cache_v2",
             "dep_analysis_cache_v2-wal",
             "node_compat_bin",
             "npm/registry.npmjs.org/react/registry.json",
         ] {
-            assert!(excludes.matches(path.as_bytes()), "{path} is left out");
+            assert!(excludes.matches(path.as_bytes()), "{path} is excluded");
         }
         for path in [
             "npm/registry.npmjs.org/react/18.0.0/index.js",

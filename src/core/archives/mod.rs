@@ -1,16 +1,17 @@
-//! Archives: pax tar, compressed in independent frames; and the way of a tree from a stream to its place.
+//! Archives: pax tar, compressed in independent frames, and the steps from a stream to a committed target.
 //!
-//! * [`pack`]: sorted and deterministic; a file that changes while it is read fails the whole archive.
-//! * [`unpack`]: strict; into an empty directory, never outside of it, counted while it is written.
-//! * [`codec`]: zstd, gzip or neither, told apart by magic bytes.
-//! * [`tree`]: what a tree holds, whatever its inodes and times; its digest.
-//! * [`commit`]: stage next to the target, then one step that fits its mount; sweep of what dead processes left.
-//! * `shared_directory`: open directories that other users may write to as well, and whose entries count there.
-//! * [`pipeline`]: the whole way from a stream to a committed target.
-//! * [`call`]: its deadline, and the gate between its end and its commit.
+//! * [`pack`]: sorted and deterministic. A file that changes while it is being read makes the whole archive fail.
+//! * [`unpack`]: strict. It writes into an empty directory, never outside it, and counts what it writes.
+//! * [`codec`]: zstd, gzip or no compression, selected by magic bytes.
+//! * [`tree`]: content of a tree and its digest, independent of inodes and times.
+//! * [`commit`]: stages a tree next to the target, commits it with a method that depends on the mount, and sweeps the
+//!   leftovers of dead processes.
+//! * `shared_directory`: open directories that other users may also write to, with the check which entries are trusted.
+//! * [`pipeline`]: all steps from a stream to a committed target.
+//! * [`call`]: deadline of a call, and the gate between its end and its commit.
 //!
-//! The layout is in docs/protocol.md under 'Caches'. A failure of the disk, the archive or another process is a
-//! [`crate::core::failure::Failure`] with a cause; the target is then as it was.
+//! docs/protocol/archive.md describes the layout. A failure of the disk, the archive or another process is a
+//! [`crate::core::failure::Failure`] with a cause. The target is then unchanged.
 
 pub mod call;
 pub mod codec;

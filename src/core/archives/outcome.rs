@@ -1,10 +1,10 @@
-//! How an unpack ends, in the words of `RestoreOutcome`.
+//! Outcomes of an unpack, with the names of `RestoreOutcome`.
 
 use crate::core::failure::Cause;
 
-/// How an unpack ended, if not well.
+/// Outcome of an unpack that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the README's outcome table says what each means")]
+#[expect(missing_docs, reason = "the documented outcome table describes each of them")]
 pub enum UnpackOutcome {
     Corrupt,
     Refused,
@@ -20,7 +20,7 @@ pub enum UnpackOutcome {
 }
 
 impl UnpackOutcome {
-    /// The word that JavaScript sees.
+    /// Name of the outcome in JavaScript.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Corrupt => "corrupt",
@@ -51,7 +51,7 @@ impl From<Cause> for UnpackOutcome {
             Cause::Timeout => Self::Timeout,
             Cause::Aborted => Self::Aborted,
             Cause::TooLarge => Self::TooLarge,
-            // An unpack has no store.
+            // An unpack uses no store.
             Cause::Incompatible
             | Cause::Empty
             | Cause::Shrunk

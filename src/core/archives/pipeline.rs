@@ -1,4 +1,4 @@
-//! The whole way from a stream to a committed target: stage, extract, prove, commit.
+//! All steps from a stream to a committed target: stage, extract, verify, commit.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,59 +11,60 @@ use crate::core::failure::{Failure, Result, Stage};
 use crate::core::sys::clock;
 use crate::core::sys::workers::{self, Class};
 
-/// What an unpack did.
+/// Result of an unpack.
 #[derive(Debug)]
 pub struct Unpacked {
-    /// Regular files.
+    /// Number of regular files.
     pub files: u64,
-    /// Their bytes.
+    /// Total bytes of the files.
     pub bytes: u64,
     /// Bytes read from the source.
     pub compressed_bytes: u64,
-    /// Entries that the target had already ('merge').
+    /// Entries that the target already had ('merge').
     pub kept: u64,
-    /// Pipes and devices of the archive, which are not made.
+    /// Pipes and devices of the archive, which are not created.
     pub skipped: Vec<Skipped>,
-    /// How it was committed.
+    /// Method of the commit.
     pub method: CommitMethod,
-    /// Milliseconds until the tree was staged and proved.
+    /// Milliseconds until the tree was staged and verified.
     pub unpack_ms: f64,
     /// Milliseconds of the commit.
     pub commit_ms: f64,
 }
 
-/// A tree that is at its target now.
+/// A tree that is at its target.
 #[derive(Debug)]
 pub struct Placed {
-    /// The target, with the links at the end of the caller's path followed.
+    /// Path of the target, after following the links at its end.
     pub target: PathBuf,
-    /// All entries; with hashes if [`ExtractOptions::hash`] asked for them.
+    /// All entries, with hashes if [`ExtractOptions::hash`] is set.
     pub tree: Tree,
-    /// A moment right before the commit, nanoseconds since the epoch.
+    /// Time right before the commit, in nanoseconds since the epoch.
     pub committed_ns: i64,
 }
 
-/// Where the tree of a stream goes, and under which conditions.
+/// Target of a tree, and the conditions of the commit.
 #[derive(Debug, Clone, Copy)]
 pub struct Replacement<'a> {
-    /// The target.
+    /// Path of the target.
     pub target: &'a Path,
-    /// What may happen to a target that is not empty.
+    /// How a target that already contains entries is treated.
     pub mode: TargetMode,
-    /// How to extract.
+    /// Options of the extraction.
     pub options: &'a ExtractOptions,
-    /// Decides whether the commit still happens.
+    /// Decides whether the commit may still happen.
     pub gate: &'a Gate,
 }
 
 impl Replacement<'_> {
-    /// Runs on a thread that may block. `prove` gets the source once the tree is staged: what it refuses is not
-    /// committed. `afterwards` runs when the caller has its answer already, before the old tree is removed.
-    pub fn run<S: Read + Send>(
+    /// Runs all steps, on a thread that may block. `prove` receives the source after the tree was staged, and its error
+    /// prevents the commit. `afterwards` runs after the caller has its result, before the old tree is removed. Its result
+    /// is dropped after that.
+    pub fn run<S: Read + Send, T>(
         self,
         mut source: S,
         prove: impl FnOnce(S) -> Result<()>,
-        afterwards: impl FnOnce(Placed) + Send + 'static,
+        afterwards: impl FnOnce(Placed) -> T + Send + 'static,
     ) -> Result<Unpacked> {
         let started = Instant::now();
         let stage = commit::StagedTree::beside(self.target, self.mode).map_err(during(Stage::Write))?;
@@ -83,10 +84,11 @@ impl Replacement<'_> {
         };
         let committed = stage.commit(self.gate).map_err(during(Stage::Commit))?;
         let commit_ms = milliseconds(committing);
-        // Removing the old tree can take longer than all the rest.
+        // Removing the old tree can take longer than all other steps.
         workers::detach(Class::Long, self.target, move || {
-            afterwards(placed);
+            let until_removed = afterwards(placed);
             drop(committed.leftovers);
+            drop(until_removed);
         });
         Ok(Unpacked {
             files: extracted.files,
@@ -105,7 +107,7 @@ fn during(stage: Stage) -> impl FnOnce(Failure) -> Failure {
     move |failure| failure.during(stage)
 }
 
-/// A system call that failed was one of writing; the source's own errors name the archive.
+/// A failed system call was a write. Errors of the source name the archive.
 fn stage_of(failure: &Failure) -> Stage {
     match failure.error.op {
         Some(op) if op != "read" => Stage::Write,

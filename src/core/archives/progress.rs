@@ -1,8 +1,8 @@
-//! How far a call has come.
+//! Progress of a call.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How far a call has come; shared with the caller that shows it.
+/// Progress of a call, shared with the caller that displays it.
 #[derive(Debug, Default)]
 pub struct Progress {
     files: AtomicU64,
@@ -10,7 +10,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Files, and their bytes, so far.
+    /// Files and bytes so far.
     pub fn so_far(&self) -> (u64, u64) {
         (
             self.files.load(Ordering::Relaxed),

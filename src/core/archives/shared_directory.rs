@@ -1,7 +1,8 @@
-//! Directories that other users may write to as well: opened once, and judged before anything in them is changed.
+//! Directories that other users may also write to. They are opened once, and checked before anything in them is
+//! changed.
 //!
-//! The path that the caller gives is followed once, links included. Below it no link is followed, and every call is
-//! relative to an open directory. What may be changed there is decided by [`crate::core::sys::trust`].
+//! The path that the caller passes is followed once, including its links. Below it no link is followed, and every call
+//! is relative to an open directory. [`crate::core::sys::trust`] decides what may be changed there.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -12,15 +13,15 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::trust::Surroundings;
 
-/// As many as the kernel follows.
+/// Same limit as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// The caller's own path, with the links at its end followed. A link that a stranger made is an error.
+/// Follows the links at the end of the caller's own path. A link that an untrusted user created is an error.
 pub(in crate::core) fn follow(path: &Path) -> Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..MAX_LINKS {
         let (Some(parent), Some(_)) = (path.parent(), path.file_name()) else {
-            // The root, or the text of a link that ends in `..`.
+            // The root directory, or a link whose text ends in `..`.
             return fs::canonicalize(&path);
         };
         match fs::stat(&path).optional()? {
@@ -31,17 +32,20 @@ pub(in crate::core) fn follow(path: &Path) -> Result<PathBuf> {
             _ => return Ok(path),
         }
     }
-    let message = format!("'{}' leads through more than {MAX_LINKS} links", path.display());
+    let message = format!(
+        "'{}' leads through more than {MAX_LINKS} symbolic links",
+        path.display()
+    );
     Err(Error::new(Code::Io, message).at(&path))
 }
 
-/// An open directory, and whose entries count in it.
+/// An open directory, and the check which entries in it are trusted.
 #[derive(Debug)]
 pub(in crate::core) struct SharedDirectory {
     pub(in crate::core) directory: Directory,
-    /// For messages, and for the calls that only read.
+    /// Path, for messages and for calls that only read.
     pub(in crate::core) path: PathBuf,
-    /// What it was when it was opened.
+    /// Stat of the directory when it was opened.
     pub(in crate::core) stat: Stat,
     around: Surroundings,
 }
@@ -62,20 +66,20 @@ impl SharedDirectory {
         Self::new(Directory::open_followed(path)?, path.to_path_buf())
     }
 
-    /// Opens a directory in this one, to read what is in it.
+    /// Opens a directory in this one, to read its entries.
     pub(in crate::core) fn open(&self, name: &OsStr) -> Result<Self> {
         let path = self.path.join(name);
         Self::new(self.directory.open_directory(name, &path)?, path)
     }
 
-    /// Opens a directory in this one, to change what is in it: it must not be a stranger's.
+    /// Opens a directory in this one, to change its entries. It must not belong to an untrusted user.
     pub(in crate::core) fn open_trusted(&self, name: &OsStr) -> Result<Self> {
         let opened = self.open(name)?;
         self.expect_trusted(&opened.stat, &opened.path)?;
         Ok(opened)
     }
 
-    /// What an entry is, if there is one.
+    /// Stat of an entry, if it exists.
     pub(in crate::core) fn stat(&self, name: &OsStr) -> Result<Option<Stat>> {
         self.directory.stat(name, &self.path.join(name)).optional()
     }
@@ -85,7 +89,7 @@ impl SharedDirectory {
         self.around.trusts(entry) || crate::core::sys::fault::is_seeded("trust-strangers")
     }
 
-    /// Fails with path and owner if a stranger's entry has this name. One that does not exist is fine.
+    /// Fails with path and owner if the entry belongs to an untrusted user. A missing entry is accepted.
     pub(in crate::core) fn check(&self, name: &OsStr) -> Result<Option<Stat>> {
         let stat = self.stat(name)?;
         if let Some(stat) = &stat {
@@ -102,24 +106,24 @@ impl SharedDirectory {
     }
 }
 
-/// The directory that a caller restores to or packs: its name in an open directory.
+/// Directory that a caller restores to or packs: its name in an open directory.
 #[derive(Debug, Clone)]
 pub(in crate::core) struct Target {
     pub(in crate::core) parent: Arc<SharedDirectory>,
     pub(in crate::core) name: OsString,
-    /// The caller's path, with the links at its end followed.
+    /// Path of the caller, after following the links at its end.
     pub(in crate::core) path: PathBuf,
 }
 
 impl Target {
-    /// Opens the directory that the target is in. An absent one is made if `makes_parent`, else not found.
+    /// Opens the parent directory of the target. A missing one is created if `makes_parent`, otherwise it is an error.
     pub(in crate::core) fn open(path: &Path, makes_parent: bool) -> Result<Self> {
         let path = follow(path)?;
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::argument(
                 "into",
                 format!("'{}'", path.display()),
-                "a directory below another one",
+                "a directory that has a parent directory",
             ));
         };
         if makes_parent {
@@ -132,7 +136,7 @@ impl Target {
         })
     }
 
-    /// What it is, if it exists.
+    /// Stat of the target, if it exists.
     pub(in crate::core) fn stat(&self) -> Result<Option<Stat>> {
         self.parent.stat(&self.name)
     }
@@ -142,7 +146,7 @@ impl Target {
         self.parent.open(&self.name)
     }
 
-    /// Whether something is mounted at an existing target.
+    /// Whether an existing target is a mount point.
     pub(in crate::core) fn is_mount(&self) -> Result<bool> {
         self.parent.directory.is_mount_root(&self.name, &self.path)
     }

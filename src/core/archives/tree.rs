@@ -1,5 +1,5 @@
-//! What a tree holds: paths, kinds, permission bits, sizes and hashes, in little memory: 32 bytes and the path
-//! for each entry, 24 more where the filesystem was asked, so that a million of them fits the memory budget.
+//! Content of a tree: paths, kinds, permission bits, sizes and hashes. It is compact, so that a million entries fit
+//! into the memory limit: 32 bytes and the path for each entry, 24 more if it has facts of the filesystem.
 
 use std::cmp::Ordering;
 use std::path::Path;
@@ -7,17 +7,17 @@ use std::path::Path;
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::name;
 
-/// The first 128 bits of BLAKE3 over a file's bytes or a link's text.
+/// First 128 bits of BLAKE3 over a file's bytes or a link's text.
 pub type Hash = [u8; 16];
 
 const MODE_BITS: u16 = 0o777;
 const KIND_SHIFT: u32 = 9;
 
-/// What an entry of a tree is. The numbers are those of the stamp and of the digest.
+/// Kind of an entry. The numbers are part of the tree manifest and the digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum NodeKind {
-    /// A regular file; a further hard link is a file of its own here.
+    /// A regular file. A further hard link counts as a separate file.
     File = 1,
     /// A directory.
     Directory = 2,
@@ -30,14 +30,14 @@ pub enum NodeKind {
 pub struct Node {
     start: u32,
     length: u16,
-    /// Permission bits, and the kind above them.
+    /// Permission bits, with the kind above them.
     bits: u16,
-    /// Bytes of a file, or of a link's text.
+    /// Size of a file, or of a link's text, in bytes.
     pub size: u64,
 }
 
 impl Node {
-    /// What it is.
+    /// Kind of the entry.
     pub fn kind(&self) -> NodeKind {
         match self.bits >> KIND_SHIFT {
             2 => NodeKind::Directory,
@@ -52,42 +52,42 @@ impl Node {
     }
 }
 
-/// What stat says of an entry: as long as all three stay, its bytes are taken to be the same.
+/// Facts of a stat. While all three are unchanged, the bytes are assumed to be unchanged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Inode number.
     pub inode: u64,
-    /// Last change of the bytes, nanoseconds since the epoch.
+    /// Last change of the bytes, in nanoseconds since the epoch.
     pub modified_ns: i64,
-    /// Last change of the inode, nanoseconds since the epoch.
+    /// Last change of the inode, in nanoseconds since the epoch.
     pub changed_ns: i64,
 }
 
-/// A tree's entries, in the order in which they were added.
+/// Entries of a tree, in the order in which they were added.
 #[derive(Debug, Default)]
 pub struct Tree {
     paths: Vec<u8>,
     nodes: Vec<Node>,
     hashes: Vec<Hash>,
-    /// As long as the others, or empty where the filesystem was not asked.
+    /// As long as the other lists, or empty if the tree has no facts of the filesystem.
     facts: Vec<Facts>,
-    /// When the filesystem was asked for the facts, nanoseconds since the epoch: not later than the first answer.
+    /// Time before the first stat, in nanoseconds since the epoch.
     pub taken_ns: i64,
 }
 
 impl Tree {
-    /// A tree without entries.
+    /// Creates an empty tree.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an entry of which nobody asked the filesystem. The hash is that of a file's bytes or of a link's
-    /// text; zeros until it is known, and for directories.
+    /// Adds an entry without facts of the filesystem. The hash is that of a file's bytes or a link's text. It is zero
+    /// until it is known, and for directories.
     pub fn push(&mut self, path: &[u8], kind: NodeKind, mode: u32, size: u64, hash: Hash) -> Result<()> {
         let too_large = |_| {
             Error::new(
                 Code::TooLarge,
-                "the paths of this tree have more than 4 GiB together",
+                "the paths of this tree have more than 4 GiB in total",
             )
         };
         let start = u32::try_from(self.paths.len()).map_err(too_large)?;
@@ -103,7 +103,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds an entry as stat told it; its hash is not known yet.
+    /// Adds an entry with its stat. Its hash is not known yet.
     pub(in crate::core) fn push_found(
         &mut self,
         path: &[u8],
@@ -117,17 +117,17 @@ impl Tree {
         Ok(())
     }
 
-    /// What the entries take.
+    /// Memory of the entries in bytes.
     pub(in crate::core) fn memory_bytes(&self) -> usize {
         self.paths.len() + self.len() * (size_of::<Node>() + size_of::<Hash>())
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -137,7 +137,7 @@ impl Tree {
         &self.nodes
     }
 
-    /// The hash of an entry.
+    /// Hash of an entry.
     pub fn hash(&self, index: usize) -> Hash {
         self.hashes[index]
     }
@@ -146,40 +146,40 @@ impl Tree {
         self.hashes[index] = hash;
     }
 
-    /// Takes the hashes out, for who fills them in while others read the rest.
+    /// Moves the hashes out, so that they can be set while other threads read the rest.
     pub(in crate::core) fn take_hashes(&mut self) -> Vec<Hash> {
         std::mem::take(&mut self.hashes)
     }
 
-    /// Gives the hashes back.
+    /// Moves the hashes back.
     pub(in crate::core) fn put_hashes(&mut self, hashes: Vec<Hash>) {
         debug_assert_eq!(hashes.len(), self.nodes.len(), "one hash for each entry");
         self.hashes = hashes;
     }
 
-    /// What stat said of an entry; zeros where it was not asked.
+    /// Facts of an entry. Zero if the tree has none.
     pub fn facts(&self, index: usize) -> Facts {
         self.facts.get(index).copied().unwrap_or_default()
     }
 
-    /// What an entry turned out to be.
+    /// Sets the final mode and size of an entry.
     pub(in crate::core) fn set(&mut self, index: usize, mode: u32, size: u64) {
         let node = &mut self.nodes[index];
         node.bits = bits(node.kind(), mode);
         node.size = size;
     }
 
-    /// What stat says of an entry by now.
+    /// Sets the current facts of an entry.
     pub(in crate::core) fn set_facts(&mut self, index: usize, facts: Facts) {
         self.facts[index] = facts;
     }
 
-    /// The path of an entry, relative to the tree, with `/` between its parts.
+    /// Path of an entry relative to the tree, with `/` between the components.
     pub fn path(&self, node: &Node) -> &[u8] {
         &self.paths[node.start as usize..node.start as usize + usize::from(node.length)]
     }
 
-    /// The path of the entry of this number.
+    /// Path of the entry with this number.
     pub(in crate::core) fn path_at(&self, index: u32) -> &[u8] {
         self.path(&self.nodes[index as usize])
     }
@@ -198,7 +198,7 @@ impl Tree {
         retain(&mut self.nodes, &keep);
     }
 
-    /// Files, and their bytes together.
+    /// Number of files, and their total bytes.
     pub fn totals(&self) -> (u64, u64) {
         self.nodes
             .iter()
@@ -206,16 +206,16 @@ impl Tree {
             .fold((0, 0), |(files, bytes), node| (files + 1, bytes + node.size))
     }
 
-    /// The numbers of the entries, sorted by what `compare` makes of their paths.
+    /// Numbers of the entries, sorted by their paths with `compare`.
     pub(in crate::core) fn sorted_by(&self, compare: impl Fn(&[u8], &[u8]) -> Ordering) -> Vec<u32> {
         let mut order: Vec<u32> = (0_u32..).take(self.len()).collect();
         order.sort_unstable_by(|one, other| compare(self.path_at(*one), self.path_at(*other)));
         order
     }
 
-    /// The digest of the tree, as 64 hexadecimal digits: BLAKE3 over the entries sorted by path. Two trees have
-    /// the same one exactly when paths, kinds, permission bits, bytes and link texts are the same. Inodes,
-    /// times, owners and whether files share an inode do not count.
+    /// Digest of the tree in 64 hexadecimal digits: BLAKE3 over the entries sorted by path. Two trees have the same
+    /// digest exactly if paths, kinds, permission bits, bytes and link texts are the same. Inodes, times, owners and
+    /// hard links do not matter.
     pub fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"warmswap tree 1\n");
@@ -238,26 +238,26 @@ fn bits(kind: NodeKind, mode: u32) -> u16 {
     ((kind as u16) << KIND_SHIFT) | (mode & 0o777) as u16
 }
 
-/// The order of a walk: by name, each directory before what it holds. (`/` sorts before every byte that a name
-/// can have; by plain bytes `a-b` would stand between `a` and `a/c`.)
+/// Order of a walk: by name, each directory before its entries. `/` sorts before every byte of a name. With plain byte
+/// order, `a-b` would be between `a` and `a/c`.
 pub(in crate::core) fn walk_order(one: &[u8], other: &[u8]) -> Ordering {
     let below = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
     one.iter().map(below).cmp(other.iter().map(below))
 }
 
-/// The hash of one entry's bytes.
+/// Hash of one entry's bytes.
 pub fn hash(bytes: &[u8]) -> Hash {
     shorten(&blake3::hash(bytes))
 }
 
-/// The part of a BLAKE3 hash that is kept.
+/// Part of a BLAKE3 hash that is kept.
 pub(in crate::core) fn shorten(hash: &blake3::Hash) -> Hash {
     let mut short = Hash::default();
     short.copy_from_slice(&hash.as_bytes()[..16]);
     short
 }
 
-/// A relative path of a tree as the operating system takes it.
+/// Converts a relative path of a tree to a path of the operating system.
 pub(in crate::core) fn as_path(bytes: &[u8]) -> &Path {
     Path::new(name::from_bytes(bytes))
 }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_of_what_is_there_not_of_its_order() {
+    fn the_digest_depends_on_the_content_not_on_its_order() {
         let one = tree(&[("a", "1"), ("b", "2")]);
         assert_eq!(one.digest(), tree(&[("b", "2"), ("a", "1")]).digest());
         assert_ne!(one.digest(), tree(&[("a", "2"), ("b", "1")]).digest());

@@ -1,8 +1,9 @@
-//! Taking over what is in a directory while its tool may still write there.
+//! Adopts the contents of a directory while the tool that writes it may still be running.
 //!
-//! Everything is inspected before and after, directories listed again included, as when a cache is packed. If nothing
-//! differs, the stage has the tree of the moments in between. Times of change are as coarse as the kernel's tick (up to
-//! 10 ms), so a directory that was changed just now has to rest first: a second change in the same tick would not show.
+//! The whole tree is inspected before and after the copy, including new listings of all directories, in the same way as
+//! when a cache is packed. If nothing differs, the stage contains the tree as it was between the two inspections.
+//! Change times are as coarse as the kernel's tick (up to 10 ms), and a second change in the same tick would not show.
+//! A directory that was changed within that time therefore has to rest first.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -18,15 +19,15 @@ use crate::core::sys::{clock, fault};
 use super::copy::{self, CopyMethod};
 use super::tree::walk;
 
-/// More than two ticks of the coarsest kernel clock, and longer than a busy machine usually keeps a tool from going on.
+/// More than two ticks of the coarsest kernel clock, and longer than a busy machine usually suspends a tool.
 const REST: Duration = Duration::from_millis(50);
-/// A tool that writes all the time does not rest.
+/// Number of rests before giving up. A tool that writes all the time never rests.
 const MAX_RESTS: usize = 6;
 
-/// What every entry of a tree was at one time, the directory itself under the empty path.
+/// Stat of every entry of a tree. The directory itself has the empty path.
 type Tree = BTreeMap<String, Stat>;
 
-/// Puts the contents of `from` into the directory `to`, or nothing: an error leaves both as they were.
+/// Moves or copies the contents of `from` into the directory `to`. An error leaves both directories as they were.
 pub(super) fn adopt(from: &Path, to: &Path, method: CopyMethod, cancel: &Cancel) -> Result<()> {
     let before = inspect_at_rest(from, cancel)?;
     match method {
@@ -35,7 +36,7 @@ pub(super) fn adopt(from: &Path, to: &Path, method: CopyMethod, cancel: &Cancel)
     }
 }
 
-/// The tree once it has not changed for a while.
+/// Inspects the tree after it has not changed for [`REST`].
 fn inspect_at_rest(directory: &Path, cancel: &Cancel) -> Result<Tree> {
     let mut tree = inspect(directory, cancel)?;
     for _ in 0..MAX_RESTS {
@@ -56,7 +57,7 @@ fn inspect_at_rest(directory: &Path, cancel: &Cancel) -> Result<Tree> {
 fn has_rested(tree: &Tree) -> bool {
     let newest_ns = tree.values().map(|stat| stat.changed_ns).max().unwrap_or(0);
     let now_ns = i128::from(clock::wall_micros()) * 1000;
-    // A time in the future is another clock's: it proves nothing.
+    // A time in the future was written by another clock and proves nothing.
     newest_ns + i128::try_from(REST.as_nanos()).unwrap_or(0) <= now_ns
 }
 
@@ -85,14 +86,14 @@ fn copy_checked(from: &Path, to: &Path, method: CopyMethod, before: &Tree, cance
         return Ok(());
     };
     remove_copies(&made);
-    // A file that went while it was copied is an error of the copy too.
+    // A file that was removed during the copy also makes the copy fail.
     Err(match compare(from, before, cancel) {
         Err(changed) if changed.code == Code::Unstable => changed,
         _ => error,
     })
 }
 
-/// Fails if the directory is not what it was before.
+/// Fails if the directory differs from `before`.
 fn compare(directory: &Path, before: &Tree, cancel: &Cancel) -> Result<()> {
     if fault::is_seeded("adopt-torn") {
         return Ok(());
@@ -104,7 +105,7 @@ fn compare(directory: &Path, before: &Tree, cancel: &Cancel) -> Result<()> {
     }
 }
 
-/// A path at which two trees differ.
+/// Returns a path at which the two trees differ.
 fn difference<'tree>(before: &'tree Tree, after: &'tree Tree) -> Option<&'tree str> {
     let differs = |(path, stat): &(&'tree String, &Stat)| after.get(*path) != Some(*stat);
     let changed = before.iter().rev().find(differs).map(|(path, _)| path.as_str());
@@ -116,10 +117,10 @@ fn difference<'tree>(before: &'tree Tree, after: &'tree Tree) -> Option<&'tree s
     })
 }
 
-/// Removes what a copy made, the latest first.
+/// Removes the entries that a copy created, the latest first.
 fn remove_copies(made: &[PathBuf]) {
     for path in made.iter().rev() {
-        // What else is in a directory by now was written by another call on the stage.
+        // Any other entry of the directory was written by another call on the stage.
         drop(fs::remove_file(path).or_else(|_| fs::remove_directory(path)));
     }
 }
@@ -128,7 +129,7 @@ fn move_or_copy(from: &Path, to: &Path, before: &Tree, cancel: &Cancel) -> Resul
     let mut moved = Vec::new();
     let result = move_checked(from, to, before, &mut moved, cancel);
     match result {
-        // Another filesystem, or one that knows no flags of rename (ZFS before 2.2).
+        // Another filesystem, or one without flags for rename (ZFS before 2.2).
         Err(error)
             if moved.is_empty()
                 && matches!(
@@ -149,8 +150,8 @@ fn move_or_copy(from: &Path, to: &Path, before: &Tree, cancel: &Cancel) -> Resul
     }
 }
 
-/// Renames the entries that were inspected. One that is made in the directory after that is a later build's, and stays
-/// there.
+/// Renames the entries that were inspected. An entry that is created later belongs to a later build and stays in the
+/// directory.
 fn move_checked<'tree>(
     from: &Path,
     to: &Path,
@@ -178,8 +179,8 @@ fn move_checked<'tree>(
     Ok(())
 }
 
-/// Fails if one of the renamed entries is not what it was. A rename changes an entry's own time, and some filesystems
-/// change a directory's.
+/// Fails if a renamed entry differs from its earlier stat. A rename changes the change time of the entry, and on some
+/// filesystems that of the directory.
 fn unchanged_by_rename(from: &Path, at: &Path, name: &str, before: &Tree, cancel: &Cancel) -> Result<()> {
     let stat = fs::stat(at)?;
     let expected = before.get(name).map(|expected| Stat {
@@ -210,7 +211,7 @@ fn unchanged_by_rename(from: &Path, at: &Path, name: &str, before: &Tree, cancel
     }
 }
 
-/// Moves an entry back where it was. What a tool has made again in the meantime stays: it is newer.
+/// Moves an entry back to its old path. If a tool has created that path again, the newer entry stays.
 fn put_back(entry: &Path, place: &Path) {
     if fs::rename_new(entry, place).is_ok() {
         return;
@@ -240,14 +241,14 @@ fn remove_copied(directory: &Path, copied: &Tree) -> Result<()> {
 
 fn unstable(directory: &Path, path: &str) -> Error {
     let what = if path.is_empty() {
-        "it was still being written".to_owned()
+        "it was still changing".to_owned()
     } else {
         format!("'{path}' changed")
     };
     Error::new(
         Code::Unstable,
         format!(
-            "'{}' was not adopted, because {what} in the meantime. The stage and the directory are as they were: adopt it again when its tool is done",
+            "'{}' was not adopted, because {what} during the call. The stage and the directory are unchanged. Adopt it again when its tool has finished",
             directory.display()
         ),
     )

@@ -1,29 +1,37 @@
-//! The way out, for errors in which the operating system names none.
+//! Advice for system errors that do not name a solution.
 
 use std::io::ErrorKind;
 
 use crate::core::error::{Error, Result};
 
-/// Adds to a failed write what can be done about it.
+/// Appends advice to the message of a failed write.
 pub(super) fn with_advice<T>(result: Result<T>) -> Result<T> {
     result.map_err(|error| match error.kind().and_then(advice_for) {
         Some(advice) => Error {
-            message: format!("{}; {advice}", error.message),
+            message: format!("{}. {advice}", error.message),
             ..error
         },
         None => error,
     })
 }
 
+/// Without the failure to write on a full disk: what could not be written frees no space, and the next writer writes it.
+pub(super) fn unless_full(written: Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.is_full() => Ok(()),
+        written => written,
+    }
+}
+
 fn advice_for(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
-            "the current generation is as it was: free space there, keep fewer generations, or put root on another filesystem",
+            "The current generation is unchanged. Free disk space, keep fewer generations, or move root to another filesystem",
         ),
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Some(
-            "this process cannot write there: put root where it can, or only read (pin() needs no write permission)",
+            "This process has no write permission. Move root to a writable directory, or only read (pin() needs no write permission)",
         ),
-        ErrorKind::InvalidFilename => Some("shorten root, or the path in the stage"),
+        ErrorKind::InvalidFilename => Some("Shorten root or the path in the stage"),
         _ => None,
     }
 }
@@ -34,7 +42,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_full_disk_has_a_way_out_and_keeps_its_errno() {
+    fn advice_is_appended_and_the_errno_kept() {
         let full = Error::io(
             "write",
             Path::new("/store/a"),
@@ -42,7 +50,7 @@ mod tests {
         );
         let error = with_advice::<()>(Err(full)).expect_err("still an error");
         assert!(error.message.starts_with("write '/store/a': No space left"));
-        assert!(error.message.contains("free space there"));
+        assert!(error.message.contains("Free disk space"));
         assert_eq!(error.errno(), Some(28));
     }
 }

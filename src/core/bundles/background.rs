@@ -7,19 +7,19 @@ use tokio::sync::watch;
 
 use crate::core::sys::cancel::Cancel;
 
-/// The background collections of one handle.
+/// Background collections of one store handle.
 #[derive(Debug, Default)]
 pub(super) struct Background {
-    /// Whether a collection waits for the writer lock: one is enough for all publishes before it.
+    /// Whether a collection waits for the writer lock. It covers all publishes before it acquires the lock.
     is_waiting: AtomicBool,
-    /// Number of collections that have not ended.
+    /// Number of running collections.
     running: watch::Sender<usize>,
-    /// Makes a collection that still waits for the lock leave its work to the next one.
+    /// Stops the collections that still wait for the lock. The next collection does their work.
     pub(super) closing: Cancel,
 }
 
-/// A collection that has not ended. Dropping it ends it, also when the collection panics: a close would wait forever
-/// for one that is never counted as ended.
+/// A running collection. Dropping it ends it, even when the collection panics. Otherwise `close` would wait forever for
+/// a collection that is never counted as ended.
 #[derive(Debug)]
 pub(super) struct RunningCollection {
     background: Arc<Background>,
@@ -27,7 +27,8 @@ pub(super) struct RunningCollection {
 }
 
 impl Background {
-    /// Begins a collection. `None` if one waits for the lock already: it collects for this caller too.
+    /// Begins a collection. Returns `None` if another one is already waiting for the lock: that one also covers this
+    /// caller.
     pub(super) fn begin(self: &Arc<Self>) -> Option<RunningCollection> {
         if self.is_waiting.swap(true, Ordering::AcqRel) {
             return None;
@@ -39,20 +40,20 @@ impl Background {
         })
     }
 
-    /// Ends the collections that wait for the lock, and waits until none runs.
+    /// Stops the collections that wait for the lock, and waits until none is running.
     pub(super) async fn close(&self) {
         let mut running = self.running.subscribe();
         if *running.borrow_and_update() == 0 {
             return;
         }
         self.closing.cancel();
-        // The sender lives as long as this value, so the wait can only end by the count.
+        // The sender exists as long as this value, so only the count can end the wait.
         drop(running.wait_for(|running| *running == 0).await);
     }
 }
 
 impl RunningCollection {
-    /// Records that it no longer waits for the lock: a publish from now on needs a collection of its own.
+    /// Records that this collection has acquired the lock. A publish from now on needs a new collection.
     pub(super) fn stop_waiting(&mut self) {
         self.is_waiting = false;
         self.background.is_waiting.store(false, Ordering::Release);
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collection_that_panics_has_ended() {
+    fn a_panicking_collection_counts_as_ended() {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.expect("a runtime").block_on(async {
             let background = Arc::<Background>::default();

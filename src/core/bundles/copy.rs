@@ -1,4 +1,5 @@
-//! Copies of trees. They never use hard links: a tool that rewrites a file in place would change all its names.
+//! Copies of trees. They never use hard links: a tool that rewrites a file in place would change it under all its
+//! names.
 
 use std::path::{Path, PathBuf};
 
@@ -9,19 +10,19 @@ use crate::core::sys::fs::{self, Kind};
 
 use super::tree::walk;
 
-/// The way in which a tree is copied.
+/// How a tree is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyMethod {
-    /// Shared blocks where the filesystem has them, bytes elsewhere.
+    /// Clones files that can share blocks, and copies them elsewhere.
     Clone,
-    /// Bytes.
+    /// Copies bytes.
     Copy,
-    /// Renames; bytes from another filesystem.
+    /// Renames entries. Copies bytes from another filesystem.
     Move,
 }
 
-/// Copies the contents of `from` into the directory `to`, links as text, files writable by their owner. `made` gets the
-/// path of each entry that was not there before.
+/// Copies the contents of `from` into the directory `to`. Links are copied as text, and files become writable by their
+/// owner. `made` receives the path of each entry that did not exist before.
 pub(super) fn copy_tree(
     from: &Path,
     to: &Path,
@@ -42,14 +43,14 @@ pub(super) fn copy_tree(
             Kind::File => file(path, &target, stat.mode | 0o200, &mut clone).map(|()| true),
             Kind::Other => Err(Error::argument(
                 "directory",
-                format!("holding '{relative}', a device, socket or pipe"),
-                "a tree of files, directories and links",
+                format!("it contains '{relative}', a device, socket or pipe"),
+                "only files, directories and links",
             )
             .at(path)),
         };
         let is_made = match &result {
             Ok(is_new) => *is_new,
-            // Half of a file, on a full disk.
+            // A partial file on a full disk.
             Err(error) => error.path.as_deref() == Some(target.as_path()) && !error.is_exists(),
         };
         if is_made {
@@ -60,7 +61,7 @@ pub(super) fn copy_tree(
 }
 
 fn file(from: &Path, to: &Path, mode: u32, clone: &mut bool) -> Result<()> {
-    // One refusal answers for the whole tree.
+    // If one file cannot be cloned, the rest of the tree is copied.
     *clone = *clone && fs::clone_file(from, to, mode)?;
     if *clone {
         Ok(())
@@ -69,8 +70,8 @@ fn file(from: &Path, to: &Path, mode: u32, clone: &mut bool) -> Result<()> {
     }
 }
 
-/// With exactly this mode, whatever the umask: else a copy of a generation would differ from it. `false` where the
-/// directory was there.
+/// Creates a directory with exactly this mode, independent of the umask. Otherwise a copy of a generation would differ
+/// from it. Returns `false` if the directory already existed.
 fn make_directory(path: &Path, mode: u32) -> Result<bool> {
     match fs::create_directory(path, mode) {
         Err(error) if error.is_exists() && fs::stat(path)?.kind == Kind::Directory => Ok(false),

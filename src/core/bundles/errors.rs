@@ -1,4 +1,4 @@
-//! The errors about generations that several operations return.
+//! Errors about generations that several operations return.
 
 use crate::core::error::{Code, Error};
 
@@ -7,7 +7,7 @@ use super::layout::Layout;
 pub(super) fn nothing_published(layout: &Layout) -> Error {
     Error::new(
         Code::NoGeneration,
-        format!("nothing has been published in '{}' yet", layout.root().display()),
+        format!("Nothing has been published in '{}' yet", layout.root().display()),
     )
 }
 
@@ -15,7 +15,7 @@ pub(super) fn generation_gone(number: u64) -> Error {
     Error::new(
         Code::GenerationGone,
         format!(
-            "generation {number} is not there: it was collected, or never published; pin() the current one"
+            "Generation {number} does not exist: it was collected or never published. Pin the current generation with pin()"
         ),
     )
 }
@@ -23,6 +23,8 @@ pub(super) fn generation_gone(number: u64) -> Error {
 pub(super) fn corrupt(number: u64, why: &str) -> Error {
     Error::new(
         Code::GenerationCorrupt,
-        format!("generation {number} is damaged: {why}; open the store again to repair it, or publish anew"),
+        format!(
+            "Generation {number} is damaged: {why}. Open the store again to repair it, or publish a new generation"
+        ),
     )
 }

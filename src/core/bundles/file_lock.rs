@@ -1,5 +1,5 @@
-//! The store's two long-lived locks: `writer.lock` and `build.lock`. flock has no timed wait, and a thread
-//! that blocks in it cannot be woken by an abort, so a waiter tries again at short intervals.
+//! The two long-lived locks of a store: `writer.lock` and `build.lock`. flock has no timed wait, and an abort cannot
+//! wake a thread that blocks in it. A waiter therefore retries at short intervals.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,37 +13,37 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::lock_file::{Attempt, LockOptions, LockedFile};
 use crate::core::sys::{clock, dir, fs, identity, workers};
 
-/// First and longest pause between two tries: a publish holds the lock for about a millisecond, and a waiter
-/// must notice a killed builder within 100 ms (restarts/dead-builder-is-replaced).
+/// First and longest pause between two attempts. A publish holds the lock for about a millisecond, and a waiter must
+/// notice a killed builder within 100 ms (restarts/dead-builder-is-replaced).
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
-/// A held lock. Dropping it releases the lock, and so does the kernel when the process dies.
+/// A held lock. Dropping it releases the lock. The kernel also releases it when the process dies.
 #[derive(Debug)]
 pub struct FileLock(LockedFile);
 
 impl FileLock {
-    /// Acquires the lock if it is free now.
+    /// Acquires the lock if it is free.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        // As writable as the umask lets other users make it.
+        // The umask decides whether other users can write to it.
         let Attempt::Locked(lock) = LockOptions::at(path).or_create(0o666).try_lock()? else {
             return Ok(None);
         };
-        // The body is for humans and error messages only: a lock that cannot be described is held all the same. A file with
-        // another name is not only this store's.
+        // The content is only informative, so the lock is held even if it cannot be written. A file with a second name
+        // does not belong to this store alone.
         if lock.stat(path)?.links == 1 {
             drop(describe(lock.file(), path));
         }
         Ok(Some(Self(lock)))
     }
 
-    /// Whether this user may write to the lock file, which stands for the store.
+    /// Whether this user may write to the lock file, which represents the store.
     pub(super) fn is_writable(&self) -> bool {
         self.0.is_writable()
     }
 
-    /// Waits for the lock without a thread of its own: a build can take minutes, and a thread per waiter
-    /// would leave none for the publish that all of them wait for. Each try is on a thread that may block: a filesystem
-    /// that hangs ends the wait at its deadline as well.
+    /// Waits for the lock without occupying a thread. A build can take minutes, and one thread per waiter would leave
+    /// no thread for the publish that all of them wait for. Each attempt runs on a thread that may block, so the
+    /// deadline also applies when the filesystem hangs.
     pub(super) async fn acquire(path: &Path, deadline: Deadline, cancel: &Cancel) -> Result<Self> {
         let mut pause = PAUSE.0;
         loop {
@@ -76,7 +76,7 @@ fn describe(file: &File, path: &Path) -> Result<()> {
     dir::write_at(file, format!("{body}\n").as_bytes(), 0, path)
 }
 
-/// `ERR_TIMEOUT` with what the lock's body says of its holder.
+/// `ERR_TIMEOUT` with the holder that the lock file names.
 fn timed_out(path: &Path) -> Error {
     let mut holder = fs::read_capped(path, 65_536)
         .ok()
@@ -91,7 +91,7 @@ fn timed_out(path: &Path) -> Error {
     Error::new(
         Code::Timeout,
         format!(
-            "'{}' was not free in time: {who} holds it; raise timeoutMs, or stop that process",
+            "'{}' was not free before the timeout: {who} holds it. Raise timeoutMs, or stop that process",
             path.display()
         ),
     )

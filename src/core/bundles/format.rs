@@ -1,4 +1,4 @@
-//! The files that make a directory a store: its format, its directories and its settings.
+//! Files that make a directory a store: its format, its directories and its settings.
 
 use std::path::Path;
 
@@ -8,9 +8,8 @@ use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::{durability, fault, fs, identity};
 
 use super::layout::{DIRECTORIES, FORMAT, Layout};
-use super::options::Options;
 
-/// What every opener of a store shares.
+/// The settings in `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Config {
@@ -25,18 +24,20 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the store says; the default where it says nothing readable.
-    pub(super) fn read(layout: &Layout) -> Result<Self> {
-        Ok(Self::written(layout)?.unwrap_or_default())
-    }
-
-    fn written(layout: &Layout) -> Result<Option<Self>> {
+    /// Reads the settings. `None` if they are missing or unreadable.
+    pub(super) fn written(layout: &Layout) -> Result<Option<Self>> {
         let bytes = fs::read_capped(&layout.file("config.json"), 65_536).optional()?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
+
+    pub(super) fn write(&self, layout: &Layout) -> Result<()> {
+        let text = serde_json::to_vec(self)
+            .map_err(|error| Error::new(Code::Io, format!("serialize config.json: {error}")))?;
+        replace_durably(layout, "config.json", &text)
+    }
 }
 
-/// In builds with the feature `testing`, `WARMSWAP_BOOT_ID` pretends a boot.
+/// Id of this boot. In builds with the feature `testing`, `WARMSWAP_BOOT_ID` overrides it.
 pub(super) fn boot() -> Option<String> {
     #[cfg(feature = "testing")]
     if let Ok(pretended) = std::env::var("WARMSWAP_BOOT_ID") {
@@ -45,33 +46,33 @@ pub(super) fn boot() -> Option<String> {
     identity::boot_id()
 }
 
-/// Whether there is a store of ours. A directory that holds anything else is left alone.
+/// Whether `root` is a store of this format. Fails if the directory contains anything else.
 pub(super) fn check_format(root: &Path) -> Result<bool> {
     let path = root.join("FORMAT");
     match fs::read_capped(&path, 4096).optional() {
         Ok(Some(bytes)) if bytes == FORMAT.as_bytes() => Ok(true),
         Ok(Some(bytes)) => Err(Error::new(
             Code::Format,
-            format!("'{}' says '{}'; this version of warmswap knows '{}': use the version that made it, or another root", path.display(), String::from_utf8_lossy(&bytes).trim(), FORMAT.trim()),
+            format!("Unknown format in '{}': '{}'. Expected '{}'. Use the version of warmswap that created the store, or another root", path.display(), String::from_utf8_lossy(&bytes).trim(), FORMAT.trim()),
         )
         .at(&path)),
         Ok(None) => match foreign_entry(root)? {
             None => Ok(false),
-            // Another process made the store between the two looks.
+            // Another process created the store between the two checks.
             Some(_) if fs::stat(&path).optional()?.is_some() => check_format(root),
             Some(name) => Err(Error::argument(
                 "root",
-                format!("'{}', which holds '{name}' and no FORMAT", root.display()),
-                "an empty or missing directory, or a store of warmswap",
+                format!("'{}' contains '{name}' but no FORMAT file", root.display()),
+                "an empty or missing directory, or a warmswap store",
             )
             .at(root)),
         },
-        Err(error) if error.kind() == Some(std::io::ErrorKind::NotADirectory) => Err(Error::argument("root", format!("'{}'", root.display()), "a directory or a path where one can be made").at(root)),
+        Err(error) if error.kind() == Some(std::io::ErrorKind::NotADirectory) => Err(Error::argument("root", format!("'{}'", root.display()), "a directory, or a path where one can be created").at(root)),
         Err(error) => Err(error),
     }
 }
 
-/// The first entry that is not what a creation that was killed can have left.
+/// Returns the first entry that a killed creation of a store cannot have left.
 fn foreign_entry(root: &Path) -> Result<Option<String>> {
     let is_known = |name: &str| DIRECTORIES.contains(&name) || ["writer.lock", "FORMAT.tmp"].contains(&name);
     let entries = fs::read_directory(root).optional()?.unwrap_or_default();
@@ -81,29 +82,31 @@ fn foreign_entry(root: &Path) -> Result<Option<String>> {
         .find(|name| !is_known(name)))
 }
 
-/// `FORMAT` last: with it the store is complete.
+/// Creates the files of a store. `FORMAT` is written last, because it marks the store as complete.
 pub(super) fn create(layout: &Layout, made: usize) -> Result<()> {
     make_directories(layout)?;
     replace_durably(layout, "FORMAT", FORMAT.as_bytes())?;
-    // Before anything else is written: power loss must not leave a directory that looks like a stranger's.
+    // Flushed before anything else is written: after power loss the directory must not look like one that contains
+    // foreign files.
     sync_made(layout.root(), made)?;
-    // Git, and tools that go by it, leave the store out. The store works without it, and a file that is there stays.
+    // Makes Git, and tools that read its ignore files, skip the store. The store works without this file, and an
+    // existing one is kept.
     drop(fs::write_new(&layout.file(".gitignore"), b"*\n", 0o644));
     Ok(())
 }
 
-/// Makes those that are missing.
+/// Creates the missing directories.
 pub(super) fn make_directories(layout: &Layout) -> Result<()> {
     DIRECTORIES
         .iter()
         .try_for_each(|name| fs::create_directories(&layout.file(name)))
 }
 
-/// Flushes the root and the directories above it up to the one that was there before.
+/// Flushes the root and the created directories above it.
 fn sync_made(root: &Path, made: usize) -> Result<()> {
     for directory in root.ancestors().take(made + 1) {
         match durability::sync(directory) {
-            // One that we may write to and not read: POSIX has no way to flush it.
+            // A directory that this process may write to but not read. POSIX has no way to flush it.
             Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {}
             synced => synced?,
         }
@@ -111,9 +114,9 @@ fn sync_made(root: &Path, made: usize) -> Result<()> {
     Ok(())
 }
 
-/// What is written once and without which the generations are worth nothing: power loss must not leave it empty,
-/// whatever a publish promises.
-fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
+/// Replaces a file that is written once and that the store depends on. It is flushed even without durability 'power',
+/// because power loss must not leave it empty.
+pub(super) fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = layout.file(&format!("{name}.tmp"));
     fs::remove_file(&temporary).optional()?;
     fs::write_new(&temporary, bytes, 0o644)?;
@@ -121,19 +124,4 @@ fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
         durability::sync(&temporary)?;
     }
     fs::rename(&temporary, &layout.file(name))
-}
-
-pub(super) fn configure(layout: &Layout, options: &Options) -> Result<()> {
-    let known = Config::written(layout)?;
-    let before = known.unwrap_or_default();
-    let wanted = Config {
-        keep: options.keep.unwrap_or(before.keep),
-        grace_ms: options.grace_ms.unwrap_or(before.grace_ms),
-    };
-    if known == Some(wanted) {
-        return Ok(());
-    }
-    let text = serde_json::to_vec(&wanted)
-        .map_err(|error| Error::new(Code::Io, format!("serialize config.json: {error}")))?;
-    replace_durably(layout, "config.json", &text)
 }

@@ -1,4 +1,4 @@
-//! The small facts of a generation, kept in its lock file `pins/N` so that one read answers for them.
+//! Head of a generation: its facts, stored in its lock file `pins/N` so that one read returns them.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,45 +9,45 @@ use super::errors::{corrupt, generation_gone};
 use super::layout::{Layout, MAX_NUMBER};
 use super::options::Durability;
 
-/// Upper bound of a head: `meta` is for facts, not for payloads.
+/// Maximum size of a head. `meta` is for facts, not for payloads.
 pub(super) const MAX_HEAD_BYTES: u64 = 1 << 20;
 
-/// Last moment that JavaScript's `Date` can hold, milliseconds since the epoch.
-const MAX_TIME: u64 = 8_640_000_000_000_000;
+/// Latest time that JavaScript's `Date` can represent, in milliseconds since the epoch.
+pub(super) const MAX_TIME: u64 = 8_640_000_000_000_000;
 
-/// What is known of a generation without looking into it.
+/// Facts of a generation that are known without reading its tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Head {
-    /// Its number: grows with each publish, never used twice.
+    /// Number of the generation. Grows with each publish and is never reused.
     pub number: u64,
     /// BLAKE3 over paths, types, modes, link targets and bytes, in hexadecimal.
     pub digest: String,
-    /// Regular files and links in it.
+    /// Number of regular files and links.
     pub files: u64,
-    /// Bytes of its regular files.
+    /// Total bytes of the regular files.
     pub bytes: u64,
-    /// When it was published, milliseconds since the epoch.
+    /// Time of the publish, in milliseconds since the epoch.
     pub published_at: u64,
-    /// When its stage was made, microseconds of the monotonic clock of `boot`.
+    /// Time at which the stage was created, in microseconds of the monotonic clock of `boot`.
     pub started_at: u64,
-    /// The boot in which it was written; what an earlier boot wrote may be torn by power loss.
+    /// Boot in which the generation was written. Power loss may have torn a generation of an earlier boot.
     pub boot: Option<String>,
-    /// What its publish promised.
+    /// Durability with which it was published.
     pub durability: Durability,
-    /// The fence of its stage.
+    /// Fence of its stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
-    /// What it was made from, as its builder says.
+    /// Identifies the inputs of the build. Set by the builder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// The builder's own JSON.
+    /// The builder's own data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta: Option<serde_json::Value>,
 }
 
 impl Head {
-    /// Reads the head of a generation; `ERR_GENERATION_GONE` once it was collected.
+    /// Reads the head of a generation. Fails with `ERR_GENERATION_GONE` if it was collected.
     pub fn read(layout: &Layout, number: u64) -> Result<Self> {
         let path = layout.pin(number);
         let Some(bytes) = fs::read_capped(&path, MAX_HEAD_BYTES).optional()? else {
@@ -55,7 +55,7 @@ impl Head {
         };
         match serde_json::from_slice::<Self>(&bytes) {
             Ok(head) if head.number == number && head.is_plausible() => Ok(head),
-            _ => Err(corrupt(number, "its head is not readable").at(&path)),
+            _ => Err(corrupt(number, "its head cannot be read").at(&path)),
         }
     }
 

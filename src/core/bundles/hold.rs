@@ -1,4 +1,4 @@
-//! Shared locks on generations, which keep them from being collected.
+//! Shared locks on generations. A locked generation is not collected.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use super::errors::generation_gone;
 use super::pointer;
 use super::store::Store;
 
-/// A shared lock on a generation, released when it is dropped.
+/// A shared lock on a generation. Dropping it releases the lock.
 #[derive(Debug)]
 pub(super) struct Hold {
     pub(super) lock: LockedFile,
 }
 
 impl Hold {
-    /// Locks the current generation; `None` where there is none. Starts again only while the pointer changes.
+    /// Locks the current generation. Returns `None` if there is none. Retries only while the pointer changes.
     pub(super) fn acquire_current(store: &Store) -> Result<Option<(u64, Self)>> {
         let mut failed_before = None;
         while let Some(number) = pointer::read(&store.layout)? {
@@ -31,7 +31,7 @@ impl Hold {
         Ok(None)
     }
 
-    /// Locks a generation that may or may not be current.
+    /// Locks a generation, current or not.
     pub(super) fn acquire(store: &Store, number: u64) -> Result<Self> {
         match lock_shared(&store.layout.pin(number))? {
             SharedLock::Held(lock, _) => Ok(Self { lock }),
@@ -40,18 +40,18 @@ impl Hold {
     }
 }
 
-/// The result of trying to lock a generation.
+/// Result of an attempt to lock a generation.
 pub(super) enum SharedLock {
-    /// Locked; with the stat of the lock file.
+    /// Locked, with the stat of the lock file.
     Held(LockedFile, Stat),
     /// A collector holds the exclusive lock.
     Busy,
-    /// The generation was collected, or never existed.
+    /// The generation was collected or never existed.
     Missing,
 }
 
 pub(super) fn lock_shared(path: &Path) -> Result<SharedLock> {
-    // A collector removes the file under its own lock: a lock on a removed file holds nothing.
+    // A collector removes the file under its own lock. A lock on a removed file protects nothing.
     let check = if fault::is_seeded("no-recheck") {
         Check::None
     } else {

@@ -1,4 +1,4 @@
-//! Where everything of a store is, and how generations are named.
+//! Paths of a store, and names of generations.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,18 @@ use crate::core::sys::fs;
 /// Content of `FORMAT`: the name and the major version of the layout.
 pub(super) const FORMAT: &str = "warmswap bundles 1\n";
 
-/// Largest number of a generation and of a fence: as for locks, a further one is exact in a JavaScript number too. What
-/// names a larger one was not written by a store.
+/// Largest number of a generation and of a fence. Its successor is also exact in a JavaScript number, as for locks. A
+/// store never writes a larger number.
 pub(super) const MAX_NUMBER: u64 = 1 << 52;
 
-/// The directories that every store has.
+/// Directories that every store has.
 pub(super) const DIRECTORIES: [&str; 5] = ["gens", "pins", "owners", "stage", "trash"];
 
-/// The paths of one store.
+/// Paths of one store.
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
-    /// Made once: each pin reads it twice.
+    /// Computed once, because each pin reads it twice.
     pointer: PathBuf,
 }
 
@@ -32,7 +32,7 @@ impl Layout {
         }
     }
 
-    /// The store's own directory, canonical.
+    /// Canonical path of the store's root.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -41,72 +41,77 @@ impl Layout {
         self.root.join(name)
     }
 
-    /// The store's own name, random: a store that is made again at the same path has another one.
+    /// File with the random id of the store. A store that is created again at the same path has another id.
     pub(super) fn id(&self) -> PathBuf {
         self.file("id")
     }
 
-    /// The symlink that names the current generation: the one authority.
+    /// Symlink to the current generation. It alone decides which generation is current.
     pub fn pointer(&self) -> &Path {
         &self.pointer
     }
 
-    /// The symlink that names the view to which links such as `dist` lead; it exists once the store has had a link.
+    /// Symlink to the view, to which links such as `dist` lead. It exists if the store has ever had a link.
     pub fn view(&self) -> PathBuf {
         self.file("view")
     }
 
-    /// Where the copies are that links lead to.
+    /// Directory of the copies that links lead to.
     pub fn views(&self) -> PathBuf {
         self.file("views")
     }
 
-    /// Directories of the user that a link replaced. Nothing here removes them.
+    /// Directory of user directories that a link replaced. warmswap never removes them.
     pub fn set_aside(&self) -> PathBuf {
         self.file("set-aside")
     }
 
-    /// The file that mirrors the pointer for watchers and remembers what was current.
+    /// The records of named pins; it exists once the store has had one.
+    pub(super) fn named(&self) -> PathBuf {
+        self.file("named")
+    }
+
+    /// File that mirrors the pointer for watchers and records the former generations.
     pub fn mirror(&self) -> PathBuf {
         self.file("current.json")
     }
 
-    /// Locked by publish, rollback, collect and open, for milliseconds; never unlinked.
+    /// Lock of publish, rollback, collect and open. Held for milliseconds and never unlinked.
     pub fn writer_lock(&self) -> PathBuf {
         self.file("writer.lock")
     }
 
-    /// Locked while somebody builds; never unlinked.
+    /// Lock that is held during a build. Never unlinked.
     pub fn build_lock(&self) -> PathBuf {
         self.file("build.lock")
     }
 
-    /// A generation with its manifest.
+    /// Directory of a generation with its manifest and tree.
     pub fn generation(&self, number: u64) -> PathBuf {
         self.root.join("gens").join(name_of(number))
     }
 
-    /// What users of a generation see.
+    /// Tree of a generation, as its readers see it.
     pub fn tree(&self, number: u64) -> PathBuf {
         self.generation(number).join("tree")
     }
 
-    /// The list of a generation's entries.
+    /// List of a generation's entries.
     pub fn manifest(&self, number: u64) -> PathBuf {
         self.generation(number).join("manifest.json")
     }
 
-    /// The lock file and head of a generation: outside of it, so that a read-only generation can be locked.
+    /// Lock file and head of a generation. It is outside the generation, so that a read-only generation can be locked.
     pub fn pin(&self, number: u64) -> PathBuf {
         self.root.join("pins").join(name_of(number))
     }
 
-    /// The lock of whoever writes the stage of this name.
+    /// Lock file of the writer of a stage.
     pub fn owner(&self, id: &str) -> PathBuf {
         self.root.join("owners").join(id)
     }
 
-    /// A tree that is being built: as deep as a generation, so that relative links keep their meaning.
+    /// Directory of a stage. It is as deep as a generation, so that relative links keep their meaning.
     pub fn stage(&self, id: &str) -> PathBuf {
         self.root.join("stage").join(id)
     }
@@ -116,15 +121,15 @@ impl Layout {
     }
 }
 
-/// The name of a generation: padded, so that listings sort.
+/// Name of a generation, padded so that listings sort by number.
 pub(super) fn name_of(number: u64) -> String {
     format!("{number:06}")
 }
 
-/// The number behind a name, 1 to [`MAX_NUMBER`]; `None` for what is no generation of ours.
+/// Parses the name of a generation, 1 to [`MAX_NUMBER`]. Returns `None` for any other name.
 pub(super) fn number_of(name: &OsStr) -> Option<u64> {
     let name = name.to_str()?;
-    // Only the canonical form: `+7` and `0000007` parse, but no writer makes them.
+    // Only the canonical form is valid: `+7` and `0000007` parse, but no writer creates them.
     let is_canonical = match name.len() {
         0..6 => false,
         6 => true,
@@ -137,7 +142,7 @@ pub(super) fn number_of(name: &OsStr) -> Option<u64> {
         .ok()
         .filter(|number| (1..=MAX_NUMBER).contains(number))
 }
-/// The generations that a directory of the store names, in order.
+/// Numbers of the generations that a directory of the store contains, sorted.
 pub(super) fn numbers_in(directory: &Path) -> Result<Vec<u64>> {
     let entries = fs::read_directory(directory).optional()?.unwrap_or_default();
     let mut numbers: Vec<u64> = entries
@@ -153,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_canonical_or_no_generation() {
+    fn only_canonical_names_are_generations() {
         for (name, number) in [
             ("000017", Some(17)),
             ("1234567", Some(1_234_567)),

@@ -1,4 +1,4 @@
-//! The user's own name for the current generation, such as `dist`: a link to the view of it.
+//! The user's own path for the current generation, such as `dist`: a link to the view of it.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,18 +11,18 @@ use super::replaced;
 use super::store::Store;
 use super::view::{self, View};
 
-/// The state of the link's path.
+/// State of the link's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkState {
-    /// A link of this store, to the view.
+    /// A link of this store to the view.
     ToView,
-    /// A link of this store as versions before views made it: to the pointer, and so to the generation itself.
+    /// A link of this store to the pointer, as versions without views created it. It leads into the generation itself.
     ToPointer,
     Nothing,
     EmptyDirectory,
-    /// A directory that [`Writer::give_directory`](super::Writer::give_directory) made for a tool.
+    /// A directory that [`Writer::give_directory`](super::Writer::give_directory) created for a tool.
     MadeDirectory,
-    /// A directory with files that this package did not make.
+    /// A directory with files that warmswap did not create.
     UserDirectory,
 }
 
@@ -33,11 +33,8 @@ pub(super) fn inspect(store: &Store, link: &Path) -> Result<LinkState> {
     let foreign = || {
         Error::argument(
             "link",
-            format!(
-                "'{}', which is a file or a link to something else",
-                link.display()
-            ),
-            "a path with nothing, a directory, or this store's own link; remove what is there",
+            format!("'{}' is a file or a link to another target", link.display()),
+            "a missing path, a directory, or this store's own link. Remove the existing entry",
         )
         .at(link)
     };
@@ -50,11 +47,11 @@ pub(super) fn inspect(store: &Store, link: &Path) -> Result<LinkState> {
     }
 }
 
-/// The state of a path that is a symlink; `None` if it does not lead to this store.
+/// State of a path that is a symlink. `None` if it does not lead to this store.
 fn symlink_state(store: &Store, link: &Path) -> Result<Option<LinkState>> {
     let target = fs::read_link(link)?;
     let parent = link.parent().unwrap_or(Path::new("/"));
-    // Only the last part may be a link of its own: it is the view or the pointer.
+    // Only the last component may be a link: it is the view or the pointer.
     let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else {
         return Ok(None);
     };
@@ -68,8 +65,8 @@ fn symlink_state(store: &Store, link: &Path) -> Result<Option<LinkState>> {
     })
 }
 
-/// Refuses a link that lies in the store, where it would be swept, or holds the store, which would be adopted into
-/// itself and moved away.
+/// Refuses a link inside the store, where it would be swept. Also refuses a link whose directory contains the store,
+/// because the store would be adopted into itself and moved away.
 pub(super) fn check_overlap(store: &Store) -> Result<()> {
     let Some(link) = &store.link else {
         return Ok(());
@@ -78,10 +75,10 @@ pub(super) fn check_overlap(store: &Store) -> Result<()> {
         return Err(Error::argument(
             "link",
             format!("'{}'", link.display()),
-            "a path with a name",
+            "a path that ends in a name",
         ));
     };
-    // What does not exist has no links to resolve.
+    // A missing path has no links to resolve.
     let parent = fs::canonicalize(parent)
         .optional()?
         .unwrap_or_else(|| parent.to_path_buf());
@@ -89,15 +86,15 @@ pub(super) fn check_overlap(store: &Store) -> Result<()> {
     if link.starts_with(root) || root.starts_with(&link) {
         return Err(Error::argument(
             "link",
-            format!("'{}', and root '{}'", link.display(), root.display()),
-            "a path outside of root that does not hold root either",
+            format!("'{}' overlaps root '{}'", link.display(), root.display()),
+            "a path that is neither inside root nor above it",
         )
         .at(&link));
     }
     Ok(())
 }
 
-/// Refuses a directory with files, unless the caller agreed to its replacement: a path with a typo may name sources.
+/// Refuses a directory with files unless the caller set `adopt`: a path with a typo may contain sources.
 pub(super) fn check_directory(store: &Store) -> Result<()> {
     match &store.link {
         Some(link) if !store.adopt && inspect(store, link)? == LinkState::UserDirectory => {
@@ -111,29 +108,29 @@ pub(super) fn not_adopted(link: &Path) -> Error {
     Error::argument(
         "link",
         format!(
-            "'{}', a directory with files that warmswap did not make",
+            "'{}' is a directory with files that warmswap did not create",
             link.display()
         ),
-        "a path with nothing or this store's own link; to replace the directory pass adopt: true (its files become a \
-         generation, and the directory is kept in the store under set-aside/), else remove it or choose another path",
+        "a missing path or this store's own link. To replace the directory, pass adopt: true (its files become a \
+         generation, and the directory is kept in the store under set-aside/). Otherwise remove it or choose another path",
     )
     .at(link)
 }
 
-/// Whether opening has to change something at the link's path.
+/// Whether opening the store has to change the link's path.
 pub(super) fn needs_adoption(store: &Store) -> Result<bool> {
     let Some(link) = &store.link else {
         return Ok(false);
     };
     Ok(match inspect(store, link)? {
-        // The next publish replaces a directory of ours; until then it shows what its tool built.
+        // The next publish replaces a directory that warmswap created. Until then it contains what its tool built.
         LinkState::ToView | LinkState::MadeDirectory => false,
         LinkState::UserDirectory | LinkState::ToPointer => true,
         LinkState::Nothing | LinkState::EmptyDirectory => store.current()?.is_some(),
     })
 }
 
-/// Fails if the link could not be put in place, before a publish is visible.
+/// Fails if the link cannot be created. Called before a publish becomes visible.
 pub(super) fn check_replaceable(store: &Store) -> Result<()> {
     let Some(link) = &store.link else {
         return Ok(());
@@ -141,12 +138,12 @@ pub(super) fn check_replaceable(store: &Store) -> Result<()> {
     match inspect(store, link)? {
         LinkState::UserDirectory if !store.adopt => Err(not_adopted(link)),
         LinkState::ToView => Ok(()),
-        // What follows the pointer is not undone, so that it can be made is tried before.
+        // Later steps are not undone after the pointer has moved, so the creation of the link is tested before.
         _ => fs::remove_file(&make_temporary(store, link)?),
     }
 }
 
-/// Makes the link lead to the view, and makes it again if somebody removed it.
+/// Points the link to the view, and creates it again if it was removed.
 pub(super) fn ensure(store: &Store) -> Result<()> {
     let Some(link) = &store.link else {
         return Ok(());
@@ -156,9 +153,9 @@ pub(super) fn ensure(store: &Store) -> Result<()> {
         LinkState::Nothing => {
             let temporary = make_temporary(store, link)?;
             match fs::rename_new(&temporary, link) {
-                // ZFS before 2.2 knows no flags of rename.
+                // ZFS before 2.2 supports no flags for rename.
                 Err(error) if is_exchange_refused(&error) => fs::rename(&temporary, link),
-                // Another process made something there in the meantime.
+                // Another process created an entry at this path in the meantime.
                 moved => moved.inspect_err(|_| drop(fs::remove_file(&temporary))),
             }
         }
@@ -181,13 +178,14 @@ pub(super) fn update(store: &Store, view: Option<View>) -> Result<()> {
     ensure(store)
 }
 
-/// As [`update`], where the current generation stays.
+/// Like [`update`], for an unchanged current generation.
 pub(super) fn refresh(store: &Store, number: u64) -> Result<()> {
     view::refresh(store, number)?;
     ensure(store)
 }
 
-/// `false` on a full disk: links show the view from before until a later open or publish finds space.
+/// Repairs the view and the link. Returns `false` on a full disk: links then lead to the earlier view until a later
+/// open or publish finds space.
 pub(super) fn repair(store: &Store, after_reboot: bool, cancel: &Cancel) -> Result<bool> {
     match view::repair(store, after_reboot, cancel) {
         Err(error) if error.is_full() => Ok(false),
@@ -199,7 +197,7 @@ pub(super) fn is_exchange_refused(error: &Error) -> bool {
     error.crosses_devices() || errno::is_unsupported(error)
 }
 
-/// The temporary path next to the link. It is used only under the writer lock, so no other process uses it.
+/// Temporary path next to the link. It is used only under the writer lock, so no other process uses it.
 pub(super) fn temporary_path(link: &Path) -> PathBuf {
     let name = link.file_name().unwrap_or_default().to_string_lossy();
     link.with_file_name(format!(".{name}.warmswap"))
@@ -228,8 +226,8 @@ fn exchange(store: &Store, link: &Path) -> Result<()> {
             ..Error::new(
                 Code::Unsupported,
                 format!(
-                    "'{}' is a directory that this filesystem cannot exchange for a link in one step (an image layer under overlayfs, for example); \
-                     remove it yourself, or leave the option link out",
+                    "This filesystem cannot replace the directory '{}' with a link atomically (for example an image layer under overlayfs). \
+                     Remove the directory, or omit the option link",
                     link.display()
                 ),
             )
@@ -239,7 +237,8 @@ fn exchange(store: &Store, link: &Path) -> Result<()> {
     sweep_temporary(store, link).map(drop)
 }
 
-/// Removes what is at the temporary path: an unused link, or the directory that was exchanged. `true` for a directory.
+/// Removes the entry at the temporary path: an unused link, or the directory that was exchanged. Returns `true` for a
+/// directory.
 pub(super) fn sweep_temporary(store: &Store, link: &Path) -> Result<bool> {
     let temporary = temporary_path(link);
     let Some(stat) = fs::stat(&temporary).optional()? else {
@@ -253,7 +252,7 @@ pub(super) fn sweep_temporary(store: &Store, link: &Path) -> Result<bool> {
         _ => Err(Error::new(
             Code::Io,
             format!(
-                "'{}' is in the way: warmswap needs this name for a moment, and did not make what is there; move it away",
+                "'{}' already exists and was not created by warmswap, which needs this path temporarily. Move it away",
                 temporary.display()
             ),
         )
@@ -261,7 +260,7 @@ pub(super) fn sweep_temporary(store: &Store, link: &Path) -> Result<bool> {
     }
 }
 
-/// A link that stays right when both are moved together, as with a project's folder.
+/// Relative path between two paths. The link stays valid when both are moved together, as with a project folder.
 fn relative_to(from: &Path, to: &Path) -> PathBuf {
     let mut from_parts = from.components().peekable();
     let mut to_parts = to.components().peekable();

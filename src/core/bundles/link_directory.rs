@@ -1,5 +1,5 @@
-//! Directories at the path of a link: one with files that becomes a generation, and one that takes the link's place for a
-//! tool.
+//! Directories at the path of a link: a directory with files that becomes a generation, and a directory that replaces
+//! the link for a tool.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ use super::stage::{Stage, StageBase};
 use super::store::Store;
 use super::writer::Writer;
 
-/// Publishes a directory with files at the link's path when a store is opened, and then exchanges it for the link
-/// atomically. The directory itself is set aside, with the files that other programs write into it in the meantime.
+/// When a store is opened: publishes a directory with files at the link's path, and then atomically exchanges it for
+/// the link. The directory is set aside, including files that other programs write into it in the meantime. Returns
 /// `true` if a directory was removed from the link's path.
 pub(super) fn adopt_directory(writer: &mut Writer<'_>, after_reboot: bool, cancel: &Cancel) -> Result<bool> {
     let store = writer.store;
@@ -44,7 +44,7 @@ fn publish_directory(writer: &mut Writer<'_>, link: &Path, cancel: &Cancel) -> R
     let stage = Stage::begin(store, StageBase::Empty, None, cancel)?;
     let published = stage.adopt(link, CopyMethod::Clone, cancel).and_then(|()| {
         let sealed = stage.seal(store, &[], cancel)?;
-        // A second try after a refused exchange finds the generation of the first.
+        // A second attempt after a failed exchange finds the generation of the first attempt.
         let options = PublishOptions {
             if_changed: true,
             ..PublishOptions::default()
@@ -59,8 +59,9 @@ fn publish_directory(writer: &mut Writer<'_>, link: &Path, cancel: &Cancel) -> R
 }
 
 impl Writer<'_> {
-    /// Makes `link` a real directory with the files that it shows, for a tool that has to find one. A later publish with
-    /// this link replaces it. `false` if the path already has a directory or an entry that this package did not make.
+    /// Replaces `link` with a real directory that contains the same files, for a tool that requires a directory. A
+    /// later publish with this link replaces the directory. Returns `false` if the path already has a directory or an
+    /// entry that warmswap did not create.
     pub fn give_directory(&self, link: &Path, cancel: &Cancel) -> Result<bool> {
         let store = self.store;
         sweep_temporary(store, link)?;
@@ -81,20 +82,20 @@ impl Writer<'_> {
 fn replace_by_directory(store: &Store, link: &Path, cancel: &Cancel) -> Result<()> {
     let directory = temporary_path(link);
     fs::create_directory(&directory, 0o777)?;
-    // Recorded while it is empty: what a kill leaves here is no directory of the user.
+    // Recorded while the directory is empty, so that after a kill it does not count as a directory of the user.
     replaced::record_made(store, &directory)?;
-    // A tool may have removed what the link leads to.
+    // A tool may have removed the target of the link.
     if let Some(shown) = fs::canonicalize(link).optional()? {
         copy::copy_tree(&shown, &directory, CopyMethod::Clone, &mut Vec::new(), cancel)?;
     }
     match fs::exchange(&directory, link) {
-        // Not in one step, then: the tool that asks for the directory is about to empty it.
+        // Not atomic here: the tool that needs the directory is about to empty it anyway.
         Err(error) if is_exchange_refused(&error) => {
             fs::remove_file(link)?;
             return fs::rename(&directory, link);
         }
         exchanged => exchanged?,
     }
-    // Judged again: another process may have put something else in the place of the link.
+    // Inspected again, because another process may have replaced the link in the meantime.
     sweep_temporary(store, link).map(drop)
 }

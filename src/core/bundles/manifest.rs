@@ -1,5 +1,5 @@
-//! What is in a generation: each entry with its type, mode and hash, and one digest over all of it. Content
-//! alone would miss a changed mode, link or deleted file.
+//! Manifest of a generation: each entry with its type, mode and hash, and one digest over all entries. A digest over
+//! the content alone would miss a changed mode, a changed link or a deleted file.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,22 +15,22 @@ use super::errors::corrupt;
 use super::layout::Layout;
 use super::tree::{walk, walk_any};
 
-/// Bits of a mode that a generation keeps: nobody may write, and no program in it runs as somebody else.
+/// Mode bits that a generation keeps: nobody may write, and setuid and setgid bits are dropped.
 const KEPT_MODE: u32 = 0o555;
 
-/// One entry, its path relative to the tree with `/` between the parts.
+/// One entry of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    /// Where it is.
+    /// Path relative to the tree, with `/` between the components.
     pub path: String,
     /// Permission bits.
     pub mode: u32,
-    /// What it is.
+    /// Type and content.
     #[serde(flatten)]
     pub content: Content,
 }
 
-/// What an entry is, and what identifies its content.
+/// Type of an entry, and the facts that identify its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum Content {
@@ -38,63 +38,64 @@ pub(super) enum Content {
     Directory,
     /// A regular file.
     File {
-        /// Bytes.
+        /// Size in bytes.
         size: u64,
-        /// BLAKE3 in hexadecimal.
+        /// BLAKE3 hash in hexadecimal.
         hash: String,
     },
-    /// A symbolic link: text, never followed.
+    /// A symbolic link. It is stored as text and never followed.
     Symlink {
-        /// The text.
+        /// Target text.
         target: String,
     },
 }
 
 impl Content {
-    /// A link's own mode means nothing.
+    /// Whether the mode is compared. The mode of a link has no meaning.
     fn has_mode(&self) -> bool {
         !matches!(self, Self::Symlink { .. })
     }
 }
 
-/// All entries in the order of their paths' bytes.
+/// All entries, sorted by the bytes of their paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     /// Digest over the entries.
     pub digest: String,
-    /// The entries.
+    /// Sorted entries.
     pub entries: Vec<Entry>,
 }
 
-/// How a generation differs from its manifest.
+/// Difference between a generation and its manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
-    /// Not there, or something else than it was.
+    /// The entry is missing or has another type.
     Missing,
-    /// Longer or shorter.
+    /// The file has another size.
     Size,
-    /// Other bytes, or another link target.
+    /// The file has other bytes, or the link has another target.
     Hash,
-    /// Other permissions.
+    /// The entry has other permissions.
     Mode,
-    /// In the tree, but not in the manifest.
+    /// The entry is not in the manifest.
     Extra,
 }
 
 impl Problem {
-    /// Whether content is missing or altered, so that the generation cannot be served. Additional content and other
-    /// permissions are reported, and the generation is kept.
+    /// Whether content is missing or altered, so that the generation must not be served. Additional entries and other
+    /// permissions are reported, but the generation stays usable.
     pub fn is_of_content(self) -> bool {
         matches!(self, Self::Missing | Self::Size | Self::Hash)
     }
 }
 
-/// How closely a tree is compared with its manifest.
+/// How thoroughly a tree is compared with its manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// All bytes.
+    /// Reads all bytes.
     Bytes,
-    /// The bytes of what was changed then or later (nanoseconds since the epoch), and the size of everything.
+    /// Compares all sizes, and reads the bytes of files that changed at or after this time (nanoseconds since the
+    /// epoch).
     ChangedSince(i128),
 }
 
@@ -108,8 +109,8 @@ impl Depth {
 }
 
 impl Manifest {
-    /// Freezes a tree: takes write permission from its files, gives files that have another name outside an
-    /// inode of their own, and hashes everything. `spare` is a name outside of the tree for the copies.
+    /// Freezes a tree: removes write permission from its files, copies files that have a second name, and hashes
+    /// everything. `spare` is a path outside the tree for these copies.
     pub(super) fn seal(tree: &Path, spare: &Path, cancel: &Cancel) -> Result<Self> {
         let mut entries = Vec::new();
         let mut folded = HashMap::new();
@@ -130,10 +131,10 @@ impl Manifest {
         }
     }
 
-    /// Reads the manifest of a generation and checks it against itself.
+    /// Reads the manifest of a generation and checks its digest.
     pub(super) fn read(layout: &Layout, number: u64) -> Result<Self> {
         let path = layout.manifest(number);
-        let damaged = || corrupt(number, "its manifest is not readable").at(&path);
+        let damaged = || corrupt(number, "its manifest cannot be read").at(&path);
         let bytes = fs::read(&path).map_err(|error| if error.is_not_found() { damaged() } else { error })?;
         let manifest: Self = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
         let are_paths_safe = manifest.entries.iter().all(|entry| is_safe(&entry.path));
@@ -146,10 +147,10 @@ impl Manifest {
 
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self)
-            .map_err(|error| Error::new(Code::Io, format!("serialize manifest.json: {error}")))
+            .map_err(|error| Error::new(Code::Io, format!("Cannot serialize manifest.json: {error}")))
     }
 
-    /// Regular files and links, and the bytes of the files.
+    /// Number of regular files and links, and the total bytes of the files.
     pub(super) fn totals(&self) -> (u64, u64) {
         self.entries
             .iter()
@@ -160,7 +161,7 @@ impl Manifest {
             })
     }
 
-    /// Whether a file or link of this path is in it.
+    /// Whether it contains a file or link with this path.
     pub(super) fn has(&self, path: &str) -> bool {
         self.entries
             .binary_search_by(|entry| entry.path.as_str().cmp(path))
@@ -205,7 +206,7 @@ impl Manifest {
             }
             Ok(())
         })?;
-        // What a changed mode hides is not missing.
+        // An entry that a changed mode hides is not missing.
         let is_hidden = |path: &str| closed.iter().any(|directory| path.starts_with(directory));
         problems.extend(
             missing
@@ -223,7 +224,7 @@ fn is_closed(path: &Path, stat: &Stat) -> bool {
     stat.kind == Kind::Directory && fs::read_directory(path).is_err_and(|error| error.is_denied())
 }
 
-/// Whether a path that was read from a manifest stays below the tree.
+/// Whether a path from a manifest stays inside the tree.
 fn is_safe(path: &str) -> bool {
     let is_name = |name: &str| !["", ".", ".."].contains(&name) && !name.contains('\0');
     path.len() < MAX_PATH_BYTES && path.split('/').all(is_name)
@@ -238,7 +239,7 @@ fn difference(expected: &Entry, path: &Path, stat: &Stat, depth: Depth) -> Resul
         Content::Symlink { .. } if stat.kind != Kind::Symlink => Some(Problem::Missing),
         Content::File { size, .. } if stat.size != *size => Some(Problem::Size),
         Content::File { hash, .. } if reads => match hash_file(path) {
-            // A mode that keeps this user from reading says nothing about the bytes.
+            // A mode that prevents this user from reading proves nothing about the bytes.
             Err(error) if is_other_mode && error.is_denied() => Some(Problem::Mode),
             Err(error) => return Err(error),
             Ok((_, found)) if found != *hash => Some(Problem::Hash),
@@ -251,14 +252,14 @@ fn difference(expected: &Entry, path: &Path, stat: &Stat, depth: Depth) -> Resul
     })
 }
 
-/// Two names that differ only by case are one file on macOS and Windows.
+/// Fails if two names differ only by case: they are the same file on macOS and Windows.
 fn refuse_case_collision(folded: &mut HashMap<String, String>, relative: &str) -> Result<()> {
     match folded.insert(relative.to_lowercase(), relative.to_owned()) {
         None => Ok(()),
         Some(other) => Err(Error::argument(
-            "the stage",
-            format!("holding both '{other}' and '{relative}'"),
-            "a tree whose paths differ by more than case",
+            "stage",
+            format!("it contains both '{other}' and '{relative}'"),
+            "paths that differ by more than case",
         )),
     }
 }
@@ -273,7 +274,7 @@ fn freeze(relative: &str, path: &Path, stat: &Stat, spare: &Path) -> Result<Entr
             },
         ),
         Kind::File => {
-            // Somebody who rewrites the other name in place, as esbuild and tsc do, would change this one.
+            // Tools such as esbuild and tsc rewrite files in place. Writing to the other name would change this file.
             if stat.links > 1 {
                 own_inode(path, stat.mode, spare)?;
             }
@@ -286,9 +287,9 @@ fn freeze(relative: &str, path: &Path, stat: &Stat, spare: &Path) -> Result<Entr
         }
         Kind::Other => {
             return Err(Error::argument(
-                "the stage",
-                format!("holding '{relative}', a device, socket or pipe"),
-                "a tree of files, directories and links",
+                "stage",
+                format!("it contains '{relative}', a device, socket or pipe"),
+                "only files, directories and links",
             )
             .at(path));
         }
@@ -311,10 +312,10 @@ fn link_text(path: &Path) -> Result<String> {
     target
         .into_os_string()
         .into_string()
-        .map_err(|target| Error::argument("a link's target", target.display(), "UTF-8 text").at(path))
+        .map_err(|target| Error::argument("link target", target.display(), "UTF-8 text").at(path))
 }
 
-/// Files up to this size are hashed on this thread; the wide form of BLAKE3 pays only beyond it.
+/// Larger files are hashed with BLAKE3's multi-threaded form, which is faster only above this size.
 const CHUNK_BYTES: usize = 128 * 1024;
 
 fn hash_file(path: &Path) -> Result<(u64, String)> {
@@ -332,8 +333,8 @@ fn hash_file(path: &Path) -> Result<(u64, String)> {
     }
 }
 
-/// BLAKE3 over the entries in order, each field ended by NUL: type, path, mode in octal, then size and hash of
-/// a file or the target of a link.
+/// BLAKE3 over the entries in order. Each field ends with NUL: type, path, mode in octal, then size and hash of a file,
+/// or the target of a link.
 fn digest(entries: &[Entry]) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut field = |text: &str| {

@@ -1,5 +1,5 @@
-//! Opening a store in two steps, with the wait for the writer lock between them: an opener must not occupy a thread
-//! that the holder of the lock needs.
+//! Opening a store in two steps, with the wait for the writer lock in between. An opener must not occupy a thread that
+//! the holder of the lock needs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use crate::core::sys::sync::Mutex;
 use crate::core::sys::{filesystem, fs, workers};
 
 use super::advice::with_advice;
+use super::bounds::configure;
 use super::file_lock::FileLock;
-use super::format::{boot, check_format, configure, create, make_directories};
+use super::format::{boot, check_format, create, make_directories};
 use super::layout::Layout;
 use super::options::Options;
 use super::ownership::{Ownership, check_directories};
@@ -25,7 +26,7 @@ use super::writer::Writer;
 use super::{link, link_directory, recover};
 
 impl Store {
-    /// Opens a store, making it where there is none, and repairs what killed processes left.
+    /// Opens a store, creates it if it does not exist, and repairs the leftovers of killed processes.
     pub async fn open(root: String, options: Options, patience: &Patience) -> Result<Arc<Self>> {
         let path = PathBuf::from(&root);
         let places: Vec<PathBuf> = options.link.iter().chain([&path]).cloned().collect();
@@ -36,7 +37,7 @@ impl Store {
             Some(path) => Some(FileLock::acquire(&path, deadline, cancel).await?),
             None => None,
         };
-        // A repair that outlives this call stops soon.
+        // If this call is dropped, the repair stops soon.
         let given_up = Cancel::new();
         let stop = given_up.clone();
         let finished = workers::step(places, move || opening.finish(lock, &stop));
@@ -51,7 +52,7 @@ impl Store {
 struct Opening {
     store: Store,
     options: Options,
-    /// For a new store, how many directories were made down to its root.
+    /// Number of directories that were created down to the root. Set for a new store only.
     made: Option<usize>,
     lock: LockState,
 }
@@ -59,17 +60,17 @@ struct Opening {
 #[derive(Debug)]
 enum LockState {
     Held(FileLock),
-    /// Another process holds it, and this opener has to write.
+    /// Another process holds the lock, and this opener has to write.
     Needed,
-    /// Another process holds it, and this opener does not have to write: a stopped writer must not keep readers from
-    /// opening (bundles/waits-are-bounded).
+    /// Another process holds the lock, and this opener does not have to write. A stopped writer must not keep readers
+    /// from opening the store (bundles/waits-are-bounded).
     NotNeeded,
-    /// A store of another user, or on a read-only mount: it can only be read.
+    /// The store belongs to another user or is on a read-only mount. It can only be read.
     Refused,
 }
 
 impl Opening {
-    /// Checks what is there, and acquires the writer lock if it is free.
+    /// Checks the existing entries, and acquires the writer lock if it is free.
     fn begin(root: &str, options: &Options) -> Result<Self> {
         with_advice(Self::begin_at(root, options))
     }
@@ -77,7 +78,7 @@ impl Opening {
     fn begin_at(root: &str, options: &Options) -> Result<Self> {
         let root = Root::parse("root", root)?;
         let given = root.as_path();
-        // The caller's own path: its links are resolved once, and below it none is followed.
+        // Links in the caller's own path are resolved once. Below this path no link is followed.
         let root = fs::canonicalize(given)
             .optional()?
             .unwrap_or_else(|| given.to_path_buf());
@@ -100,6 +101,7 @@ impl Opening {
             link: options.link.clone(),
             adopt: options.adopt,
             newly_set_aside: Mutex::default(),
+            excess: Mutex::default(),
             background: Arc::default(),
             boot: boot(),
             filesystem,
@@ -110,7 +112,7 @@ impl Opening {
         let made = below.map_or(0, |made| made.components().count());
         if let Err(refused) = link::check_overlap(&store).and_then(|()| link::check_directory(&store)) {
             if !existing && made > 0 {
-                // Best effort: a refused call leaves no empty directory.
+                // Best effort: a refused call should leave no empty directory.
                 drop(fs::remove_directory(store.layout.root()));
             }
             return Err(refused);
@@ -123,12 +125,12 @@ impl Opening {
         })
     }
 
-    /// The lock to wait for before [`finish`](Self::finish), if any.
+    /// Lock to wait for before [`finish`](Self::finish), if any.
     fn waits_for(&self) -> Option<PathBuf> {
         matches!(self.lock, LockState::Needed).then(|| self.store.layout.writer_lock())
     }
 
-    /// Makes, configures and repairs the store. `lock` is what [`waits_for`](Self::waits_for) asked for.
+    /// Creates, configures and repairs the store. `lock` is the lock that [`waits_for`](Self::waits_for) names.
     fn finish(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
         with_advice(self.finish_with(lock, cancel))
     }
@@ -153,13 +155,13 @@ impl Opening {
         configure(&store.layout, &options)?;
         let after_reboot = !recover::is_of_this_boot(&store)?;
         match store.identity.ensure(&store.layout) {
-            // A store of an older version on a full disk is good for reading.
+            // A store of an older version can be read even if the disk is full.
             Err(error) if made.is_none() && error.is_full() => {}
             made => made?,
         }
         let writer = recover::recover(&store, cancel).and_then(|()| Writer::new(&store, lock));
         let mut writer = match writer {
-            // What verifies is served, also where nothing can be noted down.
+            // A verified store is served even if the result cannot be recorded.
             Err(error) if made.is_none() && error.is_full() => {
                 return recover::check_unwritable(&store, cancel).map(|()| store);
             }
@@ -180,7 +182,7 @@ impl Opening {
 
 fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<LockState> {
     if let Err(stranger) = store.ownership.check(&store.layout) {
-        // Reading needs no trust.
+        // Reading does not depend on trust.
         let reads = existing && requests_no_change(options);
         return if reads {
             Ok(LockState::Refused)
@@ -206,16 +208,17 @@ fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<LockStat
 fn must_write(store: &Store, existing: bool, options: &Options) -> Result<bool> {
     let config = store.config()?;
     Ok(!existing
-        || options.keep.is_some_and(|keep| keep != config.keep)
-        || options
-            .grace_ms
-            .is_some_and(|grace_ms| grace_ms != config.grace_ms)
+        || config.with(options) != config
         || !recover::is_sound(store, &Cancel::new())?
         || link::needs_adoption(store)?)
 }
 
 fn requests_no_change(options: &Options) -> bool {
-    options.keep.is_none() && options.grace_ms.is_none() && options.link.is_none()
+    options.keep.is_none()
+        && options.grace_ms.is_none()
+        && options.max_bytes.is_none()
+        && options.max_age_ms.is_none()
+        && options.link.is_none()
 }
 
 fn is_read_only(error: &Error) -> bool {
@@ -225,7 +228,7 @@ fn is_read_only(error: &Error) -> bool {
     )
 }
 
-/// What exists of a path.
+/// Longest existing prefix of a path.
 fn existing_part(mut path: &Path) -> Result<&Path> {
     while fs::stat_followed(path).optional()?.is_none() {
         path = path.parent().unwrap_or(Path::new("/"));
@@ -233,7 +236,7 @@ fn existing_part(mut path: &Path) -> Result<&Path> {
     Ok(path)
 }
 
-/// The filesystem of what exists of `root`, decided before any lock call.
+/// Checks the filesystem of the existing part of `root`. This happens before any lock call.
 fn trusted_filesystem(root: &Path, existing: &Path) -> Result<&'static str> {
     let found = filesystem::of(existing)?;
     if found.trusted {
@@ -242,8 +245,8 @@ fn trusted_filesystem(root: &Path, existing: &Path) -> Result<&'static str> {
     Err(Error::new(
         Code::Unsupported,
         format!(
-            "'{}' is on {} (statfs 0x{:x}), whose flock is not known to exclude between all processes that see it; \
-             put root on a local filesystem, such as a folder of os.tmpdir(), and pass the path you want as link",
+            "'{}' is on {} (statfs 0x{:x}), on which flock may not exclude all processes that see the directory. \
+             Move root to a local filesystem, such as a directory in os.tmpdir(), and pass the path you want as link",
             root.display(),
             found.name,
             found.magic

@@ -1,29 +1,37 @@
-//! How a store is opened.
+//! Options for opening a store.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What a publish survives.
+/// Which failures a publish survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// `kill -9`, and after power loss an older generation comes back rather than a torn one.
+    /// A killed process. After power loss an older generation may be current, but never a torn one.
     Process,
-    /// Power loss too.
+    /// A killed process and power loss.
     Power,
 }
 
-/// How a store is opened.
+/// Removes a bound of a store.
+pub const NO_BOUND: u64 = u64::MAX;
+
+/// Options for opening a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What a publish survives.
+    /// Which failures a publish survives.
     pub durability: Durability,
-    /// Generations that stay beside the current one; kept in the store.
+    /// Number of previous generations to keep. Recorded in the store.
     pub keep: Option<u64>,
-    /// How long an unpinned generation stays after it stopped being current, milliseconds; kept in the store.
+    /// Time that an unpinned generation is kept after it stopped being current, in milliseconds. Recorded in the store.
     pub grace_ms: Option<u64>,
-    /// A path that becomes a link to a copy of the current generation.
+    /// Most bytes of all generations; kept in the store. [`NO_BOUND`] removes the bound.
+    pub max_bytes: Option<u64>,
+    /// How long ago a generation may have stopped being current, milliseconds; kept in the store. [`NO_BOUND`] removes the
+    /// bound.
+    pub max_age_ms: Option<u64>,
+    /// Path that becomes a link to a copy of the current generation.
     pub link: Option<PathBuf>,
     /// Whether a directory with files at the path of `link` may be replaced. Its content becomes a generation, and the
     /// directory itself is set aside.
@@ -36,6 +44,8 @@ impl Default for Options {
             durability: Durability::Process,
             keep: None,
             grace_ms: None,
+            max_bytes: None,
+            max_age_ms: None,
             link: None,
             adopt: false,
         }

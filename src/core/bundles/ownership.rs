@@ -1,7 +1,7 @@
-//! Whose a store is, where everybody may write. See [`crate::core::sys::trust`] for the rules.
+//! Ownership of a store in a directory that several users can write to. The rules are in [`crate::core::sys::trust`].
 //!
-//! Reading needs no trust: a pin on another user's store counts. Writing does. In another user's store the owner could
-//! put a link in place of a directory of the store while this process renames and removes in it.
+//! Reading does not depend on trust: a pin on another user's store is effective. Writing does. The owner of a store
+//! could replace one of its directories with a link while this process renames and removes entries in it.
 
 use std::path::Path;
 
@@ -13,11 +13,13 @@ use crate::core::sys::trust::Surroundings;
 
 use super::layout::{DIRECTORIES, Layout};
 
-/// The names in the root that a writer replaces, removes or writes to.
-const WRITTEN: [&str; 16] = [
+/// Names in the root that a writer replaces, removes or writes to.
+const WRITTEN: [&str; 19] = [
     "FORMAT",
     "FORMAT.tmp",
     "boot.tmp",
+    "bounds.json",
+    "bounds.json.tmp",
     "build.lock",
     "config.json",
     "config.json.tmp",
@@ -29,11 +31,12 @@ const WRITTEN: [&str; 16] = [
     "fence.tmp",
     "id",
     "id.tmp",
+    "named.tmp",
     "pin.tmp",
     "writer.lock",
 ];
 
-/// The root and the directory that it is in.
+/// Trust in the root and in its parent directory.
 #[derive(Debug)]
 pub(super) struct Ownership {
     above: Surroundings,
@@ -54,7 +57,7 @@ fn is_mount_root(root: &Path) -> bool {
 impl Ownership {
     pub(super) fn of(root: &Path, stat: Stat) -> Result<Self> {
         let above = Surroundings::of(root.parent().unwrap_or(root))?;
-        // Only root mounts: a mount point is not a stranger's trap.
+        // Only root can mount, so a mount point is trusted.
         let is_trusted = above.trusts(&stat) || is_mount_root(root);
         Ok(Self {
             is_trusted: is_trusted || fault::is_seeded("trust-any-owner"),
@@ -64,7 +67,7 @@ impl Ownership {
         })
     }
 
-    /// Fails where a stranger made the root.
+    /// Fails if an untrusted user created the root.
     pub(super) fn check(&self, layout: &Layout) -> Result<()> {
         if self.is_trusted {
             return Ok(());
@@ -72,7 +75,7 @@ impl Ownership {
         self.above.check(&self.stat, layout.root())
     }
 
-    /// Fails where a stranger has put something at a name of the root that a writer needs.
+    /// Fails if an entry that a writer needs belongs to an untrusted user.
     pub(super) fn check_names(&self, layout: &Layout) -> Result<()> {
         if !self.root.anyone_may_write() || fault::is_seeded("trust-any-owner") {
             return Ok(());
@@ -86,21 +89,21 @@ impl Ownership {
         Ok(())
     }
 
-    /// Whether what an entry of the root says is to be believed without a look at what it is about.
+    /// Whether the statement of an entry can be trusted without checking the content that it describes.
     pub(super) fn trusts_entry(&self, path: &Path) -> Result<bool> {
         may_change(&self.root, path)
     }
 }
 
-/// The five directories exist and are directories. Others of the store's operations would follow a link there.
+/// Fails unless the five directories are real directories. Other operations of the store would follow a link there.
 pub(super) fn check_directories(layout: &Layout) -> Result<()> {
     for name in DIRECTORIES {
         let path = layout.file(name);
         if super::store_identity::directory_stat(&path)?.is_none() && fs::stat(&path).optional()?.is_some() {
             return Err(Error::argument(
                 "root",
-                format!("'{}', in which '{name}' is not a directory", layout.root().display()),
-                "a store in which 'gens', 'pins', 'owners', 'stage' and 'trash' are directories; remove what is there",
+                format!("'{name}' in '{}' is not a directory", layout.root().display()),
+                "a store in which 'gens', 'pins', 'owners', 'stage' and 'trash' are directories. Remove the other entry",
             )
             .at(&path));
         }
@@ -108,7 +111,7 @@ pub(super) fn check_directories(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Whether an entry of a directory of the store may be removed or renamed.
+/// Whether this process may remove or rename an entry of a directory of the store.
 pub(super) fn may_change(surroundings: &Surroundings, path: &Path) -> Result<bool> {
     if !surroundings.anyone_may_write() || fault::is_seeded("trust-any-owner") {
         return Ok(true);

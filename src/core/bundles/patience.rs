@@ -1,21 +1,21 @@
-//! How long a call waits.
+//! Timeout and cancellation of a call that waits.
 
 use std::time::Duration;
 
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 
-/// How long to wait, and what ends the wait early.
+/// Timeout and cancellation of a call that waits.
 #[derive(Debug, Clone)]
 pub struct Patience {
-    /// Time after which a wait ends with `ERR_TIMEOUT`, from its beginning on; `None` is never.
+    /// Time after which the wait fails with `ERR_TIMEOUT`, measured from its start. `None` means no limit.
     pub timeout: Option<Duration>,
-    /// Ends the wait with `ERR_ABORTED`.
+    /// Makes the wait fail with `ERR_ABORTED`.
     pub cancel: Cancel,
 }
 
 impl Patience {
-    /// Waits so long and cannot be cancelled.
+    /// Limits the wait to `duration`, without cancellation.
     pub fn for_at_most(duration: Duration) -> Self {
         Self {
             timeout: Some(duration),
@@ -23,7 +23,7 @@ impl Patience {
         }
     }
 
-    /// The end of a wait that begins now.
+    /// Deadline of a wait that starts now.
     pub(super) fn deadline(&self) -> Deadline {
         self.timeout.map_or(Deadline::NEVER, Deadline::after)
     }

@@ -1,8 +1,8 @@
-//! Pins: a reader's hold on a generation, a shared kernel lock on `pins/N` that dies with the process.
+//! Pins: a reader's hold on a generation. A pin is a shared kernel lock on `pins/N`, which ends with the process.
 //!
-//! Each process has one table, keyed by the store's inode and the generation. It counts shares per owner (an N-API
-//! environment). A further pin of a generation that is already held needs no lock call, and the end of one thread
-//! releases the shares of that thread only.
+//! Each process has one table of pins. The key is the inode of the store and the generation. The table counts shares
+//! per owner (a Node-API environment). A further pin of a held generation needs no lock call. When a thread ends, only
+//! the shares of that thread are released.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
@@ -23,21 +23,21 @@ use super::store::Store;
 use super::store_identity::{self, EntryVersion};
 use super::verify::is_usable;
 
-/// The holder of a share: an environment of Node, or 0 for plain Rust.
+/// Holder of a share: a Node environment, or 0 for plain Rust.
 pub type PinOwner = usize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct PinKey {
-    /// Device and inode of the store's root: two handles on one store share their pins.
+    /// Device and inode of the store's root. Two handles on one store share their pins.
     store: (u64, u64),
     number: u64,
 }
 
 #[derive(Debug)]
 struct PinnedGeneration {
-    /// The lock file under a shared lock. Closing it releases the lock.
+    /// Lock file under a shared lock. Closing it releases the lock.
     lock: LockedFile,
-    /// The version of the tree that was compared last.
+    /// Version of the tree at the last comparison.
     tree: EntryVersion,
     shares: HashMap<PinOwner, usize>,
 }
@@ -46,7 +46,7 @@ struct PinnedGeneration {
 struct PinTable {
     generations: HashMap<PinKey, PinnedGeneration>,
     live_owners: HashSet<PinOwner>,
-    /// Owners that ended. A publish that ends after its thread must not leave a share that nobody releases.
+    /// Owners that have ended. A publish that finishes after its thread must not leave a share that nobody releases.
     ended_owners: HashSet<PinOwner>,
 }
 
@@ -56,14 +56,14 @@ fn pins() -> MutexGuard<'static, PinTable> {
     PINS.lock()
 }
 
-/// Records that an owner started. `true` the first time: then the caller has to call [`owner_ends`] later.
+/// Records that an owner has started. Returns `true` the first time: the caller then has to call [`owner_ends`] later.
 pub fn owner_starts(owner: PinOwner) -> bool {
     let mut pins = pins();
     pins.ended_owners.remove(&owner);
     pins.live_owners.insert(owner)
 }
 
-/// Records that an owner ended, and releases all its shares.
+/// Records that an owner has ended, and releases all its shares.
 pub fn owner_ends(owner: PinOwner) {
     let mut pins = pins();
     pins.ended_owners.insert(owner);
@@ -74,7 +74,7 @@ pub fn owner_ends(owner: PinOwner) {
     });
 }
 
-/// Pins the generation that is current now. Never waits, and starts again only while the pointer changes.
+/// Pins the current generation. Never blocks, and retries only while the pointer changes.
 pub fn pin_current(store: &Store, owner: PinOwner) -> Result<u64> {
     acquire_current(store, owner).map_err(|error| store.explain(error))
 }
@@ -91,8 +91,8 @@ fn acquire_current(store: &Store, owner: PinOwner) -> Result<u64> {
         }
         match lock_shared(&paths.pin)? {
             SharedLock::Held(lock, stat) => {
-                // Between readlink and flock the generation can have been collected, or be no longer current:
-                // then nothing proves that it will stay complete.
+                // Between readlink and flock the generation may have been collected or replaced. Then nothing
+                // guarantees that it stays complete.
                 if fault::is_seeded("no-recheck") || pointer::read(&store.layout)? == Some(number) {
                     let Some(tree) = check_tree(store, &paths, &stat)? else {
                         return Err(corrupt(number, "its tree is missing").at(&paths.tree));
@@ -117,7 +117,7 @@ fn acquire_current(store: &Store, owner: PinOwner) -> Result<u64> {
     }
 }
 
-/// What the pointer says, and not what this process holds already: that may have been overtaken.
+/// Reads the pointer. A generation that this process already holds may no longer be current.
 fn current(store: &Store) -> Result<Option<u64>> {
     if fault::is_seeded("held-before-pointer")
         && let Some(key) = pins().generations.keys().find(|key| key.store == store.key)
@@ -127,7 +127,7 @@ fn current(store: &Store) -> Result<Option<u64>> {
     pointer::read(&store.layout)
 }
 
-/// Pins a generation by its number; `ERR_GENERATION_GONE` once it was collected.
+/// Pins a generation by its number. Fails with `ERR_GENERATION_GONE` if it was collected.
 pub fn pin_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
     acquire_number(store, owner, number).map_err(|error| store.explain(error))
 }
@@ -142,14 +142,14 @@ fn acquire_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
     };
     match check_tree(store, &paths, &stat)? {
         Some(tree) => insert(store, owner, number, lock, tree),
-        // A lock file without its generation is a publish in progress.
+        // A lock file without its generation belongs to a publish in progress.
         None => Err(generation_gone(number)),
     }
 }
 
-/// Checks the tree of a generation; `None` where it is missing. One stat decides: the lock file has the tree's time of
-/// change as its own. If they differ, an entry of the tree's top directory was added, removed or renamed. Then all
-/// entries are checked for missing or altered content. `pin` is the lock file.
+/// Checks the tree of a generation. Returns `None` if it is missing. One stat is enough: a publish sets the time of the
+/// lock file to the change time of the tree. If they differ, an entry of the tree's top directory was added, removed or
+/// renamed, and all entries are checked for missing or altered content. `pin` is the stat of the lock file.
 fn check_tree(store: &Store, paths: &GenerationPaths, pin: &Stat) -> Result<Option<EntryVersion>> {
     let Some(tree) = store_identity::directory_stat(&paths.tree)? else {
         return Ok(fault::is_seeded("no-recheck").then(|| EntryVersion::of(pin)));
@@ -162,9 +162,7 @@ fn check_tree(store: &Store, paths: &GenerationPaths, pin: &Stat) -> Result<Opti
     store.check_present()?;
     let number = paths.number;
     if tree.changed_ns != pin.modified_ns && !is_usable(store, number, &Cancel::new())? {
-        return Err(
-            corrupt(number, "files in it were removed or altered; verify() lists them").at(&paths.tree),
-        );
+        return Err(corrupt(number, "files were removed or altered (verify() lists them)").at(&paths.tree));
     }
     let version = EntryVersion::to_remember(&tree);
     *compared = Some(version);
@@ -192,13 +190,26 @@ pub fn release(store: &Store, owner: PinOwner, number: u64) {
     }
 }
 
-/// Turns a hold into a pin of this owner.
+/// The descriptor that holds a generation for this process. A child that inherits it holds the generation too, also if
+/// this process is killed. `None` if no owner in this process has pinned the generation.
+pub fn pin_descriptor(store: &Store, number: u64) -> Option<i32> {
+    let key = PinKey {
+        store: store.key,
+        number,
+    };
+    let pins = pins();
+    pins.generations
+        .get(&key)
+        .map(|pinned| fs::descriptor(pinned.lock.file()))
+}
+
+/// Converts a hold to a pin of this owner.
 pub(super) fn keep(hold: Hold, store: &Store, owner: PinOwner, number: u64) -> Result<()> {
     let tree = fs::stat(&store.layout.tree(number))?;
     insert(store, owner, number, hold.lock, EntryVersion::to_remember(&tree))
 }
 
-/// Adds a share to a generation that this process holds already. `false` if it does not.
+/// Adds a share to a generation that this process already holds. Returns `false` if it does not hold it.
 fn add_share(store: &Store, owner: PinOwner, paths: &GenerationPaths) -> Result<bool> {
     let mut pins = pins();
     if pins.ended_owners.contains(&owner) {
@@ -216,9 +227,9 @@ fn add_share(store: &Store, owner: PinOwner, paths: &GenerationPaths) -> Result<
     }
 }
 
-/// Whether the file that is held still keeps what is at the path. Not after somebody removed it, alone or with the whole
-/// store, and a new one has its name; not after the store was moved and another one took its place. The new store's
-/// root can even have the same inode.
+/// Whether the held lock file still protects the generation at its path. It does not if the file was removed, alone or
+/// with the whole store, and created again. It also does not if the store was moved and another one is at its path. The
+/// root of the new store can even have the same inode.
 fn protects(pinned: &PinnedGeneration, paths: &GenerationPaths) -> Result<bool> {
     if fault::is_seeded("trust-removed-lock") {
         return Ok(true);
@@ -250,7 +261,7 @@ fn insert(store: &Store, owner: PinOwner, number: u64, lock: LockedFile, tree: E
         }),
         Entry::Occupied(occupied) => {
             let pinned = occupied.into_mut();
-            // Another thread came first: its descriptor stays and this one closes.
+            // Another thread was first. Its descriptor is kept and this one is closed.
             if !protects(pinned, &store.recent.paths(&store.layout, number))? {
                 pinned.lock = lock;
                 pinned.tree = tree;
@@ -265,5 +276,5 @@ fn insert(store: &Store, owner: PinOwner, number: u64, lock: LockedFile, tree: E
 }
 
 fn owner_has_ended() -> Error {
-    Error::new(Code::Closed, "this thread has ended")
+    Error::new(Code::Closed, "This thread has ended")
 }

@@ -1,29 +1,30 @@
-//! The pointer `current`, the one authority on what is current, and its mirror `current.json`.
+//! The pointer `current`, which decides which generation is current.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path};
 
-use serde::{Deserialize, Serialize};
-
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::fs::{self, Kind};
-use crate::core::sys::{clock, fault};
 
-use super::layout::{Layout, MAX_NUMBER, name_of, number_of};
+use super::layout::{Layout, name_of, number_of};
 
-/// The number of the current generation; `None` where nothing has been published.
+/// Number of the current generation. `None` if nothing has been published.
 pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
     let path = layout.pointer();
     let target = match fs::read_pointer(path).optional() {
         Ok(Some(target)) => target,
         Ok(None) => return Ok(None),
-        Err(error) => return Err(explain(error, path)),
+        Err(error) => {
+            return read_of_another_system(path)
+                .map(Some)
+                .ok_or_else(|| explain(error, path));
+        }
     };
     parse(&target).map(Some).ok_or_else(|| {
         Error::new(
             Code::Format,
             format!(
-                "'{}' points to '{}', which is no generation of this store; remove the link to start over",
+                "'{}' points to '{}', which is not a generation of this store. Remove the link to start with an empty store",
                 path.display(),
                 target.display()
             ),
@@ -32,7 +33,17 @@ pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
     })
 }
 
-/// Names what is in the place of the pointer: `readlink` only returns EINVAL.
+/// The number in a pointer that another system has written: Windows writes a file with the text of the link, because links
+/// need a privilege there. The next publish puts a pointer of this system in its place.
+fn read_of_another_system(path: &Path) -> Option<u64> {
+    if let Ok(target) = fs::read_link(path) {
+        return parse(&target);
+    }
+    let text = String::from_utf8(fs::read_capped(path, MAX_POINTER_BYTES).ok()?).ok()?;
+    parse(Path::new(&text))
+}
+
+/// Describes the entry at the pointer's path, because `readlink` only reports EINVAL.
 fn explain(error: Error, path: &Path) -> Error {
     let found = match fs::stat(path).map(|stat| (stat.kind, stat.uid)) {
         Ok((Kind::File, uid)) => ("a file", uid),
@@ -42,7 +53,7 @@ fn explain(error: Error, path: &Path) -> Error {
     };
     Error {
         message: format!(
-            "'{}' is {} of uid {}. Expected {}. Remove it; the next publish makes the link again",
+            "'{}' is {} of uid {}. Expected {}. Remove it. The next publish creates the link again",
             path.display(),
             found.0,
             found.1,
@@ -51,6 +62,9 @@ fn explain(error: Error, path: &Path) -> Error {
         ..error
     }
 }
+
+/// Far more than a pointer has.
+const MAX_POINTER_BYTES: u64 = 4096;
 
 fn parse(target: &Path) -> Option<u64> {
     let mut parts = target.components();
@@ -65,164 +79,13 @@ fn parse(target: &Path) -> Option<u64> {
     }
 }
 
-/// Makes `number` current in one step. Only under writer.lock, which makes the temporary name ours.
+/// Makes `number` current atomically. Requires writer.lock, which also protects the temporary name.
 pub(super) fn flip(layout: &Layout, number: u64) -> Result<()> {
     let temporary = layout.file("current.tmp");
-    // A writer that was killed between symlink and rename left it.
+    // Left by a writer that was killed between symlink and rename.
     fs::remove_file(&temporary).optional()?;
     fs::make_pointer(Path::new(&format!("gens/{}/tree", name_of(number))), &temporary)?;
     fs::rename(&temporary, layout.pointer())
-}
-
-/// A generation that was current once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FormerGeneration {
-    pub(super) number: u64,
-    /// When it stopped being current, milliseconds since the epoch.
-    pub(super) until: u64,
-    /// The same moment on the clock of a boot, which never steps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) since: Option<BootTime>,
-}
-
-/// A moment on the monotonic clock of one boot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct BootTime {
-    boot: String,
-    ms: i64,
-}
-
-/// The present moment on both clocks.
-#[derive(Debug, Clone)]
-pub(super) struct Now {
-    pub(super) wall: u64,
-    pub(super) since: Option<BootTime>,
-}
-
-impl Now {
-    /// Reads the clocks; `boot` is this boot's id.
-    pub(super) fn of(boot: Option<&str>) -> Self {
-        let ms = i64::try_from(clock::monotonic_micros() / 1000).unwrap_or(i64::MAX);
-        Self {
-            wall: clock::wall_millis(),
-            since: boot.map(|boot| BootTime {
-                boot: boot.to_owned(),
-                ms,
-            }),
-        }
-    }
-}
-
-impl FormerGeneration {
-    pub(super) fn at(number: u64, now: &Now) -> Self {
-        Self {
-            number,
-            until: now.wall,
-            since: now.since.clone(),
-        }
-    }
-
-    /// For how many milliseconds it has not been current: by the clock of the boot if that is this one, else by the
-    /// wall clock. An end in the future is now.
-    pub(super) fn age(&self, now: &Now) -> u64 {
-        self.age_in_this_boot(now)
-            .unwrap_or_else(|| now.wall.saturating_sub(self.until))
-    }
-
-    fn age_in_this_boot(&self, now: &Now) -> Option<u64> {
-        let (then, here) = (self.since.as_ref()?, now.since.as_ref()?);
-        if then.boot != here.boot || fault::is_seeded("grace-by-wall-clock") {
-            return None;
-        }
-        u64::try_from(here.ms.checked_sub(then.ms)?).ok()
-    }
-
-    /// Puts an end that another boot or another version wrote on the clock of this boot. `true` if the end was in the
-    /// future: the wall clock has stepped back, and what is not written down would stay in the future.
-    fn rebase(&mut self, now: &Now) -> bool {
-        if self.age_in_this_boot(now).is_some() {
-            return false;
-        }
-        let age = i64::try_from(self.age(now)).unwrap_or(i64::MAX);
-        let is_ahead = self.until > now.wall;
-        self.until = self.until.min(now.wall);
-        self.since = now.since.clone().map(|here| BootTime {
-            ms: here.ms.saturating_sub(age),
-            ..here
-        });
-        is_ahead
-    }
-}
-
-/// What `current.json` says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mirror {
-    /// The current generation.
-    pub(super) number: Option<u64>,
-    pub(super) digest: String,
-    /// When it became current, milliseconds since the epoch.
-    pub(super) at: u64,
-    /// What was current before and still exists, the latest last.
-    pub(super) history: Vec<FormerGeneration>,
-    /// The highest number ever given out: numbers are never used twice.
-    pub(super) highest: u64,
-    /// The highest fence ever published.
-    pub(super) fence: u64,
-}
-
-/// Far more than a history of living generations needs; a larger file is not ours.
-const MAX_MIRROR_BYTES: u64 = 1 << 22;
-
-impl Mirror {
-    /// `None` where there is none, power loss tore it, or it holds numbers that no store gives out.
-    pub(super) fn read(layout: &Layout) -> Result<Option<Self>> {
-        let bytes = fs::read_capped(&layout.mirror(), MAX_MIRROR_BYTES).optional()?;
-        Ok(bytes
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .filter(Self::is_plausible))
-    }
-
-    fn is_plausible(&self) -> bool {
-        let mut given_out = self.history.iter().map(|former| former.number).chain(self.number);
-        given_out.all(|number| (1..=MAX_NUMBER).contains(&number))
-            && self.highest <= MAX_NUMBER
-            && self.fence <= MAX_NUMBER
-    }
-
-    /// Puts all ends on the clock of this boot. `true` if that has to be written down.
-    pub(super) fn rebase(&mut self, now: &Now) -> bool {
-        let mut is_ahead = false;
-        for former in &mut self.history {
-            is_ahead |= former.rebase(now);
-        }
-        is_ahead
-    }
-
-    /// Records that `number` became current at `now`.
-    pub(super) fn advance(&mut self, number: Option<u64>, digest: String, now: &Now) {
-        if let Some(former) = self.number.filter(|former| Some(*former) != number) {
-            self.history.push(FormerGeneration::at(former, now));
-        }
-        self.history.retain(|former| Some(former.number) != number);
-        self.number = number;
-        self.digest = digest;
-        self.at = now.wall;
-        self.highest = self.highest.max(number.unwrap_or(0));
-    }
-
-    /// Prepares the file beside the old one: what can fail for want of space fails before the pointer moves.
-    pub(super) fn prepare(&self, layout: &Layout) -> Result<()> {
-        let temporary = layout.file("current.json.tmp");
-        let text = serde_json::to_vec(self)
-            .map_err(|error| Error::new(Code::Io, format!("serialize current.json: {error}")))?;
-        fs::remove_file(&temporary).optional()?;
-        fs::write_new(&temporary, &text, 0o644)
-    }
-
-    /// Puts the prepared file in place.
-    pub(super) fn commit(layout: &Layout) -> Result<()> {
-        fs::rename(&layout.file("current.json.tmp"), &layout.mirror())
-    }
 }
 
 #[cfg(test)]
@@ -241,101 +104,5 @@ mod tests {
         ] {
             assert_eq!(parse(Path::new(other)), None, "{other}");
         }
-    }
-
-    fn wall(wall: u64) -> Now {
-        Now { wall, since: None }
-    }
-
-    fn both(wall: u64, boot: &str, ms: i64) -> Now {
-        let since = Some(BootTime {
-            boot: boot.to_owned(),
-            ms,
-        });
-        Now { wall, since }
-    }
-
-    #[test]
-    fn the_age_of_a_former_generation_survives_steps_of_the_wall_clock() {
-        let former = FormerGeneration::at(1, &both(1000, "this", 50));
-        assert_eq!(former.age(&both(9_000_000, "this", 60)), 10, "a step forward");
-        assert_eq!(former.age(&both(10, "this", 60)), 10, "a step back");
-        assert_eq!(former.age(&both(1500, "another", 7)), 500, "another boot");
-        assert_eq!(
-            former.age(&both(10, "another", 7)),
-            0,
-            "another boot, a step back"
-        );
-    }
-
-    #[test]
-    fn an_end_in_the_future_becomes_an_end_now() {
-        let mut mirror = Mirror {
-            history: vec![
-                FormerGeneration::at(1, &wall(5000)),
-                FormerGeneration::at(2, &wall(900)),
-            ],
-            ..Mirror::default()
-        };
-        assert!(mirror.rebase(&both(1000, "this", 40)));
-        let ages = |ms| {
-            let now = both(1, "this", ms);
-            mirror
-                .history
-                .iter()
-                .map(|former| former.age(&now))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(ages(43), [3, 103]);
-        let mut mirror = mirror.clone();
-        assert!(
-            !mirror.rebase(&both(2000, "this", 41)),
-            "it is on this boot's clock"
-        );
-        assert_eq!(mirror.history[0].until, 1000);
-    }
-
-    #[test]
-    fn numbers_that_no_store_gives_out_make_a_mirror_unreadable() {
-        let plausible = Mirror {
-            number: Some(MAX_NUMBER),
-            highest: MAX_NUMBER,
-            ..Mirror::default()
-        };
-        assert!(plausible.is_plausible());
-        for mirror in [
-            Mirror {
-                number: Some(0),
-                ..Mirror::default()
-            },
-            Mirror {
-                highest: MAX_NUMBER + 1,
-                ..Mirror::default()
-            },
-            Mirror {
-                fence: u64::MAX,
-                ..Mirror::default()
-            },
-            Mirror {
-                history: vec![FormerGeneration::at(u64::MAX, &wall(1))],
-                ..Mirror::default()
-            },
-        ] {
-            assert!(!mirror.is_plausible(), "{mirror:?}");
-        }
-    }
-
-    #[test]
-    fn history_holds_each_former_generation_once_the_latest_last() {
-        let mut mirror = Mirror::default();
-        for (number, now) in [(1, 10), (2, 20), (1, 30), (3, 40)] {
-            mirror.advance(Some(number), String::new(), &wall(now));
-        }
-        let former: Vec<_> = mirror
-            .history
-            .iter()
-            .map(|former| (former.number, former.until))
-            .collect();
-        assert_eq!((former, mirror.highest), (vec![(2, 30), (1, 40)], 3));
     }
 }

@@ -1,4 +1,4 @@
-//! Making a stage the current generation.
+//! Publishing a stage as the current generation.
 
 use serde_json::Value;
 
@@ -21,36 +21,37 @@ use super::writer::{Writer, link_failure, next_number};
 /// Options of a publish.
 #[derive(Debug, Clone, Default)]
 pub struct PublishOptions {
-    /// Publish only what differs from the current generation.
+    /// Publishes only if the content differs from the current generation.
     pub if_changed: bool,
-    /// Publish only if this is the current generation; 0 is none.
+    /// Number of the generation that must be current. 0 means none.
     pub expect: Option<u64>,
-    /// What the stage was made from.
+    /// Identifies the inputs of the build.
     pub fingerprint: Option<String>,
-    /// The builder's own JSON.
+    /// The builder's own data.
     pub meta: Option<Value>,
-    /// The owner that pins the result before it can be collected.
+    /// Owner that pins the new generation before it can be collected.
     pub pin_for: Option<PinOwner>,
 }
 
-/// The result of a publish.
+/// Result of a publish.
 #[derive(Debug)]
 pub struct Published {
-    /// The generation that is current now.
+    /// Head of the current generation.
     pub head: Head,
-    /// `false` where the stage was equal to the current generation and was discarded.
+    /// `false` if the stage equalled the current generation and was discarded.
     pub changed: bool,
 }
 
 impl Writer<'_> {
-    /// Makes a sealed stage the current generation. If it fails the stage is as it was and no reader has seen
-    /// anything; the one exception says so (durability of a pointer that has moved).
+    /// Makes a sealed stage the current generation. If it fails, the stage is unchanged and no reader has seen
+    /// anything. There is one exception, which its message names: the pointer has moved, but its durability is unknown.
     pub fn publish(&mut self, stage: &Stage, sealed: &Sealed, options: &PublishOptions) -> Result<Published> {
         link::check_replaceable(self.store)?;
         self.publish_unchecked(stage, sealed, options)
     }
 
-    /// As [`publish`](Self::publish), without the check of the link: its directory may be what is being published.
+    /// Like [`publish`](Self::publish), without the check of the link. The directory at the link's path may be the one
+    /// that is published.
     pub(super) fn publish_unchecked(
         &mut self,
         stage: &Stage,
@@ -61,7 +62,7 @@ impl Writer<'_> {
         if let Some(head) = self.find_unchanged(sealed, options)? {
             self.flush_generation(&head)?;
             self.sync_root()?;
-            // Only out of sight: a large tree is removed by the next sweep, without the lock.
+            // The stage is only renamed here. The next sweep removes a large tree without the lock.
             move_stage_to_trash(&stage.layout, stage.id.as_ref())?;
             fs::remove_file(&stage.layout.owner(&stage.id)).optional()?;
             if let Some(owner) = options.pin_for {
@@ -81,7 +82,7 @@ impl Writer<'_> {
         let (hold, view) = match installed {
             Ok(installed) => installed,
             Err(error) => {
-                // Best effort: what stays is never current, so the next collection sweeps it.
+                // Best effort: leftovers are never current, and the next collection removes them.
                 drop(fs::remove_file(&self.store.layout.pin(head.number)));
                 drop(fs::rename(
                     &self.store.layout.generation(head.number),
@@ -90,9 +91,9 @@ impl Writer<'_> {
                 return with_advice(Err(error));
             }
         };
-        // From here on the generation is current, whatever becomes of its traces.
+        // From here on the generation is current, even if a later step fails.
         if let (Some(owner), Some(hold)) = (options.pin_for, hold) {
-            // A thread that has ended meanwhile needs no pin.
+            // A thread that has ended in the meantime needs no pin.
             drop(pin::keep(hold, self.store, owner, head.number));
         }
         drop(fs::remove_file(&stage.layout.owner(&stage.id)));
@@ -105,7 +106,7 @@ impl Writer<'_> {
             return Err(Error::new(
                 Code::Fenced,
                 format!(
-                    "a stage with fence {} was published after this one with fence {fence} was drawn: this result is too late",
+                    "This result is too late: a stage with the newer fence {} was published after this stage with fence {fence} began",
                     self.mirror.fence
                 ),
             ));
@@ -114,7 +115,7 @@ impl Writer<'_> {
             Some(expected) if expected != self.current.unwrap_or(0) => Err(Error::new(
                 Code::Fenced,
                 format!(
-                    "generation {expected} was expected to be current, and generation {} is: this result is too late",
+                    "This result is too late: expected generation {expected} to be current, but generation {} is",
                     self.current.unwrap_or(0)
                 ),
             )),
@@ -128,9 +129,9 @@ impl Writer<'_> {
         };
         match self.store.head(number) {
             Ok(head) if head.digest != sealed.manifest.digest => Ok(None),
-            // Files of it were removed or altered since: the stage replaces it.
+            // Its files were removed or altered since the publish, so the stage replaces it.
             Ok(head) => Ok(is_usable(self.store, number, &Cancel::new())?.then_some(head)),
-            // A generation whose head is lost is equal to none.
+            // A generation without a readable head equals no stage.
             Err(error) if matches!(error.code, Code::GenerationGone | Code::GenerationCorrupt) => Ok(None),
             Err(error) => Err(error),
         }
@@ -165,8 +166,9 @@ impl Writer<'_> {
         })
     }
 
-    /// Lock file, generation, pointer: in this order, so that whoever reads the pointer finds the other two. What it
-    /// returns holds the generation for whoever wants a pin: taken before there is anything that could not be undone.
+    /// Installs lock file, generation and pointer in this order, so that a reader of the pointer finds the other two.
+    /// The returned hold protects the generation for a caller that wants a pin. It is acquired before the first step
+    /// that cannot be undone.
     fn install(
         &mut self,
         stage: &Stage,
@@ -176,18 +178,18 @@ impl Writer<'_> {
     ) -> Result<Option<Hold>> {
         let layout = &self.store.layout;
         let text = serde_json::to_vec(head)
-            .map_err(|error| Error::new(Code::Io, format!("serialize the head: {error}")))?;
+            .map_err(|error| Error::new(Code::Io, format!("Cannot serialize the head: {error}")))?;
         if text.len() as u64 > MAX_HEAD_BYTES {
             return Err(Error::new(
                 Code::TooLarge,
                 format!(
-                    "meta and fingerprint take {} bytes; at most {MAX_HEAD_BYTES} fit",
+                    "meta and fingerprint have {} bytes together. Expected at most {MAX_HEAD_BYTES}",
                     text.len()
                 ),
             ));
         }
         fs::write_new(&layout.pin(head.number), &text, 0o644)?;
-        // A pin compares the two: anything that is added to or removed from the tree's top directory makes them differ.
+        // A pin compares the two times. They differ after any entry of the tree's top directory was added or removed.
         let sealed_ns = fs::stat(&stage.tree())?.changed_ns;
         fs::set_modified(&layout.pin(head.number), sealed_ns)?;
         let hold = wants_pin
@@ -222,8 +224,8 @@ impl Writer<'_> {
         Ok(hold)
     }
 
-    /// A store that was made again at its path continues the numbers that this process knows: the modules of a
-    /// generation stay loaded under its path, so no other generation may have that path here.
+    /// Continues the numbers that this process knows if the store was created again at its path. Modules of an earlier
+    /// generation stay loaded under its path, so no other generation may use that path in this process.
     pub(super) fn continue_numbers(&mut self, cancel: &Cancel) -> Result<()> {
         let others = self.store.identity.highest_of_others();
         if others > self.mirror.highest && others < MAX_NUMBER {

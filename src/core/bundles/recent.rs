@@ -1,4 +1,4 @@
-//! What a handle remembers of the generation that it pinned last.
+//! Cache of the generation that a handle pinned last.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::core::sys::sync::Mutex;
 use super::layout::Layout;
 use super::store_identity::EntryVersion;
 
-/// The paths of one generation, and the version of its tree that was compared last through this handle.
+/// Paths of one generation, and the version of its tree at the last comparison through this handle.
 #[derive(Debug)]
 pub(super) struct GenerationPaths {
     pub(super) number: u64,
@@ -17,8 +17,8 @@ pub(super) struct GenerationPaths {
     pub(super) compared: Mutex<Option<EntryVersion>>,
 }
 
-/// The generation that a handle pinned last. Most pins are of the same generation again. They need no new paths and, if
-/// its tree has not changed, no check of the store's id.
+/// The generation that a handle pinned last. Most pins are of the same generation again. Such a pin needs no new paths.
+/// If the tree has not changed, it also needs no check of the store's id.
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<Option<Arc<GenerationPaths>>>);
 

@@ -1,14 +1,15 @@
-//! What an open repairs: what killed processes left half done, what power loss tore, and what was changed inside the
-//! store.
+//! Repair during open: unfinished work of killed processes, files that power loss tore, and changes that were made
+//! inside the store by other means.
 //!
-//! Missing or altered content makes a generation unusable; additional content and changed modes do not. In the boot in
-//! which a store was verified only the current generation is compared, by size and by the times of change: a file's
-//! bytes are read if it was changed after its generation's lock file was written. In another boot all bytes of all
+//! Missing or altered content makes a generation unusable. Additional entries and changed modes do not. In the boot in
+//! which a store was verified, only the current generation is compared, by sizes and change times. The bytes of a file
+//! are read only if it was changed after the lock file of its generation was written. In a new boot, all bytes of all
 //! generations are read.
 //!
-//! An unusable current generation is followed by the newest one that is usable. Where there is none, it depends on
-//! when it was changed: what power loss tore goes, and the store is empty; what was changed after the publish stays for
-//! its user, without a lock file, so that `pin()` refuses it and the next publish replaces it.
+//! An unusable current generation is replaced with the newest usable one. If there is none, the result depends on the
+//! change times. A generation that power loss tore is removed, and the store is empty. A generation that was changed
+//! after its publish stays on disk for its user, without a lock file: `pin()` refuses it, and the next publish replaces
+//! it.
 
 use std::path::Path;
 
@@ -18,31 +19,35 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::lock_file::{Attempt, Check, LockOptions};
 use crate::core::sys::trust::Surroundings;
 
+use super::advice::unless_full;
 use super::errors::corrupt;
 use super::head::Head;
 use super::layout::numbers_in;
 use super::manifest::{Depth, Manifest};
+use super::mirror::Mirror;
 use super::options::Durability;
 use super::ownership::may_change;
-use super::pointer::{self, Mirror};
+use super::pointer;
 use super::store::Store;
 use super::trash::remove_permitted;
 use super::tree::walk_any;
 use super::verify::{is_complete, is_intact, is_usable};
 
-/// Names under which a killed writer can have left a file.
-const TEMPORARY: [&str; 8] = [
+/// Names of files that a killed writer can have left.
+const TEMPORARY: [&str; 10] = [
     "current.tmp",
     "current.json.tmp",
     "config.json.tmp",
     "fence.tmp",
     "boot.tmp",
+    "bounds.json.tmp",
     "id.tmp",
+    "named.tmp",
     "pin.tmp",
     "FORMAT.tmp",
 ];
 
-/// Under the writer lock, before anything is published or collected.
+/// Repairs the store. Requires the writer lock, and runs before any publish or collection.
 pub(super) fn recover(store: &Store, cancel: &Cancel) -> Result<()> {
     for name in TEMPORARY {
         fs::remove_file(&store.layout.file(name)).optional()?;
@@ -70,8 +75,8 @@ pub(super) fn recover(store: &Store, cancel: &Cancel) -> Result<()> {
     record_tree_time(store)
 }
 
-/// Whether nothing has to be repaired: this boot has verified the store, and the current generation is there with the
-/// content that was published.
+/// Whether nothing has to be repaired: this boot has verified the store, and the current generation has the content
+/// that was published.
 pub(super) fn is_sound(store: &Store, cancel: &Cancel) -> Result<bool> {
     if !is_of_this_boot(store)? {
         return Ok(false);
@@ -82,7 +87,7 @@ pub(super) fn is_sound(store: &Store, cancel: &Cancel) -> Result<bool> {
     }
 }
 
-/// Whether the store was verified in this boot. A stranger's note of it proves nothing.
+/// Whether the store was verified in this boot. A record written by an untrusted user does not count.
 pub(super) fn is_of_this_boot(store: &Store) -> Result<bool> {
     let path = store.layout.file("boot");
     let seen = fs::read_capped(&path, 4096).optional()?;
@@ -91,7 +96,7 @@ pub(super) fn is_of_this_boot(store: &Store) -> Result<bool> {
         && store.ownership.trusts_entry(&path)?)
 }
 
-/// A store that this process cannot write to: it cannot be repaired, and a torn generation is refused.
+/// Checks a store that this process cannot write to. It cannot be repaired, so a torn current generation is an error.
 pub(super) fn check_unwritable(store: &Store, cancel: &Cancel) -> Result<()> {
     let Some(number) = pointer::read(&store.layout)? else {
         return Ok(());
@@ -101,12 +106,12 @@ pub(super) fn check_unwritable(store: &Store, cancel: &Cancel) -> Result<()> {
     }
     Err(corrupt(
         number,
-        "it does not verify, and this process cannot write to the store",
+        "it does not match its manifest, and this process cannot write to the store",
     ))
 }
 
-/// Somebody removed or emptied `pins/<current>`, or an open took it from a generation that was changed: its head is
-/// made again from the manifest if the content is the published one.
+/// Restores `pins/<current>` from the manifest if its content is the published one. The file may have been removed or
+/// emptied by hand, or an earlier open may have withdrawn it from a changed generation.
 fn restore_head(store: &Store, number: u64, cancel: &Cancel) -> Result<()> {
     if !needs_head(store, number)? {
         return Ok(());
@@ -134,7 +139,7 @@ fn restore_head(store: &Store, number: u64, cancel: &Cancel) -> Result<()> {
         meta: None,
     };
     let text = serde_json::to_vec(&head)
-        .map_err(|error| Error::new(Code::Io, format!("serialize the head: {error}")))?;
+        .map_err(|error| Error::new(Code::Io, format!("Cannot serialize the head: {error}")))?;
     fs::replace(
         &store.layout.pin(number),
         &store.layout.file("pin.tmp"),
@@ -147,7 +152,7 @@ fn needs_head(store: &Store, number: u64) -> Result<bool> {
     let pin = store.layout.pin(number);
     match Head::read(&store.layout, number) {
         Err(error) if error.code == Code::GenerationGone => Ok(true),
-        // A reader holds the file that is there, not the one that would replace it.
+        // Keep the existing file if a reader holds it. A new file would not carry that lock.
         Err(error) if error.code == Code::GenerationCorrupt => {
             Ok(!matches!(unless_pinned(&pin)?, Attempt::Busy(_)))
         }
@@ -155,8 +160,8 @@ fn needs_head(store: &Store, number: u64) -> Result<bool> {
     }
 }
 
-/// The generations that are unusable: in the boot in which the store was verified the current one at most, in another
-/// boot all whose bytes are not those of their manifest.
+/// Unusable generations. In the boot in which the store was verified, only the current one is checked. In a new boot,
+/// the bytes of all generations are compared with their manifests.
 fn damaged(store: &Store, cancel: &Cancel) -> Result<Vec<u64>> {
     let current = pointer::read(&store.layout)?;
     if is_of_this_boot(store)? {
@@ -173,7 +178,7 @@ fn damaged(store: &Store, cancel: &Cancel) -> Result<Vec<u64>> {
     Ok(damaged)
 }
 
-/// Points to the usable generation that was current most recently; `false` where there is none.
+/// Points to the usable generation that was current most recently. Returns `false` if there is none.
 fn fall_back(store: &Store, damaged: &[u64], cancel: &Cancel) -> Result<bool> {
     let history = Mirror::read(&store.layout)?.unwrap_or_default().history;
     let mut numbers = numbers_in(&store.layout.file("gens"))?;
@@ -186,7 +191,8 @@ fn fall_back(store: &Store, damaged: &[u64], cancel: &Cancel) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether it was not power loss that made a generation unusable. Power loss needs another boot, and changes no times.
+/// Whether the content was changed after the publish, not torn by power loss. Power loss requires a new boot and
+/// changes no times.
 fn was_changed_after_publish(store: &Store, number: u64) -> Result<bool> {
     let tree = store.layout.tree(number);
     let Some(stat) = fs::stat(&tree)
@@ -202,7 +208,7 @@ fn was_changed_after_publish(store: &Store, number: u64) -> Result<bool> {
         .optional()?
         .map(|stat| stat.changed_ns)
     else {
-        // An earlier open took it.
+        // An earlier open has withdrawn the lock file.
         return Ok(Manifest::read(&store.layout, number).is_ok());
     };
     let mut latest = stat.changed_ns;
@@ -213,7 +219,7 @@ fn was_changed_after_publish(store: &Store, number: u64) -> Result<bool> {
     Ok(latest > published_ns)
 }
 
-/// Takes the lock file from a generation that must not be served, unless a reader holds it.
+/// Removes the lock file of a generation that must not be served, unless a reader holds it.
 fn withdraw_lock_file(store: &Store, number: u64) -> Result<()> {
     let pin = store.layout.pin(number);
     if let Attempt::Locked(_lock) = unless_pinned(&pin)? {
@@ -222,7 +228,7 @@ fn withdraw_lock_file(store: &Store, number: u64) -> Result<()> {
     Ok(())
 }
 
-/// Removes an unusable generation, unless a reader holds it or it is a stranger's.
+/// Removes an unusable generation, unless a reader holds it or it belongs to an untrusted user.
 fn remove_damaged(store: &Store, number: u64) -> Result<()> {
     let layout = &store.layout;
     let (pin, generation) = (layout.pin(number), layout.generation(number));
@@ -248,11 +254,18 @@ fn record_boot(store: &Store) -> Result<()> {
     if !store.ownership.trusts_entry(&path)? {
         return Ok(());
     }
-    fs::replace(&path, &store.layout.file("boot.tmp"), boot.as_bytes(), 0o644)
+    // Without it the next open compares again. A full disk must not stop the collection that follows.
+    unless_full(fs::replace(
+        &path,
+        &store.layout.file("boot.tmp"),
+        boot.as_bytes(),
+        0o644,
+    ))
 }
 
-/// `pin()` compares the time of the tree with that of its lock file, and looks closer where they differ: made equal
-/// where an older version, a copy of the store or an added file made them differ and the content is the published one.
+/// Sets the time of the lock file to that of the tree if the content is the published one. `pin()` compares the two
+/// times and checks the tree if they differ. They differ after a publish by an older version, a copy of the store, or
+/// an added file.
 fn record_tree_time(store: &Store) -> Result<()> {
     let Some(number) = pointer::read(&store.layout)? else {
         return Ok(());
@@ -262,13 +275,13 @@ fn record_tree_time(store: &Store) -> Result<()> {
         return Ok(());
     };
     if head.modified_ns != tree.changed_ns {
-        // Another user's lock file: pins look closer, and that is all.
+        // The lock file may belong to another user. Then each pin checks the tree, which is slower but correct.
         drop(fs::set_modified(&pin, tree.changed_ns));
     }
     Ok(())
 }
 
-/// Locks the lock file of a generation, unless a reader holds it. The caller removes the file.
+/// Locks the lock file of a generation, unless a reader holds it. The caller then removes the file.
 fn unless_pinned(pin: &Path) -> Result<Attempt> {
     LockOptions::at(pin).check(Check::None).try_lock()
 }

@@ -1,4 +1,4 @@
-//! Directories that a link replaced: which of them this package made for a tool, and where the others are kept.
+//! Directories that a link replaced: which of them warmswap created for a tool, and where the others are kept.
 
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,15 @@ use crate::core::sys::{clock, fault};
 use super::store::Store;
 use super::trash::ADOPTED;
 
-/// More than the links of one store; the oldest entry goes first.
+/// Far more than one store has links. The oldest entry is dropped first.
 const MAX_MADE: usize = 16;
 
-/// Identifies a directory for its whole life. An inode number alone is used again, on ext4 by the next `mkdir`.
+/// Identifies a directory for its whole lifetime. An inode number alone is reused, on ext4 by the next `mkdir`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct DirectoryIdentity {
     device: u64,
     inode: u64,
-    /// When it was made, nanoseconds since the epoch.
+    /// Birth time in nanoseconds since the epoch.
     born: u64,
 }
 
@@ -29,7 +29,7 @@ struct MadeDirectories {
     directories: Vec<DirectoryIdentity>,
 }
 
-/// `None` on filesystems that do not keep the time of making: a directory there counts as the user's.
+/// Identity of a directory. `None` on filesystems without birth times: a directory there counts as the user's.
 fn identity_of(directory: &Path) -> Result<Option<DirectoryIdentity>> {
     let stat = fs::stat(directory)?;
     let born = fs::born_ns(directory)?;
@@ -45,7 +45,7 @@ fn read_made(store: &Store) -> Result<MadeDirectories> {
     let Some(stat) = fs::stat(&path).optional()? else {
         return Ok(MadeDirectories::default());
     };
-    // Another user must not decide which directories are removed.
+    // An untrusted user must not decide which directories are removed.
     if !Surroundings::of(store.layout.root())?.trusts(&stat) {
         return Ok(MadeDirectories::default());
     }
@@ -55,7 +55,7 @@ fn read_made(store: &Store) -> Result<MadeDirectories> {
         .unwrap_or_default())
 }
 
-/// Records a directory that was made in place of the link. Only under the writer lock.
+/// Records a directory that was created in place of the link. Requires the writer lock.
 pub(super) fn record_made(store: &Store, directory: &Path) -> Result<()> {
     let Some(identity) = identity_of(directory)? else {
         return Ok(());
@@ -65,12 +65,12 @@ pub(super) fn record_made(store: &Store, directory: &Path) -> Result<()> {
     let surplus = made.directories.len().saturating_sub(MAX_MADE);
     made.directories.drain(..surplus);
     let text = serde_json::to_vec(&made)
-        .map_err(|error| Error::new(Code::Io, format!("serialize made.json: {error}")))?;
+        .map_err(|error| Error::new(Code::Io, format!("Cannot serialize made.json: {error}")))?;
     let (path, temporary) = (store.layout.file("made.json"), store.layout.file("made.json.tmp"));
     fs::replace(&path, &temporary, &text, 0o644)
 }
 
-/// Whether this package made the directory.
+/// Whether warmswap created the directory.
 pub(super) fn was_made_here(store: &Store, directory: &Path) -> Result<bool> {
     let made = read_made(store)?;
     if made.directories.is_empty() {
@@ -80,8 +80,8 @@ pub(super) fn was_made_here(store: &Store, directory: &Path) -> Result<bool> {
     Ok(identity.is_some_and(|identity| made.directories.contains(&identity)))
 }
 
-/// Takes a directory away from the neighbourhood of a link: one that this package made is removed by a later open,
-/// because processes may still work in it, an empty one now, and any other one is set aside.
+/// Removes a directory from the path next to a link. A directory that warmswap created moves to the trash until a later
+/// open, because processes may still use it. An empty one is removed immediately. Any other one is set aside.
 pub(super) fn remove_or_set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
     if was_made_here(store, directory)? || fault::is_seeded("trash-adopted") {
         let trash = store
@@ -100,7 +100,7 @@ pub(super) fn remove_or_set_aside(store: &Store, directory: &Path, link: &Path) 
     }
 }
 
-/// Keeps a directory of the user in the store. Processes that still write into it go on to do so there.
+/// Moves a directory of the user into the store. Processes that still write into it continue to do so there.
 fn set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
     let folder = store.layout.set_aside();
     make_folder(store, &folder)?;
@@ -109,7 +109,7 @@ fn set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
     let name = format!("{name}-{}", clock::iso8601().replace(':', ""));
     let kept = free_name(&folder, &name)?;
     let kept = match fs::rename(directory, &kept) {
-        // A link on another filesystem than the store: its directory stays there, and the store names it.
+        // The link is on another filesystem than the store. The directory stays there, and the store records its path.
         Err(error) if error.crosses_devices() => {
             let parent = link.parent().unwrap_or(Path::new("/"));
             let neighbour = free_name(parent, &name)?;
@@ -123,7 +123,7 @@ fn set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a folder of the store where there is none, and refuses one of a stranger.
+/// Creates a directory of the store if it is missing. Refuses one that belongs to an untrusted user.
 pub(super) fn make_folder(store: &Store, folder: &Path) -> Result<()> {
     match fs::create_directory(folder, 0o777) {
         Err(error) if error.is_exists() => {
@@ -131,7 +131,7 @@ pub(super) fn make_folder(store: &Store, folder: &Path) -> Result<()> {
             if stat.kind != Kind::Directory {
                 return Err(Error::new(
                     Code::Format,
-                    format!("'{}' is no directory; remove it", folder.display()),
+                    format!("'{}' is not a directory. Remove it", folder.display()),
                 )
                 .at(folder));
             }

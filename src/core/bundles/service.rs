@@ -1,17 +1,19 @@
-//! The calls on a store that wait: for its writer lock without a thread of their own, and for its filesystem on the
-//! threads of [`workers`]. They need a runtime of tokio with a clock.
+//! Calls on a store that wait. They wait for the writer lock without a thread of their own, and for the filesystem on
+//! the threads of [`workers`]. They need a tokio runtime with timers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::sys::workers;
 
 use super::background::RunningCollection;
 use super::collect::Collected;
 use super::file_lock::FileLock;
 use super::head::Head;
+use super::named::NamedPin;
+use super::naming::NamedPinRequest;
 use super::patience::Patience;
 use super::store::Store;
 use super::writer::Writer;
@@ -20,17 +22,17 @@ use super::writer::Writer;
 const BACKGROUND_WAIT: Duration = Duration::from_secs(30);
 
 impl Store {
-    /// The paths that the threads which work on this store depend on.
+    /// Paths whose filesystems the work on this store depends on.
     pub(super) fn places(&self) -> Vec<PathBuf> {
         vec![self.layout.root().to_path_buf()]
     }
 
-    /// Waits for the writer lock.
+    /// Waits for the writer lock and acquires it.
     pub(super) async fn writer_lock(&self, patience: &Patience) -> Result<FileLock> {
         self.lock(&self.layout.writer_lock(), patience).await
     }
 
-    /// Waits for the lock that one builder holds over all processes.
+    /// Waits for the build lock, which only one builder of all processes holds, and acquires it.
     pub async fn build_lock(&self, patience: &Patience) -> Result<FileLock> {
         self.lock(&self.layout.build_lock(), patience).await
     }
@@ -61,7 +63,7 @@ impl Store {
         workers::step(places, move || work(&mut Writer::new(&store, lock)?)).await
     }
 
-    /// Makes an older generation current again, and collects in the background.
+    /// Makes an older generation current again, and starts a collection in the background.
     pub async fn rollback(self: &Arc<Self>, number: u64, patience: &Patience) -> Result<Head> {
         let head = self
             .write(patience, move |writer| writer.rollback(number))
@@ -70,7 +72,26 @@ impl Store {
         Ok(head)
     }
 
-    /// Makes the link a real directory with the files that it shows; see [`Writer::give_directory`].
+    /// Gives a generation a name until a time; see [`Writer::pin_named`].
+    pub async fn pin_named(
+        self: &Arc<Self>,
+        request: NamedPinRequest,
+        patience: &Patience,
+    ) -> Result<(NamedPin, bool)> {
+        self.write(patience, move |writer| writer.pin_named(&request))
+            .await
+    }
+
+    /// Ends a named pin, and collects in the background. `false` if there was none.
+    pub async fn release_named(self: &Arc<Self>, name: String, patience: &Patience) -> Result<bool> {
+        let released = self
+            .write(patience, move |writer| writer.release_named(&name))
+            .await?;
+        self.collect_in_background();
+        Ok(released)
+    }
+
+    /// Replaces the link with a real directory that contains the same files. See [`Writer::give_directory`].
     pub async fn give_directory(self: &Arc<Self>, link: PathBuf, patience: &Patience) -> Result<bool> {
         let places = [self.places(), vec![link.clone()]].concat();
         let cancel = patience.cancel.clone();
@@ -80,7 +101,7 @@ impl Store {
         .await
     }
 
-    /// Removes generations and stages that nobody needs.
+    /// Removes generations and stages that are no longer needed.
     pub async fn collect(self: &Arc<Self>, patience: &Patience) -> Result<Collected> {
         let lock = self.writer_lock(patience).await?;
         self.collect_with(lock).await
@@ -96,7 +117,15 @@ impl Store {
         .await
     }
 
-    /// Starts a collection. Its failure is left to the next collection, or to the caller of [`collect`](Self::collect).
+    /// Starts a collection after a failure for want of space: else a disk that is full of old generations stays full,
+    /// because nothing is published on it (vercel/eve#1557).
+    pub(super) fn collect_if_full<T>(self: &Arc<Self>, result: &Result<T>) {
+        if result.as_ref().is_err_and(Error::is_full) {
+            self.collect_in_background();
+        }
+    }
+
+    /// Starts a collection. If it fails, the next collection or the caller of [`collect`](Self::collect) handles it.
     pub(super) fn collect_in_background(self: &Arc<Self>) {
         let Some(collection) = self.background.begin() else {
             return;
@@ -117,7 +146,7 @@ impl Store {
         self.collect_with(lock?).await.map(drop)
     }
 
-    /// Ends the background collections that wait for the lock, and waits until none is at work.
+    /// Stops the background collections that wait for the lock, and waits until none is running.
     pub async fn settled(&self) {
         self.background.close().await;
     }

@@ -1,4 +1,4 @@
-//! Stages: trees that are being built, on the same filesystem and as deep as a generation.
+//! Stages: trees that are being built. A stage is on the same filesystem and as deep as a generation.
 
 use std::path::{Path, PathBuf};
 
@@ -18,26 +18,26 @@ use super::manifest::{Content, Manifest};
 use super::store::Store;
 use super::view;
 
-/// What a new stage begins with.
+/// Initial content of a new stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StageBase {
-    /// Nothing.
+    /// No files.
     Empty,
-    /// The files of the current generation, copied or cloned, never linked.
+    /// Files of the current generation, cloned or copied, never linked.
     Current,
 }
 
-/// A tree that is being built. Dropping it leaves an orphan that the next collection sweeps; `discard` removes
-/// it now.
+/// A tree that is being built. A dropped stage stays on disk until the next collection removes it. `discard` removes it
+/// immediately.
 #[derive(Debug)]
 pub struct Stage {
     pub(super) id: String,
     pub(super) layout: Layout,
-    /// When it was made, microseconds of the monotonic clock.
+    /// Time of creation, in microseconds of the monotonic clock.
     pub started_at: u64,
-    /// Its fence, if it was drawn with one.
+    /// Fence, if the stage was created with one.
     pub fence: Option<u64>,
-    /// The exclusive lock on `owners/<id>`: the process that holds it is alive.
+    /// Exclusive lock on `owners/<id>`. While it is held, the owner is alive.
     _owner: LockedFile,
 }
 
@@ -48,7 +48,8 @@ pub struct Sealed {
 }
 
 impl Stage {
-    /// Makes a stage. `fence` is what [`Writer::issue_fence`](super::Writer::issue_fence) gave, if anything.
+    /// Creates a stage. `fence` is the result of [`Writer::issue_fence`](super::Writer::issue_fence), if the stage is
+    /// fenced.
     pub fn begin(store: &Store, from: StageBase, fence: Option<u64>, cancel: &Cancel) -> Result<Self> {
         let started_at = clock::monotonic_micros();
         store.check_writable()?;
@@ -82,50 +83,50 @@ impl Stage {
         copy::copy_tree(&from, &self.tree(), CopyMethod::Clone, &mut made, cancel)
     }
 
-    /// Where to write.
+    /// Directory to write into.
     pub fn tree(&self) -> PathBuf {
         self.layout.stage(&self.id).join("tree")
     }
 
-    /// Writes one file, replacing one of that name, and makes the directories above it. Never through a link.
+    /// Writes one file, replaces an existing file, and creates missing parent directories. Never writes through a link.
     pub fn write(&self, relative: &str, bytes: &[u8], mode: u32) -> Result<()> {
         with_advice(self.create_entry(relative, |path| fs::write_new(path, bytes, mode)))
     }
 
-    /// Makes a link of any text.
+    /// Creates a symbolic link with any text as its target.
     pub fn symlink(&self, relative: &str, target: &str) -> Result<()> {
         if target.is_empty() || target.contains('\0') {
             return Err(Error::argument(
                 "target",
                 format!("'{}'", target.escape_debug()),
-                "a link target: not empty, without NUL",
+                "a non-empty link target without NUL",
             ));
         }
         with_advice(self.create_entry(relative, |path| fs::symlink(Path::new(target), path)))
     }
 
-    /// Takes over what is in a directory: all of it, as it was at one moment, or nothing.
+    /// Adopts the contents of a directory as they were at one moment, or nothing.
     pub fn adopt(&self, directory: &Path, method: CopyMethod, cancel: &Cancel) -> Result<()> {
         if fs::stat(directory)?.kind != Kind::Directory {
             return Err(Error::argument(
                 "directory",
                 format!("'{}'", directory.display()),
-                "a directory that is no link",
+                "a directory that is not a link",
             )
             .at(directory));
         }
         if self.layout.root().starts_with(fs::canonicalize(directory)?) {
             return Err(Error::argument(
                 "directory",
-                format!("'{}', which holds the store", directory.display()),
-                "a directory that the store is not in: it would be copied into itself",
+                format!("'{}' contains the store", directory.display()),
+                "a directory that does not contain the store, because the store would be copied into itself",
             )
             .at(directory));
         }
         with_advice(adoption::adopt(directory, &self.tree(), method, cancel))
     }
 
-    /// Hashes and freezes everything. May be called again after more was written.
+    /// Hashes and freezes all files. May be called again after further writes.
     pub fn seal(&self, store: &Store, require: &[String], cancel: &Cancel) -> Result<Sealed> {
         let tree = self.tree();
         if fs::stat(&tree)
@@ -134,7 +135,7 @@ impl Stage {
         {
             return Err(Error::new(
                 Code::StageClosed,
-                format!("the stage '{}' was removed by somebody", tree.display()),
+                format!("The stage '{}' was removed by another process", tree.display()),
             )
             .at(&tree));
         }
@@ -160,21 +161,22 @@ impl Stage {
         Ok(sealed)
     }
 
-    /// Last of all files: a generation with a manifest is complete.
+    /// Written after all other files: a generation with a manifest is complete.
     pub(super) fn write_manifest(&self, sealed: &Sealed) -> Result<()> {
         let path = self.layout.stage(&self.id).join("manifest.json");
         fs::remove_file(&path).optional()?;
         fs::write_new(&path, &sealed.manifest.to_bytes()?, 0o444)
     }
 
-    /// Removes it.
+    /// Removes the stage.
     pub fn discard(&self) -> Result<()> {
-        // The lock file last: without it a half-removed stage would be nobody's.
+        // The lock file is removed last. A half-removed stage without it would have no owner.
         fs::remove_tree(&self.layout.stage(&self.id))?;
         fs::remove_file(&self.layout.owner(&self.id)).optional().map(drop)
     }
 
-    /// Makes a new entry, also while others of this process make one of that name: one of them stays.
+    /// Creates an entry. If other threads of this process create the same path concurrently, one of the entries
+    /// remains.
     fn create_entry(&self, relative: &str, make: impl Fn(&Path) -> Result<()>) -> Result<()> {
         loop {
             match make(&self.prepare_path(relative)?) {
@@ -184,7 +186,7 @@ impl Stage {
         }
     }
 
-    /// The path of a new entry: its parents made and none of them a link, and nothing in its place.
+    /// Prepares the path of a new entry: creates its parents, refuses links among them, and removes an existing entry.
     fn prepare_path(&self, relative: &str) -> Result<PathBuf> {
         let relative = Rel::parse("relative", relative)?;
         let mut path = self.tree();
@@ -200,7 +202,7 @@ impl Stage {
             Err(_) if fs::stat(&path)?.kind == Kind::Directory => Err(Error::argument(
                 "relative",
                 format!("'{relative}'"),
-                "a path at which the stage has no directory",
+                "a path that is not a directory in the stage",
             )
             .at(&path)),
             Err(error) => Err(error),
@@ -212,14 +214,14 @@ fn check_complete(manifest: &Manifest, require: &[String]) -> Result<()> {
     if manifest.totals().0 == 0 {
         return Err(Error::new(
             Code::EmptyStage,
-            "the stage holds no file: the build produced nothing, and publishing nothing is refused",
+            "The stage contains no files. An empty generation cannot be published. Check the output of the build",
         ));
     }
     match require.iter().find(|path| !manifest.has(path)) {
         Some(path) => Err(Error::new(
             Code::MissingEntry,
             format!(
-                "'{path}', named in require, is not in the stage, which contains {}",
+                "Missing entry '{path}', which options.require lists. The stage contains {}",
                 contents(manifest, path)
             ),
         )),
@@ -227,8 +229,8 @@ fn check_complete(manifest: &Manifest, require: &[String]) -> Result<()> {
     }
 }
 
-/// The paths of a stage for an error: those that share the name, or the name without its extension, with the missing one
-/// come first.
+/// Lists the paths of a stage for an error message. Paths with the same name as the missing one, with or without its
+/// extension, come first.
 fn contents(manifest: &Manifest, missing: &str) -> String {
     const MOST: usize = 10;
     let missing = Path::new(missing);
@@ -237,7 +239,7 @@ fn contents(manifest: &Manifest, missing: &str) -> String {
         .iter()
         .any(|entry| Path::new(&entry.path) == missing)
     {
-        return "a directory of that name".to_owned();
+        return "a directory with that name".to_owned();
     }
     let files = manifest
         .entries
@@ -263,7 +265,7 @@ fn make_real_directory(path: &Path, relative: &Rel) -> Result<()> {
             _ => Err(Error::argument(
                 "relative",
                 format!("'{relative}'"),
-                "a path that leads through no link and no file of the stage",
+                "a path whose parent directories are neither links nor files in the stage",
             )
             .at(path)),
         },
@@ -271,8 +273,8 @@ fn make_real_directory(path: &Path, relative: &Rel) -> Result<()> {
     }
 }
 
-/// A lock file under a new name. It is locked first and must still be there then, because a collector may remove a file
-/// that is not locked yet.
+/// Creates and locks an owner file with a new name. After locking, the file must still exist, because a collector may
+/// remove a file that is not locked yet.
 fn create_owner_lock(layout: &Layout) -> Result<(String, LockedFile)> {
     loop {
         let id = uuid::Uuid::new_v4().simple().to_string();

@@ -1,5 +1,6 @@
-//! A stage that several calls work on. They take effect in the order in which they were made: those that fill it run
-//! concurrently, and a publish or a discard runs alone, because a write next to it would change what is hashed already.
+//! A stage that several calls use. Calls take effect in the order in which they were made. Calls that fill the stage
+//! run concurrently. A publish or a discard runs alone, because a concurrent write would change content that is already
+//! hashed.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -23,12 +24,12 @@ use super::writer::Writer;
 pub struct StageHandle {
     store: Arc<Store>,
     path: PathBuf,
-    /// `None` once it was published or discarded.
+    /// `None` after it was published or discarded.
     stage: Arc<RwLock<Option<Stage>>>,
 }
 
 impl Store {
-    /// Makes a stage, with a fence if it is `fenced`.
+    /// Creates a stage, with a fence if `fenced` is set.
     pub async fn stage(
         self: &Arc<Self>,
         from: StageBase,
@@ -57,25 +58,29 @@ impl Store {
 }
 
 impl StageHandle {
-    /// Where to write.
+    /// Directory to write into.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs work that fills the stage, concurrently with other such work. `from` is a directory that it reads.
+    /// Runs work that fills the stage, concurrently with other such work. `from` is a directory that the work reads.
     pub fn fill<W>(&self, from: Option<PathBuf>, work: W) -> impl Future<Output = Result<()>> + Send + use<W>
     where
         W: FnOnce(&Stage) -> Result<()> + Send + 'static,
     {
         let shared = queued(Arc::clone(&self.stage).read_owned());
         let places = from.into_iter().chain(self.store.places()).collect();
+        let store = Arc::clone(&self.store);
         async move {
             let stage = turn(shared).await;
-            workers::step(places, move || work(open(stage.as_ref())?)).await
+            let filled = workers::step(places, move || work(open(stage.as_ref())?)).await;
+            store.collect_if_full(&filled);
+            filled
         }
     }
 
-    /// Makes it the current generation, and collects in the background. It must have the files `require`.
+    /// Publishes the stage and starts a collection in the background. Fails with `ERR_MISSING_ENTRY` unless the stage
+    /// contains the paths in `require`.
     pub fn publish(
         &self,
         require: Vec<String>,
@@ -87,13 +92,16 @@ impl StageHandle {
             writer.publish(stage, sealed, &options)
         });
         async move {
-            let published = published.await?;
-            store.collect_in_background();
-            Ok(published)
+            let published = published.await;
+            match &published {
+                Ok(_) => store.collect_in_background(),
+                Err(_) => store.collect_if_full(&published),
+            }
+            published
         }
     }
 
-    /// Hashes and freezes it, and runs `work`, which publishes it, under the writer lock.
+    /// Hashes and freezes the stage, and runs `work` under the writer lock. `work` publishes the stage.
     pub fn publish_with<T, W>(
         &self,
         require: Vec<String>,
@@ -126,7 +134,7 @@ impl StageHandle {
         }
     }
 
-    /// Removes it.
+    /// Removes the stage.
     pub fn discard(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let (places, alone) = (self.store.places(), queued(Arc::clone(&self.stage).write_owned()));
         async move {
@@ -139,7 +147,7 @@ impl StageHandle {
     }
 }
 
-/// A future that has its place in the queue now, on the caller's thread, and not when it is first polled.
+/// Wraps a future so that it joins the queue immediately on the caller's thread, not when it is first polled.
 fn queued<F: Future>(place: F) -> Pin<Box<MaybeDone<F>>> {
     let mut place = Box::pin(maybe_done(place));
     let _is_ready = place.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -155,7 +163,7 @@ fn open(stage: Option<&Stage>) -> Result<&Stage> {
     stage.ok_or_else(|| {
         Error::new(
             Code::StageClosed,
-            "the stage was published or discarded; make a new one with stage()",
+            "The stage was already published or discarded. Create a new one with stage()",
         )
     })
 }

@@ -1,10 +1,10 @@
-//! Which store is at a path, and what this process knows of the stores that were there.
+//! Identity of the store at a path, and the generation numbers that this process has used there.
 //!
-//! A store can be moved away, or removed and made again, while processes have it open. Its id distinguishes
-//! them: a random text in the file `id`, which each open makes where it is missing and which older versions ignore.
-//! (Id, number) names one generation forever. Within one process the number alone does, because a module that was
-//! imported from `gens/N/tree` stays loaded under that path: a store that follows another one at the same path
-//! continues the numbers that this process knows.
+//! A store can be moved away, or removed and created again, while processes have it open. Its id distinguishes the
+//! stores: a random text in the file `id`. Each open creates the file if it is missing, and older versions ignore it.
+//! An id and a number together identify one generation forever. Within one process the number alone does, because a
+//! module that was imported from `gens/N/tree` stays loaded under that path. A store that replaces another one at the
+//! same path therefore continues the numbers that this process knows.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use super::layout::Layout;
 /// Two ticks of the coarsest kernel clock.
 const TICKS_NS: i128 = 20_000_000;
 
-/// An entry and its last change.
+/// Identity and change time of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntryVersion {
     device: u64,
@@ -38,8 +38,8 @@ impl EntryVersion {
         }
     }
 
-    /// As [`of`](Self::of), to compare with later. An entry that was changed within the last ticks of the kernel's clock
-    /// can change again without another time: it equals nothing.
+    /// Like [`of`](Self::of), for a later comparison. An entry that changed within the last ticks of the kernel's clock
+    /// can change again with the same time, so its version compares as unequal to every version.
     pub(super) fn to_remember(stat: &Stat) -> Self {
         let now_ns = i128::from(clock::wall_micros()) * 1000;
         let has_rested = stat.changed_ns + TICKS_NS < now_ns;
@@ -50,14 +50,14 @@ impl EntryVersion {
     }
 }
 
-/// The identity of the store that was opened.
+/// Identity of an opened store.
 #[derive(Debug)]
 pub(super) struct StoreIdentity {
-    /// `None` for a store of an older version to which this process cannot write.
+    /// `None` for a store of an older version that this process cannot write to.
     id: Option<String>,
     /// Device and inode of the root.
     root: (u64, u64),
-    /// The file `id` when its text was last read.
+    /// Version of the file `id` when its text was last read.
     seen: Mutex<Option<EntryVersion>>,
     known: KnownNumbers,
 }
@@ -65,7 +65,7 @@ pub(super) struct StoreIdentity {
 impl StoreIdentity {
     /// Reads the id, if there is one.
     pub(super) fn read(layout: &Layout, root: (u64, u64)) -> Self {
-        // Before its text, so that a file that takes its place in between is read again.
+        // The version is read before the text, so that a file that replaces it in between is read again.
         let version = fs::stat(&layout.id()).ok().map(|stat| EntryVersion::of(&stat));
         let id = read_id(layout);
         Self {
@@ -76,7 +76,7 @@ impl StoreIdentity {
         }
     }
 
-    /// Makes the id where there is none. Only under the writer lock.
+    /// Creates the id if it is missing. Requires the writer lock.
     pub(super) fn ensure(&mut self, layout: &Layout) -> Result<()> {
         if read_id(layout).is_none() {
             let id = format!("{}\n", uuid::Uuid::new_v4().simple());
@@ -86,7 +86,7 @@ impl StoreIdentity {
         Ok(())
     }
 
-    /// Fails if the store that was opened is not at its path any more.
+    /// Fails if the opened store is no longer at its path.
     pub(super) fn check(&self, layout: &Layout) -> Result<()> {
         if fault::is_seeded("trust-replaced-root") {
             return Ok(());
@@ -101,7 +101,7 @@ impl StoreIdentity {
         if *self.seen() == Some(version) {
             return Ok(());
         }
-        // A chown changes the file's time too: the text decides.
+        // A chown also changes the file's time, so the text decides.
         if read_id(layout).as_ref() != Some(id) {
             return Err(replaced(layout));
         }
@@ -121,17 +121,17 @@ impl StoreIdentity {
         self.seen.lock()
     }
 
-    /// Notes that this process has given out a path in this generation.
+    /// Records that this process has used a path in this generation.
     pub(super) fn note(&self, number: u64) {
         self.known.highest.fetch_max(number, Ordering::Relaxed);
     }
 
-    /// The highest number that this process has given out at this path, of this store and of others.
+    /// Highest number that this process has used at this path, in this store and in others.
     pub(super) fn highest_known(&self) -> u64 {
         self.known.others.max(self.known.highest.load(Ordering::Relaxed))
     }
 
-    /// The highest number of another store at this path that this process has given out; 0 is none.
+    /// Highest number of another store at this path that this process has used. 0 if there is none.
     pub(super) fn highest_of_others(&self) -> u64 {
         self.known.others
     }
@@ -140,7 +140,8 @@ impl StoreIdentity {
         self.id.as_deref()
     }
 
-    /// The id, if this process has had another store at this path before: its generations need other URLs.
+    /// Id of this store, if this process has used another store at this path before. Its generations then need
+    /// different URLs.
     pub(super) fn distinguishing(&self) -> Option<&str> {
         self.id.as_deref().filter(|_| !self.known.is_first)
     }
@@ -153,7 +154,7 @@ fn read_id(layout: &Layout) -> Option<String> {
     is_id.then(|| id.to_owned())
 }
 
-/// `None` also where a part of the path is no directory any more.
+/// Stat of a path. `None` also if a component of the path is no longer a directory.
 fn existing(path: &Path) -> Result<Option<Stat>> {
     match fs::stat(path).optional() {
         Err(error) if error.kind() == Some(std::io::ErrorKind::NotADirectory) => Ok(None),
@@ -166,7 +167,7 @@ fn removed(layout: &Layout) -> Error {
     Error::new(
         Code::Closed,
         format!(
-            "the store '{}' no longer exists: its folder was removed or moved while it was open. Call openBundles() again, with the new path if it was moved",
+            "The store '{}' no longer exists: its directory was removed or moved while it was open. Call openBundles() again, with the new path if it was moved",
             root.display()
         ),
     )
@@ -178,26 +179,26 @@ fn replaced(layout: &Layout) -> Error {
     Error::new(
         Code::Closed,
         format!(
-            "'{}' is not the store that was opened: its folder was moved or removed, and another one is in its place. Call openBundles() again",
+            "'{}' is not the store that was opened: its directory was moved or removed, and another store is at this path. Call openBundles() again",
             root.display()
         ),
     )
     .at(root)
 }
 
-/// What this process has given out of the stores at one path, in the order in which it met them.
+/// Highest numbers that this process has used in the stores at one path, in the order in which it opened them.
 type Stores = Vec<(Option<String>, Arc<AtomicU64>)>;
 
 static STORES: LazyLock<Mutex<HashMap<PathBuf, Stores>>> = LazyLock::new(Mutex::default);
 
-/// The numbers that this process knows of one store and of those that were at its path before.
+/// Numbers that this process knows of one store and of earlier stores at its path.
 #[derive(Debug)]
 struct KnownNumbers {
-    /// The highest number of this store.
+    /// Highest number of this store.
     highest: Arc<AtomicU64>,
-    /// The highest number of the others when this one was opened.
+    /// Highest number of the other stores when this one was opened.
     others: u64,
-    /// Whether no other one was met before this one.
+    /// Whether this store is the first one at its path.
     is_first: bool,
 }
 
@@ -210,7 +211,7 @@ impl KnownNumbers {
             stores.push((id.map(str::to_owned), Arc::default()));
             stores.len() - 1
         });
-        // A store without an id is this one, before an open made its id.
+        // A store without an id is this store, before an open created its id.
         let highest_in = |stores: &[(Option<String>, Arc<AtomicU64>)]| {
             let with_id = stores.iter().filter(|(id, _)| id.is_some());
             with_id
@@ -227,7 +228,7 @@ impl KnownNumbers {
     }
 }
 
-/// The stat of a directory; `None` if the path has none.
+/// Stat of a directory. `None` if there is none at the path.
 pub(super) fn directory_stat(path: &Path) -> Result<Option<Stat>> {
     Ok(existing(path)?.filter(|stat| stat.kind == Kind::Directory))
 }

@@ -1,4 +1,4 @@
-//! The trash: directories that have no name any more, until they are removed.
+//! The trash: directories that are no longer reachable and wait for their removal.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -12,28 +12,31 @@ use super::layout::Layout;
 use super::ownership::may_change;
 use super::store::Store;
 
-/// The entries of the trash that are removed.
+/// Entries of the trash that a sweep removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TrashScope {
-    /// All: only when a store is opened, and not by the open that replaced a directory.
+    /// All entries. Used only when a store is opened, and not by the open that replaced a directory.
     All,
-    /// Not the directories that a link replaced: processes may still work in them.
+    /// All except the directories that a link replaced, because processes may still use them.
     Generations,
 }
 
-/// Begins the names of directories in the trash that this package made for tools and a link replaced.
+/// Prefix of directories in the trash that warmswap created for tools and that a link replaced.
 pub(super) const ADOPTED: &str = "adopted-";
 
-/// Renames a directory into the trash. Where it cannot be renamed, because it is in a lower layer of overlayfs (EXDEV)
-/// or another user's, it is removed in place; `false` if that may not be either.
+/// Renames a directory into the trash. If it cannot be renamed, because it is in a lower layer of overlayfs (EXDEV) or
+/// belongs to another user, it is removed in place. Returns `false` if that is not permitted either.
 pub(super) fn move_to_trash(directory: &Path, trash: &Path) -> Result<bool> {
     match fs::rename(directory, trash).optional() {
-        Err(error) if error.crosses_devices() || error.is_denied() => remove_permitted(directory),
+        // A full disk may have no space for the new name.
+        Err(error) if error.crosses_devices() || error.is_denied() || error.is_full() => {
+            remove_permitted(directory)
+        }
         renamed => renamed.map(|_| true),
     }
 }
 
-/// Removes a tree. `false` if it is owned by another user: such a tree must not make a collection fail.
+/// Removes a tree. Returns `false` if it belongs to another user, because such a tree must not make a collection fail.
 pub(super) fn remove_permitted(directory: &Path) -> Result<bool> {
     match fs::remove_tree(directory) {
         Err(error) if error.is_denied() && !fault::is_seeded("anothers-litter-stops") => Ok(false),
@@ -41,7 +44,7 @@ pub(super) fn remove_permitted(directory: &Path) -> Result<bool> {
     }
 }
 
-/// Moves a stage to the trash; `false` if there was none or it could not be moved.
+/// Moves a stage to the trash. Returns `false` if there was none or it could not be moved.
 pub(super) fn move_stage_to_trash(layout: &Layout, id: &OsStr) -> Result<bool> {
     let stage = layout.file("stage").join(id);
     if fs::stat(&stage).optional()?.is_none() {
@@ -51,7 +54,7 @@ pub(super) fn move_stage_to_trash(layout: &Layout, id: &OsStr) -> Result<bool> {
 }
 
 impl Store {
-    /// Removes what collections took out of sight. Needs no lock: nothing here has a name that is used again.
+    /// Removes what collections have moved to the trash. Needs no lock, because no path in the trash is reused.
     pub fn sweep_trash(&self) -> Result<()> {
         self.empty_trash(TrashScope::Generations)
     }
@@ -68,7 +71,7 @@ impl Store {
                 continue;
             }
             match remove_permitted(&path) {
-                // Two processes empty it at once, and one of them finds a directory not empty yet.
+                // Two processes empty it at the same time, and one of them finds a directory that is not empty yet.
                 Err(error) if error.kind() == Some(ErrorKind::DirectoryNotEmpty) => {}
                 removed => drop(removed?),
             }

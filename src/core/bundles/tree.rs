@@ -1,4 +1,4 @@
-//! Walks through trees.
+//! Walks over trees.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -7,21 +7,21 @@ use crate::core::error::{Error, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::path::MAX_PATH_BYTES;
 
-/// The names that a walk accepts.
+/// Names that a walk accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NamePolicy {
-    /// Names that a generation can have; others are an error.
+    /// Names that are valid in a generation. Any other name is an error.
     Valid,
-    /// All names. Those that are not UTF-8 are reported with replacement characters, which no manifest has.
+    /// All names. A name that is not UTF-8 is reported with replacement characters, which occur in no manifest.
     Any,
 }
 
-/// Calls `visit` for each entry below `directory`, directories before what is in them, links as links.
+/// Calls `visit` for each entry below `directory`. A directory comes before its entries, and links are not followed.
 pub(super) fn walk(directory: &Path, visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>) -> Result<()> {
     walk_all(directory, NamePolicy::Valid, visit)
 }
 
-/// As [`walk`], for a tree whose names may be any, and without the directories that this user may not read.
+/// Like [`walk`], for a tree with arbitrary names. Skips directories that this user may not read.
 pub(super) fn walk_any(
     directory: &Path,
     visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
@@ -34,7 +34,7 @@ fn walk_all(
     names: NamePolicy,
     visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
 ) -> Result<()> {
-    // No recursion: a tree of some thousand levels would take more stack than a thread has.
+    // No recursion: a tree with thousands of levels would overflow the stack.
     let mut pending = vec![(directory.to_path_buf(), String::new())];
     while let Some((directory, prefix)) = pending.pop() {
         let entries = match fs::read_directory(&directory) {
@@ -46,7 +46,7 @@ fn walk_all(
             let relative = relative_name(&prefix, &entry.name, &path, names)?;
             let stat = fs::stat(&path)?;
             visit(&relative, &path, &stat)?;
-            // A path that is longer is an entry of no generation, and what is in it cannot be opened by its path.
+            // A longer path is in no generation, and its entries could not be opened by path.
             if stat.kind == Kind::Directory && path.as_os_str().len() < MAX_PATH_BYTES - NAME_BYTES {
                 pending.push((path, relative));
             } else if stat.kind == Kind::Directory && names == NamePolicy::Valid {
@@ -57,15 +57,15 @@ fn walk_all(
     Ok(())
 }
 
-/// The longest name of an entry, and the slash before it.
+/// Longest name of an entry, plus the slash before it.
 const NAME_BYTES: usize = 256;
 
 fn relative_name(prefix: &str, name: &OsStr, path: &Path, names: NamePolicy) -> Result<String> {
     if names == NamePolicy::Valid && name.to_str().is_none() {
         return Err(Error::argument(
-            "the stage",
-            format!("holding '{}'", path.display()),
-            "a tree whose names are UTF-8",
+            "stage",
+            format!("it contains '{}'", path.display()),
+            "names in UTF-8",
         )
         .at(path));
     }
@@ -84,9 +84,9 @@ fn relative_name(prefix: &str, name: &OsStr, path: &Path, names: NamePolicy) -> 
 fn too_long(bytes: usize, path: &Path) -> Error {
     let shown: String = path.to_string_lossy().chars().take(200).collect();
     Error::argument(
-        "the stage",
-        format!("holding a path of {bytes} bytes, '{shown}…'"),
-        "a tree with paths of fewer than 4096 bytes",
+        "stage",
+        format!("it contains a path of {bytes} bytes, '{shown}…'"),
+        "paths shorter than 4096 bytes",
     )
     .at(path)
 }

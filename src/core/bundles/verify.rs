@@ -1,4 +1,4 @@
-//! Comparing generations with their manifests.
+//! Comparison of generations with their manifests.
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
@@ -12,7 +12,7 @@ use super::pointer;
 use super::store::Store;
 
 impl Store {
-    /// Compares a generation with its manifest, byte for byte; without a number the current one.
+    /// Compares every byte of a generation with its manifest. Without a number, compares the current generation.
     pub fn verify(&self, number: Option<u64>, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
         self.verify_held(number, cancel)
             .map_err(|error| self.explain(error))
@@ -29,7 +29,7 @@ impl Store {
         self.compare(number, cancel)
     }
 
-    /// What was changed in a current generation from which an open took the lock file for that reason.
+    /// Differences of a current generation whose lock file an open has withdrawn because its content was changed.
     fn compare_refused(&self, error: Error, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
         match pointer::read(&self.layout)? {
             Some(number) if error.code == Code::GenerationGone => {
@@ -43,14 +43,14 @@ impl Store {
         let head = self.head(number)?;
         let manifest = Manifest::read(&self.layout, number)?;
         if manifest.digest != head.digest {
-            return Err(corrupt(number, "its manifest is another generation's"));
+            return Err(corrupt(number, "its manifest belongs to another generation"));
         }
         manifest.compare(&self.layout.tree(number), Depth::Bytes, cancel)
     }
 }
 
-/// How a generation differs from its manifest, by the times of change: nothing that costs more than a look at each
-/// entry, unless something was changed after the publish.
+/// Differences between a generation and its manifest, found by change times. Costs one stat per entry, unless an entry
+/// was changed after the publish.
 fn find_changes(store: &Store, number: u64, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
     let published_ns = fs::stat(&store.layout.pin(number))?.changed_ns;
     Manifest::read(&store.layout, number)?.compare(
@@ -60,7 +60,7 @@ fn find_changes(store: &Store, number: u64, cancel: &Cancel) -> Result<Vec<(Stri
     )
 }
 
-/// Whether a generation has a readable head and all its content, by the times of change.
+/// Whether a generation has a readable head and complete content, judged by change times.
 pub(super) fn is_usable(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
     if fault::is_seeded("trust-changed-tree") {
         return Ok(fs::stat(&store.layout.tree(number)).is_ok());
@@ -82,7 +82,7 @@ pub(super) fn is_complete(found: Result<Vec<(String, Problem)>>) -> Result<bool>
         {
             Ok(false)
         }
-        // A disk that answers with an error says nothing about the generation.
+        // A disk error proves nothing about the generation.
         Err(error) => Err(error),
     }
 }

@@ -1,12 +1,12 @@
 //! Views: copies of the current generation for links such as `dist`.
 //!
 //! Tools empty, extend and rewrite their output directory, and root can write to read-only files. A link therefore
-//! leads to a copy and never to a generation that readers have pinned: shared blocks where the filesystem has them,
-//! bytes elsewhere. Hard links would let a write in place through.
+//! leads to a copy, never to a generation that readers have pinned. The copy shares blocks if the filesystem supports
+//! it. Hard links are not used, because a write in place would change the generation too.
 //!
-//! `view` names the copy that links lead to. Each publish and rollback makes the next copy before the pointer moves, and
-//! points `view` to it afterwards. A copy is kept as long as its generation is kept by `keep` and `graceMs`, and at least
-//! until the publish after the next: a process may have resolved the link right before it changed.
+//! `view` names the copy that links lead to. Each publish and rollback creates the next copy before the pointer moves,
+//! and points `view` to it afterwards. A copy is kept as long as `keep` and `graceMs` keep its generation, and at least
+//! until the second publish after it: a process may have resolved the link right before it changed.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -24,10 +24,10 @@ use super::store::Store;
 use super::trash::move_to_trash;
 use super::tree::walk_any;
 
-/// The name of a view that is being made under the writer lock.
+/// Name of a view that is being created under the writer lock.
 const NEW: &str = "new";
 
-/// One view: where it is in the sequence of views, and the generation that it is a copy of.
+/// One view: its sequence number, and the generation that it is a copy of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View {
     sequence: u64,
@@ -56,12 +56,12 @@ impl View {
     }
 }
 
-/// Whether there is a link that needs views, of this process or of another one.
+/// Whether this or another process has a link that needs views.
 fn is_needed_by_link(store: &Store) -> Result<bool> {
     Ok(store.link.is_some() || fs::stat(&store.layout.view()).optional()?.is_some())
 }
 
-/// The view that links lead to.
+/// View that links lead to.
 fn linked_view(layout: &Layout) -> Result<Option<View>> {
     let target = fs::read_link(&layout.view()).optional()?;
     Ok(target.as_deref().and_then(parse))
@@ -79,7 +79,7 @@ fn parse(target: &Path) -> Option<View> {
     }
 }
 
-/// Copies a sealed stage with this digest, without the writer lock, for the publish that follows.
+/// Copies a sealed stage with this digest for the publish that follows. Runs without the writer lock.
 pub(super) fn prepare(store: &Store, stage: &Path, digest: &str, cancel: &Cancel) -> Result<()> {
     let is_current = |number| store.head(number).is_ok_and(|head| head.digest == digest);
     if !is_needed_by_link(store)? || store.current()?.is_some_and(is_current) {
@@ -101,7 +101,7 @@ fn fill(view: &Path, from: &Path, cancel: &Cancel) -> Result<()> {
     )
 }
 
-/// Puts the view of a stage that becomes generation `number` among the others.
+/// Moves the prepared view of a stage that becomes generation `number` to its final path.
 pub(super) fn place_prepared(store: &Store, stage: &Path, number: u64) -> Result<Option<View>> {
     if !is_needed_by_link(store)? {
         return Ok(None);
@@ -110,11 +110,11 @@ pub(super) fn place_prepared(store: &Store, stage: &Path, number: u64) -> Result
     if fs::stat(&prepared).optional()?.is_some() {
         return place(store, &prepared, number).map(Some);
     }
-    // The stage equalled what was current when it was sealed, or there was no link yet.
+    // When the stage was sealed, it equalled the current generation, or there was no link yet.
     make(store, &stage.join("tree"), number).map(Some)
 }
 
-/// Makes a view of a generation, if there is a link.
+/// Creates a view of a generation, if there is a link.
 pub(super) fn place_copy(store: &Store, number: u64) -> Result<Option<View>> {
     if !is_needed_by_link(store)? {
         return Ok(None);
@@ -137,7 +137,7 @@ fn place(store: &Store, from: &Path, number: u64) -> Result<View> {
     replaced::make_folder(store, &layout.views())?;
     let linked = linked_view(layout)?;
     for view in all_views(layout)? {
-        // Left by a publish that was killed or failed: links never led to it.
+        // Left by a publish that was killed or failed. Links never led to it.
         if linked.is_none_or(|linked| view.sequence > linked.sequence) {
             move_view_to_trash(layout, view)?;
         }
@@ -151,7 +151,7 @@ fn place(store: &Store, from: &Path, number: u64) -> Result<View> {
     Ok(view)
 }
 
-/// Makes links lead to this view, in one step.
+/// Points links to this view atomically.
 pub(super) fn link_to(layout: &Layout, view: View) -> Result<()> {
     let temporary = layout.file("view.tmp");
     fs::remove_file(&temporary).optional()?;
@@ -164,8 +164,8 @@ pub(super) fn link_to(layout: &Layout, view: View) -> Result<()> {
     fs::rename(&temporary, &layout.view())
 }
 
-/// At an open: makes the view what the pointer says, after a publish that was killed in between, after a writer that
-/// does not know views, and after power loss, which may have torn the copy.
+/// During open: makes the view match the pointer. They differ after a publish that was killed in between and after a
+/// writer that does not support views. Power loss may also have torn the copy.
 pub(super) fn repair(store: &Store, after_reboot: bool, cancel: &Cancel) -> Result<()> {
     let layout = &store.layout;
     for name in ["view.tmp", "made.json.tmp"] {
@@ -188,7 +188,7 @@ pub(super) fn repair(store: &Store, after_reboot: bool, cancel: &Cancel) -> Resu
     link_to(layout, view)
 }
 
-/// At a publish that changes nothing: shows the current generation again if a tool has changed the view.
+/// During a publish that changes nothing: restores the view if a tool has changed it.
 pub(super) fn refresh(store: &Store, number: u64) -> Result<()> {
     if !is_needed_by_link(store)? {
         return Ok(());
@@ -209,7 +209,7 @@ fn exists(layout: &Layout, view: View) -> Result<bool> {
     Ok(tree.is_some_and(|stat| stat.kind == Kind::Directory))
 }
 
-/// What users added or chmodded stays.
+/// Whether content of the view is missing or altered. Entries that users added and modes that they changed are kept.
 fn is_torn(store: &Store, view: View, cancel: &Cancel) -> Result<bool> {
     let manifest = Manifest::read(&store.layout, view.number)?;
     let problems = manifest.compare(&view.tree(&store.layout), Depth::Bytes, cancel)?;
@@ -218,7 +218,8 @@ fn is_torn(store: &Store, view: View, cancel: &Cancel) -> Result<bool> {
         .any(|(_, problem)| !matches!(problem, Problem::Extra | Problem::Mode)))
 }
 
-/// Whether anything in a view changed after it was renamed into its place, which set the change time of its directory.
+/// Whether anything in a view changed after it was renamed to its final path. The rename set the change time of its
+/// directory.
 fn is_changed(layout: &Layout, view: View) -> Result<bool> {
     let placed = fs::stat(&view.directory(layout))?.changed_ns;
     let tree = view.tree(layout);
@@ -230,8 +231,7 @@ fn is_changed(layout: &Layout, view: View) -> Result<bool> {
     Ok(newest > placed)
 }
 
-/// Removes views: not the one that links lead to, not the one before it, and not the newest of each generation that
-/// is kept.
+/// Removes views. Keeps the view that links lead to, the one before it, and the newest view of each kept generation.
 pub(super) fn sweep(layout: &Layout, kept_numbers: &[u64]) -> Result<()> {
     let linked = linked_view(layout)?;
     let mut views = all_views(layout)?;
@@ -247,7 +247,7 @@ pub(super) fn sweep(layout: &Layout, kept_numbers: &[u64]) -> Result<()> {
             move_view_to_trash(layout, view)?;
         }
     }
-    // Left by a writer that was killed: this one has the writer lock.
+    // Left by a writer that was killed. This process holds the writer lock.
     fs::remove_tree(&layout.views().join(NEW))
 }
 

@@ -1,34 +1,39 @@
-//! What happens under `writer.lock`: rollbacks, fences, and what publishing and collecting have in common.
+//! Work under `writer.lock`: rollbacks, fences, and what publishing and collecting have in common.
 
 use std::path::Path;
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::{durability, fault, fs};
 
+use super::advice::unless_full;
 use super::errors::generation_gone;
 use super::file_lock::FileLock;
 use super::head::Head;
 use super::hold::Hold;
 use super::layout::{MAX_NUMBER, numbers_in};
 use super::link;
+use super::mirror::{FormerGeneration, Mirror};
+use super::named::{self, NamedPin};
 use super::options::Durability;
-use super::pointer::{self, FormerGeneration, Mirror};
+use super::pointer;
 use super::store::Store;
 use super::view::{self, View};
 
-/// The holder of the writer lock.
+/// Holder of the writer lock.
 #[derive(Debug)]
 pub struct Writer<'store> {
     pub(super) store: &'store Store,
     _lock: FileLock,
     pub(super) current: Option<u64>,
     pub(super) mirror: Mirror,
-    /// Whether an end in the history was in the future, and is not written down as now yet.
+    /// The named pins that have not ended.
+    pub(super) named: Vec<NamedPin>,
+    /// Whether a time in the history was in the future and is not rewritten yet.
     pub(super) has_moved_ends: bool,
 }
 
 impl<'store> Writer<'store> {
-    /// Begins to write, and first finishes what a killed writer began: a pointer without its mirror.
+    /// Begins to write. First finishes what a killed writer began: a moved pointer without its mirror.
     pub fn new(store: &'store Store, lock: FileLock) -> Result<Self> {
         store.check_writable()?;
         let current = pointer::read(&store.layout)?;
@@ -36,16 +41,19 @@ impl<'store> Writer<'store> {
             Some(mirror) => mirror,
             None => rebuilt_mirror(store, current)?,
         };
-        let has_moved_ends = mirror.rebase(&store.now());
+        let named = named::live(&store.layout)?;
+        let has_moved_ends = mirror.rebase(&store.now(), &named);
         let mut writer = Self {
             store,
             _lock: lock,
             current,
             mirror,
+            named,
             has_moved_ends,
         };
         if writer.mirror.number != current {
-            writer.finish_interrupted()?;
+            // On a full disk the writer that follows does it again. This one may be a collection, which frees space.
+            unless_full(writer.finish_interrupted())?;
         }
         Ok(writer)
     }
@@ -65,6 +73,7 @@ impl<'store> Writer<'store> {
     }
 
     pub(super) fn write_mirror(&mut self) -> Result<()> {
+        self.mirror.extend_named(&self.named);
         self.mirror.prepare(&self.store.layout)?;
         Mirror::commit(&self.store.layout)?;
         self.has_moved_ends = false;
@@ -90,15 +99,15 @@ impl<'store> Writer<'store> {
         Ok(next)
     }
 
-    /// Makes an older generation current again.
+    /// Makes an older generation current again. Fails with `ERR_GENERATION_GONE` if it was collected or never current.
     pub fn rollback(&mut self, number: u64) -> Result<Head> {
-        // Held until the pointer names it, so that no collector of another version can take it in between.
+        // Held until the pointer names it, so that a collector of another version cannot remove it in between.
         let _hold = Hold::acquire(self.store, number)?;
         if self.current == Some(number) {
             return self.store.head(number);
         }
-        // What was never current is what a killed publish left.
-        if !self.mirror.history.iter().any(|former| former.number == number) {
+        // A generation that was never current is the leftover of a killed publish.
+        if !self.mirror.has_been_current(number) {
             return Err(generation_gone(number));
         }
         let head = self.store.head(number)?;
@@ -110,13 +119,21 @@ impl<'store> Writer<'store> {
         Ok(head)
     }
 
-    /// Flushes a generation that was published without durability 'power', before a pointer to it is acknowledged with
-    /// it.
+    /// Flushes a generation that was published without durability 'power', before a call with durability 'power' makes
+    /// it current.
     pub(super) fn flush_generation(&self, head: &Head) -> Result<()> {
         if !self.store.flushes() || head.durability == Durability::Power {
             return Ok(());
         }
         if fault::is_seeded("trust-unflushed") {
+            return Ok(());
+        }
+        self.flush_tree(head)
+    }
+
+    /// Flushes a generation.
+    pub(super) fn flush_tree(&self, head: &Head) -> Result<()> {
+        if head.durability == Durability::Power {
             return Ok(());
         }
         let layout = &self.store.layout;
@@ -128,7 +145,7 @@ impl<'store> Writer<'store> {
             .try_for_each(|name| durability::sync(&layout.file(name)))
     }
 
-    /// Moves the pointer; everything that can fail for want of space comes before it.
+    /// Moves the pointer. Every step that can fail for lack of space comes before it.
     pub(super) fn flip(&mut self, head: &Head) -> Result<()> {
         let layout = &self.store.layout;
         let mut mirror = self.mirror.clone();
@@ -138,6 +155,7 @@ impl<'store> Writer<'store> {
         mirror
             .history
             .retain(|former| existing.binary_search(&former.number).is_ok());
+        mirror.extend_named(&self.named);
         mirror.prepare(layout)?;
         if self.store.flushes() {
             durability::sync(&layout.file("current.json.tmp"))?;
@@ -150,18 +168,18 @@ impl<'store> Writer<'store> {
         Ok(())
     }
 
-    /// What follows the pointer. The next writer repeats what fails here, so it does not undo a publish.
+    /// Steps after the pointer has moved. The next writer repeats a failed step, so a failure does not undo the
+    /// publish.
     pub(super) fn after_flip(&mut self, view: Option<View>) -> Result<()> {
-        // The mirror last: it is what wakes watchers, and those who then look through the link must find it.
+        // The mirror is written last, because it wakes watchers. A watcher that then follows the link must find the new
+        // generation.
         let followed = link::update(self.store, view);
         drop(Mirror::commit(&self.store.layout));
         if fault::is_seeded("collect-before-durable") {
             self.collect()?;
         }
         self.sync_root().map_err(|error| Error {
-            message: format!(
-                "the generation is current, but whether it survives power loss is not known: {error}"
-            ),
+            message: format!("The generation is current, but it may not survive power loss: {error}"),
             ..error
         })?;
         link_failure(followed)
@@ -176,30 +194,33 @@ impl<'store> Writer<'store> {
     }
 }
 
-/// Of what can go wrong with the link after a publish, only what no later publish would do better is an error.
+/// Selects the errors of the link that a publish reports: only those that a later publish would not fix.
 pub(super) fn link_failure(followed: Result<()>) -> Result<()> {
     match followed {
         Err(error) if error.code == Code::Unsupported => Err(Error {
-            message: format!("the generation is current, but {}", error.message),
+            message: format!(
+                "The generation is current, but its link was not updated. {}",
+                error.message
+            ),
             ..error
         }),
         _ => Ok(()),
     }
 }
 
-/// The next number or fence.
+/// Next number or fence.
 pub(super) fn next_number(highest: u64, path: &Path) -> Result<u64> {
     if highest < MAX_NUMBER {
         return Ok(highest + 1);
     }
     let message = format!(
-        "the numbers of this store have reached the last one, {MAX_NUMBER}, which no publish reaches: something else wrote '{}' or a name in 'gens' or 'pins'. Remove the store while nobody uses it",
+        "The store has reached the highest number, {MAX_NUMBER}. Publishes alone cannot reach it: another program wrote '{}' or a name in 'gens' or 'pins'. Remove the store while no process uses it",
         path.display()
     );
     Err(Error::new(Code::Format, message).at(path))
 }
 
-/// Without the mirror nobody knows what was current: whatever exists may have been.
+/// Rebuilds a missing mirror. It is unknown which generations were current, so all existing ones count.
 fn rebuilt_mirror(store: &Store, current: Option<u64>) -> Result<Mirror> {
     let now = store.now();
     let numbers = numbers_in(&store.layout.file("gens"))?;
@@ -216,7 +237,7 @@ fn rebuilt_mirror(store: &Store, current: Option<u64>) -> Result<Mirror> {
     })
 }
 
-/// The highest fence among these generations.
+/// Highest fence of these generations.
 fn highest_fence(store: &Store, numbers: &[u64]) -> u64 {
     numbers
         .iter()

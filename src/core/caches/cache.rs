@@ -1,9 +1,10 @@
-//! An opened cache: a store, what signs, and how a key is looked up.
+//! An opened cache: its store, its signing secret, and the lookup of a key.
 
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+use super::background::Background;
 use super::conditions::Conditions;
 use super::key::Key;
 use super::pointer::{MAX_POINTER_BYTES, Pointer};
@@ -11,29 +12,30 @@ use super::store::{self, CallContext, Location, ObjectMeta, Store, StoreResult};
 use crate::core::error::Result;
 use crate::core::failure::{Cause, Failure, Stage};
 
-/// An opened cache; clones share everything.
+/// An opened cache. Clones share everything.
 #[derive(Clone)]
 pub struct Cache {
     pub(super) store: Option<Arc<dyn Store>>,
     pub(super) secret: Option<Arc<[u8]>>,
     pub(super) read_only: bool,
     pub(super) conditions: Conditions,
-    /// Whether the size of an object was fixed when it was stored. A file in a folder can be one that was cut off.
+    /// Whether the store guarantees the size of an object. A file in a folder store may be truncated.
     pub(super) declares_sizes: bool,
     /// Whether the store honours conditions, once that is known.
     pub(super) honours_conditions: Arc<OnceCell<bool>>,
+    pub(super) background: Background,
 }
 
-/// What a key means now.
+/// What a key currently refers to.
 pub(super) enum KeyTarget {
-    /// A pointer and the version of its object.
+    /// A pointer, and the version of its object.
     Pointer(Box<Pointer>, String),
-    /// One object.
+    /// A single object.
     Object(ObjectMeta),
 }
 
 impl Cache {
-    /// Opens a cache; `None` gives one whose calls all end as disabled. Does no I/O.
+    /// Opens a cache. With `None`, the cache is disabled and all its calls end as `disabled`. Makes no I/O.
     pub fn open(
         location: Option<&Location>,
         secret: Option<Vec<u8>>,
@@ -47,10 +49,17 @@ impl Cache {
             conditions,
             declares_sizes: !matches!(location, Some(Location::File(_))),
             honours_conditions: Arc::default(),
+            background: Background::default(),
         })
     }
 
-    /// What a key means now, its pointer checked.
+    /// Waits up to 5 s for what earlier calls do after they have returned: writing tree manifests and removing the trees
+    /// that they replaced.
+    pub async fn wait_for_background(&self) {
+        self.background.wait_until_done().await;
+    }
+
+    /// Finds what a key currently refers to, and checks its pointer.
     pub(super) async fn look_up(
         &self,
         store: &dyn Store,
@@ -62,8 +71,8 @@ impl Cache {
             .map_err(|(failure, _)| failure)
     }
 
-    /// As [`look_up`](Self::look_up), but the failure also has the version of a pointer that exists and is not usable, so
-    /// that a snapshot can replace it.
+    /// Like [`look_up`](Self::look_up). In addition, the failure carries the version of a pointer that exists but is
+    /// not usable, so that a snapshot can replace it.
     pub(super) async fn find(
         &self,
         store: &dyn Store,
@@ -73,7 +82,7 @@ impl Cache {
         if key.single_object().is_some() {
             if self.secret.is_some() {
                 let failure = Failure::refused(
-                    "a key that is one object carries no signature; with hmacKey use a key without such an ending",
+                    "a key that is a single object cannot be signed. With hmacKey, use a key without a file extension such as .tar.zst",
                 );
                 return Err((failure.during(Stage::Lookup), None));
             }
@@ -88,8 +97,8 @@ impl Cache {
         }
     }
 
-    /// Whether writes of this key are conditional: the store rejects a write whose condition is false, which is found
-    /// out once with a small object. Fails if the caller requires conditions that the store does not honour.
+    /// Whether writes of this key are conditional. A small object is written once to find out whether the store honours
+    /// conditions. Fails if the caller requires conditions and the store does not honour them.
     pub(super) async fn honours_conditions(
         &self,
         store: &dyn Store,
@@ -116,13 +125,14 @@ impl Cache {
         }
         Err(Failure::new(
             Cause::Unguarded,
-            "the store does not honour conditional writes (If-Match, If-None-Match), and the option conditions is \
-             'required': use another store, or 'auto' to write without conditions",
+            "the store does not honour conditional writes (If-Match, If-None-Match), and options.conditions is \
+             'required'. Use another store, or 'auto' to write without conditions",
         ))
     }
 }
 
-/// As `stat`, but a failure has the name of the error, such as `NoSuchBucket`: the answer to a HEAD has no body for it.
+/// Like `stat`, but a failure names the error, such as `NoSuchBucket`. The response to a HEAD request has no body that
+/// names it.
 async fn stat_with_reason(
     store: &dyn Store,
     path: &str,
@@ -145,7 +155,7 @@ async fn stat_with_reason(
     }
 }
 
-/// The failure of a look-up in the store.
+/// Failure of a lookup in the store.
 fn in_lookup(failure: Failure) -> (Failure, Option<String>) {
     (store::during(failure, Stage::Lookup), None)
 }

@@ -1,4 +1,5 @@
-//! Whether a store honours conditions: some ignore them silently, so it is found out by trying.
+//! Detects whether a store honours conditional writes. Some stores ignore conditions silently, so it is tested with a
+//! write.
 
 use std::sync::Arc;
 
@@ -14,13 +15,13 @@ use crate::core::sys::cancel::Cancel;
 pub enum Conditions {
     /// If the store honours conditions.
     Auto,
-    /// Always: nothing is written to a store that does not honour them.
+    /// Always. Nothing is written to a store that does not honour conditions.
     Required,
-    /// Never: no condition is sent, and no probe finds out about them.
+    /// Never. No condition is sent, and no test is made.
     Off,
 }
 
-/// Where the objects of probes lie in this folder of the store.
+/// Directory of the test objects in this folder of the store.
 pub(super) fn probes_in(folder: &str) -> String {
     if folder.is_empty() {
         ".warmswap-probe/".to_owned()
@@ -29,12 +30,12 @@ pub(super) fn probes_in(folder: &str) -> String {
     }
 }
 
-/// A path for an object of a probe in this folder of the store.
+/// Path for a test object in this folder of the store.
 pub(super) fn probe_path(folder: &str) -> String {
     probes_in(folder) + &uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// Where the policy of a writer of this key lets it write: below the key, or beside the one object.
+/// Folder to which a policy for this key allows writes: below the key, or next to the single object.
 fn folder_of(key: &Key) -> &str {
     match key.single_object() {
         None => key.as_str(),
@@ -47,20 +48,20 @@ pub(super) fn stale() -> Condition {
     Condition::Version("\"00000000000000000000000000000000\"".to_owned())
 }
 
-/// Whether the store honours the conditions of a writer of this key.
+/// Whether the store honours the conditions of a write to this key.
 pub(super) async fn honours_conditions(
     store: &dyn Store,
     key: &Key,
     context: &Arc<CallContext>,
 ) -> StoreResult<bool> {
     match probe_conditions(store, folder_of(key), context).await {
-        // A policy so fine is of a store that has conditions: they are sent.
+        // A store whose policies are that detailed supports conditions, so they are sent.
         Err(failure) if failure.cause == Cause::Denied => Ok(true),
         found => found,
     }
 }
 
-/// The same for an object in several parts: the condition is on their completion.
+/// The same for an object that is uploaded in several parts. The condition applies to the completion of the upload.
 pub(super) async fn honours_in_parts(
     store: &dyn Store,
     key: &Key,
@@ -82,7 +83,8 @@ pub(super) async fn honours_in_parts(
     honoured
 }
 
-/// A writer may lack the right to delete: what stays is a few bytes. Also after the call has ended.
+/// Removes a test object, even after the call has ended. If the writer lacks the permission to delete, a few bytes are
+/// left.
 pub(super) async fn tidy_up(store: &dyn Store, path: &str, context: &Arc<CallContext>) {
     let once = Arc::new(CallContext::new(Cancel::new(), context.idle, 1));
     drop(store.delete(path, &once).await);
@@ -109,8 +111,8 @@ pub(super) async fn probe_conditions(
     honours
 }
 
-/// Whether a write over the version that is there is accepted. `DigitalOcean` Spaces refuses it with 412 unless the
-/// version stands there without its quotes (slatedb#1818).
+/// Whether a write that replaces the current version is accepted. `DigitalOcean` Spaces rejects it with 412 unless the
+/// version is sent without its quotes (slatedb#1818).
 async fn accepts_version(
     store: &dyn Store,
     path: &str,
@@ -123,7 +125,7 @@ async fn accepts_version(
     match write(condition.clone()).await {
         Ok(_) => return Ok(true),
         Err(failure) if failure.cause == Cause::Misconfigured => return Ok(false),
-        // The answer to a write that did happen can be lost. Its repetition then fails.
+        // The response to a successful write can be lost. Its repetition then fails.
         Err(failure) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => {
             if store.stat(path, context).await?.etag != version {
                 return Ok(true);
@@ -139,8 +141,9 @@ async fn accepts_version(
     Ok(works)
 }
 
-/// The version that a write under a condition that holds has made; none if the condition is not accepted. Stores without conditions answer it with 400 or 501
-/// (Alibaba OSS: `NotImplemented` with both), and accept the same write without the condition.
+/// Writes under a condition that holds. Returns the new version, or nothing if the condition is not accepted. Stores
+/// without conditions respond with 400 or 501 (Alibaba OSS: `NotImplemented` for both), and accept the same write
+/// without the condition.
 async fn accepts_condition(
     store: &dyn Store,
     path: &str,
@@ -156,7 +159,7 @@ async fn accepts_condition(
             Ok(_) => Ok(None),
             Err(_) => Err(failure),
         },
-        // The answer to a write that did happen can be lost. Its repetition then fails.
+        // The response to a successful write can be lost. Its repetition then fails.
         Cause::Changed | Cause::Conflict => match store.stat(path, context).await {
             Ok(object) => Ok(Some(object.etag)),
             Err(_) => Err(failure),
@@ -169,13 +172,13 @@ fn was_refused(written: StoreResult<String>) -> StoreResult<bool> {
     match written {
         Ok(_) => Ok(false),
         Err(failure) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => Ok(true),
-        // A server that does not know the header may say so instead of ignoring it.
+        // A server that does not know the header may report an error instead of ignoring it.
         Err(failure) if failure.cause == Cause::Misconfigured => Ok(false),
         Err(failure) => Err(failure),
     }
 }
 
-/// Two parts on top of an object that is there, under a condition that does not hold: must be refused at the end.
+/// Uploads two parts over an existing object, under a condition that does not hold. The completion must be refused.
 pub(super) async fn probe_multipart(
     store: &dyn Store,
     path: &str,

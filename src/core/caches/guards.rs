@@ -1,19 +1,20 @@
-//! What may become a generation: not nothing, and not a fraction of what is there. A half-warm tree that
-//! replaces a full one costs every later wake-up (the seed snapshotted right after the clone).
+//! Checks whether a tree may become a generation: it must be neither empty nor much smaller than the current one. A
+//! partly filled tree that replaces a full one slows down every later restore (the report was a snapshot right after a
+//! clone).
 
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::fault;
 
-/// The limits of one snapshot.
+/// Limits of one snapshot.
 #[derive(Debug, Clone, Copy)]
 pub struct Guard {
-    /// Fewest files.
+    /// Minimum number of files.
     pub min_files: u64,
-    /// Fewest bytes of the files.
+    /// Minimum total bytes of the files.
     pub min_bytes: u64,
-    /// Largest part of files or bytes that may be missing against the current generation, 0 to 1.
+    /// Largest share by which files or bytes may be fewer than in the current generation, from 0 to 1.
     pub max_shrink: f64,
-    /// Lets a tree shrink as it likes.
+    /// Disables `max_shrink`.
     pub allow_shrink: bool,
 }
 
@@ -28,24 +29,24 @@ impl Default for Guard {
     }
 }
 
-/// How much a tree holds.
+/// Size of a tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Amount {
-    /// Files.
+    /// Number of files.
     pub files: u64,
-    /// Bytes of the files.
+    /// Total bytes of the files.
     pub bytes: u64,
 }
 
 impl Guard {
-    /// Fails if a tree may not become a generation.
+    /// Fails if the tree must not become a generation.
     pub fn check(&self, tree: Amount, current: Option<Amount>) -> Result<()> {
         if fault::is_seeded("guard-by-existence") {
             return Ok(());
         }
         if tree.files < self.min_files || tree.bytes < self.min_bytes {
             let reason = format!(
-                "{} files with {} bytes; guard.minFiles is {}, guard.minBytes {}",
+                "the tree has {} files with {} bytes. Expected at least {} files (guard.minFiles) with {} bytes (guard.minBytes)",
                 tree.files, tree.bytes, self.min_files, self.min_bytes
             );
             return Err(Failure::new(Cause::Empty, reason));
@@ -57,7 +58,7 @@ impl Guard {
             return Ok(());
         }
         let reason = format!(
-            "{} files with {} bytes, the current generation has {} with {}; guard.maxShrink is {}, guard.allowShrink lets it through",
+            "the tree has {} files with {} bytes, but the current generation has {} with {}. guard.maxShrink is {}. Set guard.allowShrink to accept the tree",
             tree.files, tree.bytes, current.files, current.bytes, self.max_shrink
         );
         Err(Failure::new(Cause::Shrunk, reason))
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_a_fraction_are_refused() {
+    fn empty_and_shrunken_trees_are_refused() {
         let guard = Guard::default();
         let outcome = |tree, current| guard.check(tree, current).err().map(|failure| failure.cause);
         assert_eq!(outcome(amount(0, 0), None), Some(Cause::Empty));

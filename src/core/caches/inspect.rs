@@ -1,4 +1,4 @@
-//! What a key holds.
+//! Facts of a key's current generation.
 
 use super::cache::{Cache, KeyTarget};
 use super::key::Key;
@@ -8,25 +8,25 @@ use super::report::Report;
 use super::run::Budget;
 use crate::core::sys::cancel::Cancel;
 
-/// What a key holds.
+/// Facts of a key's current generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
-    /// Name of the generation; the object's version where the key is one object.
+    /// Name of the generation. For a key that is a single object, the version of the object.
     pub generation: String,
-    /// Files; 0 where the key is one object.
+    /// Number of files. 0 if the key is a single object.
     pub files: u64,
-    /// Bytes of the files; 0 where the key is one object.
+    /// Total bytes of the files. 0 if the key is a single object.
     pub bytes: u64,
-    /// Bytes in the store.
+    /// Bytes of the archive in the store.
     pub compressed_bytes: u64,
-    /// When, as RFC 3339.
+    /// Time of the snapshot (RFC 3339).
     pub created: String,
-    /// Who.
+    /// Creator of the generation.
     pub producer: Producer,
 }
 
 impl Cache {
-    /// What a key holds.
+    /// Returns the facts of a key's current generation.
     pub async fn inspect(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<Option<Info>> {
         self.call(budget, cancel, None, move |cache, store, context| async move {
             match cache.look_up(&*store, &key, &context).await {

@@ -1,11 +1,11 @@
-//! Names of caches in a store, and where their objects lie.
+//! Names of caches in a store, and the paths of their objects.
 
 use crate::core::archives::codec::Format;
 use crate::core::error::{Error, Result};
 
-/// Longest key, in bytes: leaves room for prefix and blob name in S3's 1024.
+/// Maximum length of a key in bytes. It leaves space for the prefix and the blob name within the 1024 bytes of S3.
 const MAX_KEY_BYTES: usize = 512;
-/// Endings that make a key one object, with the format that is written under them.
+/// Extensions that make a key a single object, with the format that is written.
 const SINGLE: &[(&str, Format)] = &[
     (".tar.zst", Format::TarZst),
     (".tar.gz", Format::TarGz),
@@ -13,19 +13,19 @@ const SINGLE: &[(&str, Format)] = &[
     (".tar", Format::Tar),
 ];
 
-/// The name of one cache: parts of `A-Z a-z 0-9 . _ - @ + =` between slashes.
+/// Name of one cache: components of `A-Z a-z 0-9 . _ - @ + =`, separated by slashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key(String);
 
 impl Key {
-    /// Checks a key that a user gave under the name `argument`.
+    /// Parses and checks a key. `argument` names it in errors.
     pub fn parse(argument: &str, text: &str) -> Result<Self> {
         let refuse = |why: &str| {
             let shown: String = text.chars().take(120).collect();
             Err(Error::argument(
                 argument,
                 format!("'{}'", shown.escape_debug()),
-                &format!("parts of A-Z a-z 0-9 . _ - @ + = with '/' between them, at most 512 bytes ({why})"),
+                &format!("components of A-Z a-z 0-9 . _ - @ + = separated by '/', at most 512 bytes ({why})"),
             ))
         };
         if text.is_empty() || text.len() > MAX_KEY_BYTES {
@@ -33,27 +33,27 @@ impl Key {
         }
         for part in text.split('/') {
             if part.is_empty() || part == "." || part == ".." {
-                return refuse("it has an empty, '.' or '..' part");
+                return refuse("it has an empty, '.' or '..' component");
             }
             if part == "blobs" || part == "current.json" || part.starts_with(".warmswap") {
-                return refuse("a part is a name of warmswap's own");
+                return refuse("a component is a name that warmswap reserves");
             }
             if !part
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"._-@+=".contains(&byte))
             {
-                return refuse("another character is in it");
+                return refuse("it contains another character");
             }
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The text.
+    /// Text of the key.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The format of a key that is one object; `None` for a pointer with blobs.
+    /// Format of a key that is a single object. `None` for a key with a pointer and blobs.
     pub fn single_object(&self) -> Option<Format> {
         SINGLE
             .iter()
@@ -61,17 +61,17 @@ impl Key {
             .map(|(_, format)| *format)
     }
 
-    /// The path of the pointer.
+    /// Path of the pointer.
     pub fn pointer(&self) -> String {
         format!("{}/current.json", self.0)
     }
 
-    /// The prefix of the blobs.
+    /// Prefix of the blobs.
     pub fn blobs(&self) -> String {
         format!("{}/blobs/", self.0)
     }
 
-    /// The path of the blob whose bytes have this sha256.
+    /// Path of the blob with this sha256.
     pub fn blob(&self, sha256: &str) -> String {
         format!("{}/blobs/{sha256}.tar.zst", self.0)
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_cannot_leave_the_prefix_or_name_an_object_of_ours() {
+    fn a_key_cannot_leave_the_prefix_or_name_a_reserved_object() {
         let long = "x".repeat(513);
         let cases = [
             "",
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ending_decides_between_one_object_and_blobs() {
+    fn the_extension_selects_a_single_object_or_blobs() {
         let format = |text: &str| Key::parse("key", text).expect("a key").single_object();
         assert_eq!(format("a.tgz"), Some(Format::TarGz));
         assert_eq!(format("a.tar.gz"), Some(Format::TarGz));

@@ -1,17 +1,21 @@
-//! Caches: a tree is streamed to a tar.zst in a store and back, staged, verified and committed atomically.
+//! Caches: a tree is streamed to a tar.zst in a store and back. A restore stages it, verifies it and commits it
+//! atomically.
 //!
-//! * [`Cache`]: an opened store, with [`restore`], [`snapshot`], [`inspect`], [`prune`] and [`probe`] on it.
-//! * [`key`], [`pointer`]: the layout of a cache in its store. [`ticket`]: links a snapshot to its restore.
-//! * [`run`]: the time, the stages and the progress of one call. [`outcome`]: the table from the cause of a failure to
-//!   the outcome, one for each verb.
+//! * [`Cache`]: an opened store with the calls [`restore`], [`snapshot`], [`inspect`], [`prune`] and [`probe`].
+//! * [`key`], [`pointer`]: layout of a cache in its store. [`ticket`]: links a snapshot to its restore.
+//! * [`run`]: time, stages and progress of one call. [`outcome`]: maps the cause of a failure to the outcome of each
+//!   call.
 //! * [`guards`]: which tree may become a generation. [`conditions`]: whether a store honours conditional writes.
+//! * [`ensure`]: one build among many machines.
 //! * [`store`]: S3, a folder or memory behind one trait.
-//! * [`tree_manifest`]: what was restored, so that an unchanged tree is left alone.
+//! * [`tree_manifest`]: records what was restored, so that an unchanged tree is not written again.
 //!
-//! A failed call returns a report with its outcome, and the target is as it was before.
+//! A failed call returns a report with its outcome. The target is as it was before the call.
 
+mod background;
 mod cache;
 mod conditions;
+pub mod ensure;
 mod guards;
 mod inspect;
 mod key;
@@ -30,6 +34,7 @@ pub mod tree_manifest;
 
 pub use cache::Cache;
 pub use conditions::Conditions;
+pub use ensure::{EnsureCall, EnsureEvent, EnsureFailure, EnsureOptions, EnsureReport, EnsureStep};
 pub use guards::Guard;
 pub use inspect::Info;
 pub use key::Key;

@@ -1,4 +1,5 @@
-//! How a call ended: closed sets of words, and what is told beside them. Nothing the world does is an error.
+//! Outcomes of calls. Conditions outside the program (network, disk, other processes) lead to an outcome, never to an
+//! error.
 
 use crate::core::failure::Cause;
 
@@ -6,11 +7,11 @@ macro_rules! outcomes {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "the README's outcome table says what each means")]
+        #[expect(missing_docs, reason = "the documented outcome table describes each of them")]
         pub enum $name { $($variant,)+ }
 
         impl $name {
-            /// The word that JavaScript sees.
+            /// Name of the outcome in JavaScript.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }
@@ -19,7 +20,7 @@ macro_rules! outcomes {
 }
 
 outcomes! {
-    /// How a restore, inspect, prune, remove or probe ended.
+    /// Outcome of a restore, inspect, prune, remove or probe.
     RestoreOutcome {
         Restored = "restored", Unchanged = "unchanged", Miss = "miss", Disabled = "disabled", Timeout = "timeout",
         Aborted = "aborted", Corrupt = "corrupt", Refused = "refused", Incompatible = "incompatible",
@@ -30,7 +31,7 @@ outcomes! {
 }
 
 outcomes! {
-    /// How a snapshot ended.
+    /// Outcome of a snapshot.
     SnapshotOutcome {
         Uploaded = "uploaded", Unchanged = "unchanged", Empty = "empty", Shrunk = "shrunk", Unguarded = "unguarded", Unstable = "unstable",
         Superseded = "superseded", Busy = "busy", TooLarge = "too-large", Disabled = "disabled", Corrupt = "corrupt",
@@ -64,7 +65,7 @@ impl From<Cause> for RestoreOutcome {
 impl From<Cause> for SnapshotOutcome {
     fn from(cause: Cause) -> Self {
         match cause {
-            // What another one signed is theirs.
+            // An object with another signature must not be replaced.
             Cause::Denied | Cause::CredentialsMissing | Cause::CredentialsRefused | Cause::Refused => {
                 Self::Denied
             }

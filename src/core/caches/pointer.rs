@@ -1,4 +1,4 @@
-//! The pointer: which blob a key means now, and everything that proves it. Written last, conditionally.
+//! The pointer of a key: it names the current blob, with all facts that verify it. It is written last, conditionally.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
@@ -6,32 +6,33 @@ use sha2::Sha256;
 
 use super::key::Key;
 use crate::core::failure::{Cause, Failure, Result};
+use crate::core::sys::machine;
 
-/// Largest pointer that is read, in bytes; a real one has about 700.
+/// Maximum size of a pointer in bytes. A real one has about 700.
 pub(super) const MAX_POINTER_BYTES: usize = 4096;
 /// Version of the layout that is written and read.
 pub(super) const VERSION: u32 = 1;
 
-/// Who made a blob. Restores can demand that it fits.
+/// Creator of a blob. A restore can require certain values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Producer {
     /// Always `warmswap`.
     pub tool: String,
-    /// Of warmswap.
+    /// Version of warmswap.
     pub version: String,
-    /// As Node names it.
+    /// Value of Node's `process.platform`.
     pub platform: String,
-    /// As Node names it.
+    /// Value of Node's `process.arch`.
     pub arch: String,
     /// `glibc`, `musl` or empty.
     pub libc: String,
-    /// What the caller gave, such as a hash of the lock file.
+    /// Fingerprint that the caller passed, such as a hash of the lock file.
     pub fingerprint: String,
 }
 
 impl Producer {
-    /// Whether both are of the same kind of machine.
+    /// Whether both were created on the same kind of machine.
     pub fn is_like(&self, other: &Self) -> bool {
         let machine = |producer: &Self| {
             [
@@ -43,83 +44,70 @@ impl Producer {
         machine(self) == machine(other)
     }
 
-    /// This build on this machine, in Node's words.
+    /// Describes this build on this machine, with Node's names.
     pub fn of_this_machine(fingerprint: String) -> Self {
-        let platform = match std::env::consts::OS {
-            "macos" => "darwin",
-            "windows" => "win32",
-            other => other,
-        };
-        let arch = match std::env::consts::ARCH {
-            "x86_64" => "x64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        let libc = if cfg!(target_env = "musl") {
-            "musl"
-        } else if cfg!(target_os = "linux") {
-            "glibc"
-        } else {
-            ""
-        };
         Self {
             tool: "warmswap".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            platform: platform.to_owned(),
-            arch: arch.to_owned(),
-            libc: libc.to_owned(),
+            platform: machine::PLATFORM.to_owned(),
+            arch: machine::ARCH.to_owned(),
+            libc: machine::LIBC.to_owned(),
             fingerprint,
         }
     }
 }
 
-/// `<key>/current.json`. The order of the fields is part of the format: the signature covers them in it.
+/// Content of `<key>/current.json`. The order of the fields is part of the format, because the signature covers them in
+/// this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pointer {
     /// Version of this layout.
     pub v: u32,
     /// Name of this generation.
     pub generation: String,
-    /// The generation it replaced.
+    /// Generation that it replaced.
     pub parent: Option<String>,
     /// Name of the blob below `blobs/`.
     pub blob: String,
-    /// Compressed bytes.
+    /// Size of the blob in bytes.
     pub size: u64,
     /// The store's version of the blob.
     pub etag: String,
-    /// Of the blob's bytes, in hex.
+    /// SHA-256 of the blob in hexadecimal.
     pub sha256: String,
     /// Digest of the tree.
     pub tree: String,
-    /// Files in the tree.
+    /// Number of files in the tree.
     pub files: u64,
-    /// Bytes of the files in the tree.
+    /// Total bytes of the files in the tree.
     pub bytes: u64,
-    /// Largest window of the zstd frames.
+    /// Largest window of the zstd frames, as a power of two.
     #[serde(rename = "windowLog")]
     pub window_log: u32,
-    /// How many zstd frames hold the tar.
+    /// Number of zstd frames that contain the tar.
     pub frames: u64,
-    /// When, as RFC 3339.
+    /// Time of the snapshot (RFC 3339).
     pub created: String,
-    /// Who.
+    /// Creator of the blob.
     pub producer: Producer,
-    /// Signature over the key and every field above, in hex.
+    /// Signature over the key and all fields above, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hmac: Option<String>,
 }
 
 impl Pointer {
-    /// Reads and checks a pointer; with a signing key the signature must be there and right.
+    /// Parses and checks a pointer. With a secret, the signature must exist and match.
     pub fn read(bytes: &[u8], key: &Key, secret: Option<&[u8]>) -> Result<Self> {
         #[derive(Deserialize)]
         struct Versioned {
             v: u32,
         }
-        // The error of serde_json names line and column only, never the content.
-        let malformed =
-            |error: serde_json::Error| Failure::corrupt(format!("the pointer is not JSON of ours: {error}"));
+        // An error of serde_json names only line and column, never the content.
+        let malformed = |error: serde_json::Error| {
+            Failure::corrupt(format!(
+                "the pointer is not valid JSON of the expected form: {error}"
+            ))
+        };
         if bytes.len() > MAX_POINTER_BYTES {
             return Err(Failure::corrupt(format!(
                 "the pointer has more than {MAX_POINTER_BYTES} bytes"
@@ -129,14 +117,16 @@ impl Pointer {
         if version != VERSION {
             return Err(Failure::new(
                 Cause::Incompatible,
-                format!("the pointer has layout {version}, this version reads {VERSION}"),
+                format!(
+                    "the pointer has layout version {version}. This version of warmswap supports version {VERSION}"
+                ),
             ));
         }
         let pointer: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let is_hash = pointer.sha256.len() == 64 && pointer.sha256.bytes().all(is_digit);
         if !is_hash || pointer.blob != format!("{}.tar.zst", pointer.sha256) {
-            return Err(Failure::corrupt("the pointer names no blob of ours"));
+            return Err(Failure::corrupt("the pointer names an invalid blob"));
         }
         if let Some(secret) = secret {
             pointer.verify(key, secret)?;
@@ -144,24 +134,34 @@ impl Pointer {
         Ok(pointer)
     }
 
-    /// The bytes that are written, signed if there is a signing key.
+    /// Serializes the pointer. With a secret, signs it.
     pub fn to_bytes(&self, key: &Key, secret: Option<&[u8]>) -> Vec<u8> {
-        let mut pointer = self.clone();
-        pointer.hmac = secret.map(|secret| hex(&pointer.signature(key, secret).finalize().into_bytes()));
-        serde_json::to_vec(&pointer).unwrap_or_default()
+        serde_json::to_vec(&self.signed(key, secret)).unwrap_or_default()
+    }
+
+    /// With its signature, if there is a signing key.
+    pub(super) fn signed(&self, key: &Key, secret: Option<&[u8]>) -> Self {
+        let hmac = secret.map(|secret| hex(&self.signature(key, secret).finalize().into_bytes()));
+        Self { hmac, ..self.clone() }
+    }
+
+    /// As [`read`](Self::read), for a pointer that is part of another object.
+    pub(super) fn checked(self, key: &Key, secret: Option<&[u8]>) -> Result<Self> {
+        Self::read(&serde_json::to_vec(&self).unwrap_or_default(), key, secret)
     }
 
     fn verify(&self, key: &Key, secret: &[u8]) -> Result<()> {
         let Some(signature) = &self.hmac else {
             return Err(Failure::refused("the pointer is not signed"));
         };
-        let signature = unhex(signature).ok_or_else(|| Failure::refused("the signature is not hex"))?;
+        let signature =
+            unhex(signature).ok_or_else(|| Failure::refused("the signature is not hexadecimal"))?;
         self.signature(key, secret)
             .verify_slice(&signature)
-            .map_err(|_| Failure::refused("the signature is not of this key and this secret"))
+            .map_err(|_| Failure::refused("the signature does not match this key and this secret"))
     }
 
-    /// HMAC-SHA256 over the key, a line feed and the pointer without its `hmac` as compact JSON.
+    /// HMAC-SHA256 over the key, a line feed, and the pointer without `hmac` as compact JSON.
     fn signature(&self, key: &Key, secret: &[u8]) -> Hmac<Sha256> {
         let mut unsigned = self.clone();
         unsigned.hmac = None;
@@ -173,7 +173,7 @@ impl Pointer {
     }
 }
 
-/// Lower-case hexadecimal digits.
+/// Formats bytes as lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
@@ -248,7 +248,7 @@ mod tests {
             assert_eq!(
                 cause(Pointer::read(forged.as_bytes(), &key, Some(b"secret"))),
                 Some(Cause::Refused),
-                "{from} was changed to {to} and the signature held"
+                "{from} was changed to {to} and the signature still matched"
             );
         }
         let unsigned = pointer().to_bytes(&key, None);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_pointer_is_refused() {
+    fn an_invalid_pointer_is_refused() {
         let key = Key::parse("key", "a").expect("a key");
         for bytes in [&b""[..], b"{}", b"[]", b"{\"v\":1}", b"\x00"] {
             assert_eq!(cause(Pointer::read(bytes, &key, None)), Some(Cause::Corrupt));

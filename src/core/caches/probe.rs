@@ -1,4 +1,4 @@
-//! What a store can do, found out by trying.
+//! Detects what a store supports by test requests.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use super::store::{Body, CallContext, Condition, Store, StoreResult};
 use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
 
-/// What a store can do.
+/// What a store supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts")]
 pub struct Abilities {
-    /// If-Match and If-None-Match on PUT are honoured.
+    /// Whether it honours If-Match and If-None-Match on PUT.
     pub conditional_put: bool,
-    /// If-None-Match on completing a multipart upload is honoured.
+    /// Whether it honours If-None-Match on the completion of a multipart upload.
     pub conditional_multipart: bool,
-    /// Ranges are answered exactly.
+    /// Whether range requests return exactly the requested range.
     pub ranged: bool,
-    /// We may write.
+    /// Whether these credentials may write.
     pub writable: bool,
 }
 
 impl Cache {
-    /// What the store can do.
+    /// Tests what the store supports. Writes and removes small objects.
     pub async fn probe(&self, budget: Budget, cancel: Cancel) -> Report<Option<Abilities>> {
         let (read_only, conditions) = (self.read_only, self.conditions);
         self.call(budget, cancel, None, move |_, store, context| async move {
@@ -54,7 +54,7 @@ async fn probe(
     let body = Body::Bytes(Bytes::from_static(b"0123456789"));
     let etag = match store.write(&path, body, Condition::Always, context).await {
         Ok(etag) => etag,
-        // Wrong credentials are another cause: with them the store does not say what may be written.
+        // Wrong credentials have another cause. With them, the store does not report which writes are allowed.
         Err(failure) if failure.cause == Cause::Denied => {
             return Ok(Abilities {
                 conditional_put: false,
@@ -70,7 +70,7 @@ async fn probe(
     found
 }
 
-/// Probes with an object that was written.
+/// Tests with an object that was written.
 async fn probe_written(
     store: &dyn Store,
     path: &str,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cache::{Cache, KeyTarget};
 use super::conditions::probes_in;
+use super::ensure::records_in;
 use super::key::Key;
 use super::outcome::RestoreOutcome;
 use super::report::Report;
@@ -14,8 +15,8 @@ use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
 
 impl Cache {
-    /// Removes the blobs of a key that are neither current, nor among the `keep` newest, nor younger than
-    /// `older_than`: a snapshot that runs may be about to point to a young one.
+    /// Removes the blobs of a key that are neither current, nor among the `keep` newest, nor younger than `older_than`.
+    /// A running snapshot may be about to point to a young blob.
     pub async fn prune(
         &self,
         key: Key,
@@ -35,7 +36,7 @@ impl Cache {
                 let current = match cache.look_up(&*store, &key, &context).await {
                     Ok(KeyTarget::Pointer(pointer, _)) => key.blob(&pointer.sha256),
                     Ok(KeyTarget::Object(_)) => return Report::new(RestoreOutcome::Pruned, Vec::new()),
-                    // Without a pointer nothing is current, and what is old enough is nobody's.
+                    // Without a pointer no blob is current, and every blob that is old enough is removed.
                     Err(failure) if failure.cause == Cause::NotFound => String::new(),
                     Err(failure) => return Report::failed(failure, Vec::new()),
                 };
@@ -49,7 +50,7 @@ impl Cache {
         .await
     }
 
-    /// Removes a key: the pointer first, so that nobody is sent to a blob that is going.
+    /// Removes a key. The pointer is removed first, so that no reader is referred to a blob that is being removed.
     pub async fn remove(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<Vec<ObjectMeta>> {
         if self.read_only {
             return Report::new(RestoreOutcome::Disabled, Vec::new()).because("this cache is read-only");
@@ -91,7 +92,7 @@ async fn prune_blobs(
     Ok(())
 }
 
-/// A snapshot that found the blob since it was listed has written it again, and is about to point to it.
+/// A snapshot that has found the blob since the listing has written it again, and is about to point to it.
 async fn is_still_older(
     store: &dyn Store,
     blob: &ObjectMeta,
@@ -115,12 +116,15 @@ async fn remove_all(
         return store.delete(key.as_str(), context).await;
     }
     store.delete(&key.pointer(), context).await?;
+    for record in store.list(&records_in(key), context).await? {
+        store.delete(&record.path, context).await?;
+    }
     for blob in store.list(&key.blobs(), context).await? {
         store.delete(&blob.path, context).await?;
         removed.push(blob);
     }
-    // What writers that may not delete have left. A young one may be of a probe that goes on: without its object it
-    // would find that conditions are ignored.
+    // Removes test objects of writers that may not delete. A young one may belong to a running probe: without its
+    // object, the probe would conclude that conditions are ignored.
     let probes = store.list(&probes_in(key.as_str()), context).await?;
     for probe in probes.iter().filter(|probe| !probe.is_young()) {
         store.delete(&probe.path, context).await?;

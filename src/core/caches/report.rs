@@ -1,4 +1,4 @@
-//! How a call that is neither a restore nor a snapshot ended, and how such a call runs.
+//! Results of calls other than restore and snapshot, and how such calls run.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use super::store::{CallContext, Store};
 use crate::core::failure::{Cause, Failure, Stage};
 use crate::core::sys::cancel::Cancel;
 
-/// How one of these calls ended, and what it has to tell.
+/// Result of one of these calls.
 #[derive(Debug)]
 pub struct Report<T> {
-    /// How it ended.
+    /// Outcome.
     pub outcome: RestoreOutcome,
-    /// Why, for people.
+    /// Human-readable reason, if there is one.
     pub reason: Option<String>,
-    /// What it found or did.
+    /// What the call found or did.
     pub value: T,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub ms: f64,
 }
 

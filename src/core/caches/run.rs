@@ -15,45 +15,46 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fault;
 use crate::core::sys::sync::Mutex;
 
-/// How often throughput is looked at.
+/// Interval of throughput checks.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often a caller gets the progress of its call.
+/// Interval of progress reports to the caller.
 const REPORT: Duration = Duration::from_millis(100);
-/// How often a call's progress takes over the archive's.
+/// Interval at which the progress of the archive is copied to the call.
 const PROGRESS: Duration = Duration::from_millis(50);
 
-/// How much time and patience a call has.
+/// Time limits and attempts of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// The end of everything.
+    /// Time for the whole call.
     pub deadline: Duration,
-    /// How long a connection may be silent.
+    /// Longest time without a byte on a connection.
     pub idle: Duration,
-    /// Least bytes a second, over a window of `idle`, while the network is waited for; 0 is off.
+    /// Lowest accepted throughput in bytes per second, measured over a window of `idle` while the call waits for the
+    /// network. 0 disables the check.
     pub min_bytes_per_second: u64,
-    /// How often one request may be tried.
+    /// Number of attempts for one request.
     pub attempts: u32,
 }
 
-/// What a call has done so far.
+/// Progress of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct CallProgress {
-    /// What it is doing.
+    /// Current stage.
     pub stage: Stage,
-    /// Files so far.
+    /// Number of files so far.
     pub files: u64,
-    /// Bytes so far.
+    /// Number of bytes so far.
     pub bytes: u64,
-    /// Bytes in all, once known.
+    /// Total number of bytes, once known.
     pub total_bytes: Option<u64>,
 }
 
 /// One call.
 pub struct Run {
-    /// Its traffic and its cancellation.
+    /// Traffic and cancellation of the call.
     pub context: Arc<CallContext>,
-    /// Its end.
+    /// End of the call.
     pub call: Call,
     budget: Budget,
     clock: Mutex<Clock>,
@@ -70,7 +71,7 @@ struct Clock {
 }
 
 impl Run {
-    /// Starts the time of a call that begins with `stage`.
+    /// Starts the clock of a call, in this first stage.
     pub fn start(budget: Budget, cancel: Cancel, stage: Stage) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
@@ -89,12 +90,13 @@ impl Run {
         })
     }
 
-    /// Whether the work may change what others see. From then on the call waits for the work.
+    /// Whether the work may change anything that is visible to others. After `true`, the call waits for the work to
+    /// finish.
     pub fn may_commit(&self) -> bool {
         self.call.gate.pass() || fault::is_seeded("commit-after-deadline")
     }
 
-    /// Ends the time of one stage and starts that of the next.
+    /// Ends the time of the current stage and starts the next one.
     pub fn enter(&self, stage: Stage) {
         let mut clock = self.clock.lock();
         let now = Instant::now();
@@ -108,7 +110,7 @@ impl Run {
         clock.since = now;
     }
 
-    /// What the call is doing now. Waiting for credentials is told as such, whatever they are for.
+    /// Current stage. Waiting for credentials is reported as its own stage, whatever they are needed for.
     pub fn stage(&self) -> Stage {
         if self.context.is_fetching_credentials() {
             return Stage::Credentials;
@@ -134,18 +136,18 @@ impl Run {
         timings
     }
 
-    /// Says how far the work is.
+    /// Sets the number of files and bytes so far.
     pub fn count(&self, files: u64, bytes: u64) {
         self.files.store(files, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Says how much there will be.
+    /// Sets the expected number of bytes.
     pub fn expect_bytes(&self, bytes: u64) {
         self.total_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// How far the call is.
+    /// Current progress of the call.
     pub fn progress(&self) -> CallProgress {
         let total = self.total_bytes.load(Ordering::Relaxed);
         CallProgress {
@@ -156,7 +158,7 @@ impl Run {
         }
     }
 
-    /// Waits for work on another thread and passes its progress on to the call.
+    /// Waits for work on another thread and copies its progress to the call.
     pub async fn follow<T>(
         &self,
         work: impl Future<Output = Result<std::result::Result<T, Failure>>>,
@@ -177,8 +179,8 @@ impl Run {
         }
     }
 
-    /// Runs the work until it, the deadline, the caller or the throughput ends it. `report` makes the result
-    /// of a call that was ended; its work goes on by itself until it notices.
+    /// Runs the work until it finishes, or until the deadline, the caller or low throughput ends the call. `report`
+    /// creates the result of a call that was ended. Its work continues in the background until it notices.
     pub async fn race<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = T> + Send + 'static,
@@ -187,7 +189,7 @@ impl Run {
         let task = tokio::spawn(work);
         let work = async {
             task.await.map_err(|panic| {
-                // What the work has started elsewhere must not commit after the answer.
+                // Work that was started on other threads must not commit after the result was returned.
                 if self.call.gate.close() {
                     self.call.stop.cancel();
                 }
@@ -228,13 +230,13 @@ impl Run {
             () = self.call.deadline_passed() => {
                 let whole = self.budget.deadline.as_millis();
                 let stage = self.stage().as_str();
-                Failure::new(Cause::Timeout, format!("not done within {whole} ms (in stage {stage})"))
+                Failure::new(Cause::Timeout, format!("not finished within {whole} ms (in stage '{stage}')"))
             }
             reason = self.too_slow() => Failure::new(Cause::Timeout, reason),
         }
     }
 
-    /// Resolves when the network, while it was waited for, gave less than the least over one window.
+    /// Resolves when the throughput was below the limit for one window while the call waited for the network.
     async fn too_slow(&self) -> String {
         let least = self.budget.min_bytes_per_second;
         if least == 0 {
@@ -256,7 +258,9 @@ impl Run {
             let now = self.context.moved_bytes();
             let rate = u128::from(now - moved) * 1000 / window.as_millis().max(1);
             if rate < u128::from(least) {
-                return format!("{rate} bytes a second, minBytesPerSecond is {least}");
+                return format!(
+                    "the throughput was {rate} bytes per second. Expected at least {least} (minBytesPerSecond)"
+                );
             }
             since = Instant::now();
             moved = now;
@@ -292,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_call_has_settled_its_work_may_not_commit() {
+    fn work_may_not_commit_after_its_call_has_ended() {
         block_on(async {
             let call = run(Duration::from_millis(20));
             let late = Arc::clone(&call);
@@ -305,14 +309,14 @@ mod tests {
             };
             assert_eq!(call.race(work, |_| "deadline").await, "deadline");
             assert!(
-                !receiver.await.expect("the work goes on"),
-                "a dead call may not commit"
+                !receiver.await.expect("the work continues"),
+                "an ended call may not commit"
             );
         });
     }
 
     #[test]
-    fn a_commit_that_began_in_time_is_waited_for() {
+    fn a_commit_that_began_in_time_is_awaited() {
         block_on(async {
             let call = run(Duration::from_millis(20));
             let committing = Arc::clone(&call);
@@ -326,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abort_before_the_commit_ends_the_call_at_once() {
+    fn an_abort_before_the_commit_ends_the_call_immediately() {
         block_on(async {
             let call = run(Duration::from_mins(1));
             call.context.cancel.cancel();

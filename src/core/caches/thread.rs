@@ -1,16 +1,16 @@
-//! Work that waits: for parts from a store, for a quiet tree, for another writer's lock.
+//! Work that waits: for parts from a store, for a quiet tree, or for another writer's lock.
 //!
-//! It counts apart from calls that only wait for the disk ([`Class::Long`]). Sixteen restores that each held one of their
-//! threads while they waited for parts, which the same sixteen were to read, all ended in their deadlines, and nothing
-//! else of the process ran meanwhile.
+//! It is counted separately from calls that only wait for the disk ([`Class::Long`]). In a test, sixteen restores each
+//! occupied a thread while they waited for parts that needed the same sixteen threads. All of them ended at their
+//! deadlines, and no other work of the process ran in the meantime.
 
 use std::path::Path;
 
 use crate::core::error::Result;
 use crate::core::sys::workers::{self, Class};
 
-/// Runs `work` without anybody waiting for it: what a call does when it is done already. Where there is no thread to be
-/// had it is dropped, and what it owns goes at once.
+/// Runs `work` in the background after a call has finished. If no thread is available, the work is dropped and its
+/// resources are freed immediately.
 pub(super) fn detach(path: &Path, work: impl FnOnce() + Send + 'static) {
     workers::detach(Class::Long, path, work);
 }
@@ -23,7 +23,7 @@ pub(super) async fn run<T: Send + 'static>(
     workers::run(Class::Long, path, work).await
 }
 
-/// As [`run`], for work that waits only for the filesystem of `path`.
+/// Like [`run`], for work that depends only on the filesystem of `path`.
 pub(super) async fn on_disk<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> T + Send + 'static,

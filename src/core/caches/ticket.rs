@@ -1,29 +1,29 @@
-//! What links a snapshot to the restore that it builds on: which version of the key that restore saw.
+//! Ticket: links a snapshot to the restore that it is based on. It records which version of the key the restore saw.
 
 use super::key::Key;
 use crate::core::error::{Error, Result};
 
-/// What a restore saw of its key.
+/// State of a key that a restore saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// Nothing was there.
+    /// The key did not exist.
     Nothing,
-    /// This version of the pointer, or of the one object.
+    /// This version of the pointer or of the single object.
     Version(String),
-    /// This version, and what it promises could not be restored: a snapshot must not find it unchanged.
+    /// This version, which could not be restored. A snapshot must not treat it as unchanged.
     Damaged(String),
 }
 
-/// A restore's view of its key; opaque to users.
+/// A restore's view of its key. Opaque to users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
     key: String,
-    /// What it saw.
+    /// State that the restore saw.
     pub seen: Seen,
 }
 
 impl Ticket {
-    /// A ticket of a restore of `key`.
+    /// Creates the ticket of a restore of `key`.
     pub fn new(key: &Key, seen: Seen) -> Self {
         Self {
             key: key.as_str().to_owned(),
@@ -31,7 +31,7 @@ impl Ticket {
         }
     }
 
-    /// The ticket of a restore that found what it saw to be damaged.
+    /// Marks the version as damaged.
     #[must_use]
     pub fn of_damaged(self) -> Self {
         let seen = match self.seen {
@@ -41,7 +41,7 @@ impl Ticket {
         Self { seen, ..self }
     }
 
-    /// The text that users carry. `:` is in no key.
+    /// Text form of the ticket. No key contains `:`.
     pub fn to_text(&self) -> String {
         match &self.seen {
             Seen::Nothing => format!("1:{}:-", self.key),
@@ -50,7 +50,7 @@ impl Ticket {
         }
     }
 
-    /// Reads a ticket that a user carried to a snapshot of `key`.
+    /// Parses the ticket that is passed to a snapshot of `key`.
     pub fn parse(text: &str, key: &Key) -> Result<Self> {
         let refuse = |why: &str| Err(Error::argument("options.ticket", "not usable", why));
         let mut fields = text.splitn(3, ':');
@@ -59,7 +59,7 @@ impl Ticket {
         };
         if of != key.as_str() {
             return refuse(&format!(
-                "the ticket of a restore of the key '{}'. This one is of '{}': a restore with fallback keys gives a ticket of its first key",
+                "the ticket of a restore of the key '{}'. This ticket belongs to '{}'. A restore with fallback keys returns a ticket of its first key",
                 key.as_str(),
                 of.escape_debug()
             ));
@@ -73,7 +73,7 @@ impl Ticket {
         Ok(Self::new(key, seen))
     }
 
-    /// Whether the key still is what the restore saw.
+    /// Whether the key still has the state that the restore saw.
     pub fn matches(&self, key: &Key, etag: Option<&str>) -> bool {
         self.key == key.as_str()
             && match &self.seen {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_survives_its_text_and_fits_its_key_only() {
+    fn a_ticket_round_trips_and_matches_its_key_only() {
         let key = Key::parse("key", "site/a").expect("a key");
         let other = Key::parse("key", "site/b").expect("a key");
         for seen in [

@@ -1,4 +1,4 @@
-//! Acquires locks for callers of this process.
+//! Acquires locks for callers in this process.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 
-/// Takes a lock, waiting for it until the deadline. A deadline that has passed is one try.
+/// Acquires a lock and waits for it until the deadline. A deadline in the past means a single attempt.
 ///
-/// The future that is dropped gives its place back, and the lock too if it had just got it.
+/// Dropping the future ends the wait. A lock that was acquired at that moment is released.
 ///
 /// # Errors
-/// `ERR_LOCK_TIMEOUT` with the holder, `ERR_ABORTED`, `ERR_UNSUPPORTED` where the filesystem cannot give what
-/// was asked for, `ERR_FORMAT` where a newer version of this library holds it, `ERR_IO`.
+/// `ERR_LOCK_TIMEOUT` with the holder. `ERR_ABORTED` when cancelled. `ERR_UNSUPPORTED` if the filesystem does not
+/// support the requested mode. `ERR_FORMAT` if a newer version of warmswap holds the lock. `ERR_IO`.
 pub async fn acquire(
     lock: LockPath,
     request: Request,
@@ -42,20 +42,20 @@ pub async fn acquire(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Cancel::error()),
-        answer = answer => answer.unwrap_or_else(|_| Err(Error::new(Code::Closed, "the thread that waits for locks has ended")))
+        answer = answer => answer.unwrap_or_else(|_| Err(Error::new(Code::Closed, "The thread that waits for locks has ended")))
     }
 }
 
-/// Acquires a free lock on the caller's own thread, if its directory is known to be in memory, so that no call waits for a
-/// disk. `None` if the lock has to be waited for, or if a caller waits for it already.
+/// Acquires a free lock on the calling thread, if its directory is known to be in memory, so that no call waits for a
+/// disk. Returns `None` if the lock is not free, or if another caller already waits for it.
 ///
 /// # Errors
-/// As [`acquire`].
+/// Same as [`acquire`].
 pub fn try_acquire_inline(lock: &LockPath, request: &Request) -> Result<Option<Acquired>> {
     if !Queue::is_in_memory(lock) || request.mode == ModeChoice::Lease {
         return Ok(None);
     }
-    // Those of this process are served in the order of their calls.
+    // Callers of this process acquire the lock in the order of their calls.
     if waiter::is_any_for(lock) || guard_file::has_waiters(lock).unwrap_or(true) {
         return Ok(None);
     }
@@ -72,7 +72,7 @@ pub fn try_acquire_inline(lock: &LockPath, request: &Request) -> Result<Option<A
     }))
 }
 
-/// Gives up the wait when its future is dropped.
+/// Ends the wait when its future is dropped.
 struct GiveUpOnDrop(WaitHandle);
 
 impl Drop for GiveUpOnDrop {

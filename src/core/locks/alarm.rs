@@ -1,5 +1,5 @@
-//! One thread that keeps time for all waits and leases: their ends are told also while a filesystem does not answer
-//! to the threads that look. So nothing is called here that a disk has to answer.
+//! One thread that measures time for all waits and leases. They end on time even if a filesystem blocks the threads
+//! that use it. This thread therefore makes no call that depends on a disk.
 
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
@@ -10,17 +10,17 @@ use crate::core::sys::sync::{Condvar, Mutex};
 use crate::core::sys::{fault, thread};
 
 type Call = Box<dyn FnOnce() + Send>;
-/// When, and a number that no other alarm has.
+/// Due time, and a number that makes the key unique.
 type AlarmKey = (Instant, u64);
 
-/// A call that is made at its time, unless this value is dropped before.
+/// A scheduled call. Dropping this value cancels it.
 pub(super) struct Alarm(AlarmKey);
 
 struct Set {
     calls: BTreeMap<AlarmKey, Call>,
     next: u64,
     is_kept: bool,
-    /// When the thread wakes by itself; `None` while it sleeps without a timeout.
+    /// Time at which the thread wakes without a notification. `None` if it waits without a timeout.
     wakes_at: Option<Instant>,
 }
 
@@ -32,10 +32,10 @@ static SET: Mutex<Set> = Mutex::new(Set {
 });
 static CHANGED: Condvar = Condvar::new();
 
-/// Starts the thread, before anything relies on it.
+/// Starts the thread. Called before anything depends on it.
 ///
 /// # Errors
-/// `ERR_IO` where the process may have no more threads: the next call tries again.
+/// `ERR_IO` if the process cannot start more threads. The next call tries again.
 pub(super) fn start() -> Result<()> {
     let mut set = set();
     if !set.is_kept {
@@ -46,7 +46,7 @@ pub(super) fn start() -> Result<()> {
 }
 
 impl Alarm {
-    /// The call must not block.
+    /// Schedules a call. The call must not block.
     pub(super) fn set(at: Instant, call: impl FnOnce() + Send + 'static) -> Self {
         let mut set = set();
         let key = (at, set.next);
@@ -55,7 +55,8 @@ impl Alarm {
             return Self(key);
         }
         set.calls.insert(key, Box::new(call));
-        // The thread is not woken for what is over before its next look, as most waits and leases are.
+        // The thread is woken only for a call that is due before its next wake-up. Most waits and leases end earlier
+        // and need none.
         if set.wakes_at.is_none_or(|wakes_at| at < wakes_at) {
             CHANGED.notify_one();
         }
@@ -65,7 +66,7 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        // Dropped after the lock is let go: it may own what sets alarms itself.
+        // Dropped after the lock is released, because the call may own values that set alarms.
         let _call = set().calls.remove(&self.0);
     }
 }

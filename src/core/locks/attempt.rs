@@ -23,26 +23,26 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::errno;
 use crate::core::sys::identity::Liveness;
 
-/// How a step ended.
+/// Result of a step.
 pub(super) enum Step {
     Acquired(Arc<LockHandle>),
-    /// Nobody holds it; what a dead holder had left is removed.
+    /// No holder has the lock, and what a dead holder left was removed.
     Vacant {
         orphaned: bool,
     },
     Blocked(Box<Blocker>),
 }
 
-/// One caller that acquires a lock, over all of its steps.
+/// The attempt of one caller, over all of its steps.
 pub(super) struct Attempt {
     context: AttemptContext,
     obstacles: Obstacles,
-    /// Open, not locked: closing it would wake the other waiters.
+    /// Open but not locked. Closing it would wake the other waiters.
     guard: Option<GuardFile>,
 }
 
 impl Attempt {
-    /// Starts the threads that a holder relies on.
+    /// Creates an attempt, and starts the threads that a holder depends on.
     pub(super) fn new(lock: &LockPath, request: Arc<Request>) -> Result<Self> {
         let context = AttemptContext::new(lock, request)?;
         heartbeat::start_thread(context.device)?;
@@ -58,8 +58,8 @@ impl Attempt {
         self.context.mode
     }
 
-    /// Acquires a free lock on the caller's own thread, if its files are in memory, so that no call waits for a disk. `None`
-    /// otherwise.
+    /// Acquires a free lock on the calling thread, if its files are in memory, so that no call waits for a disk.
+    /// Otherwise returns `None`.
     pub(super) fn try_acquire_inline(mut self) -> Result<Option<Arc<LockHandle>>> {
         if self.context.mode != LockMode::Kernel || !self.context.filesystem.is_in_memory() {
             return Ok(None);
@@ -70,23 +70,23 @@ impl Attempt {
         }
     }
 
-    /// Marks the guard file, so that callers that find the lock free let this waiter go first.
+    /// Marks the guard file, so that callers that find the lock free let this waiter acquire it first.
     pub(super) fn mark_waiting(&mut self) {
         if let Some(guard) = &mut self.guard {
             guard.mark_waiting();
         }
     }
 
-    /// Continues with the open guard file and the observations of an attempt that was given up.
+    /// Continues with the open guard file and the observations of an attempt that was abandoned.
     pub(super) fn inherit(&mut self, earlier: &mut Self) {
         self.guard = earlier.guard.take();
         self.obstacles = std::mem::take(&mut earlier.obstacles);
     }
 
-    /// Tries once, and once more if the files were deleted during the attempt.
+    /// Tries once. Tries a second time if the files were deleted during the attempt.
     pub(super) fn step(&mut self) -> Result<Step> {
         match self.try_step() {
-            // Deleted while we were at it: by a user with all the locks, or our directory as litter.
+            // Deleted during the attempt: by a user who removed the lock files, or our own directory by a sweep.
             Err(error) if error.is_not_found() => {
                 self.context.restore_directory()?;
                 self.try_step()
@@ -102,7 +102,7 @@ impl Attempt {
         }
     }
 
-    /// Acquires the lock only to remove what a dead holder has left.
+    /// Acquires the lock only to remove what a dead holder left.
     fn check_vacancy(&mut self) -> Result<Step> {
         let (found, directory) = self.obstacles.survey(&self.context)?;
         if let Some(directory) = directory {
@@ -118,7 +118,7 @@ impl Attempt {
                     orphaned: handle.took_over_from().is_some(),
                 })
             }
-            // Also who may only read here waits for the living.
+            // Callers with read-only access also wait for a live holder.
             Err(error) if is_refused(&error) && found.liveness == Some(Liveness::Alive) => {
                 Ok(Step::Blocked(Box::new(Blocker {
                     process: holder.pid,
@@ -140,7 +140,7 @@ impl Attempt {
                 LinkAttempt::Blocked(blocker) => return Ok(Step::Blocked(blocker)),
             };
             if let Some(blocker) = self.publish(&handle)? {
-                // It came in between.
+                // Another holder's directory appeared in between.
                 handle.release(None);
                 return Ok(Step::Blocked(Box::new(blocker)));
             }
@@ -151,7 +151,7 @@ impl Attempt {
         }
     }
 
-    /// Links a record with the next number, unless a holder is in the way.
+    /// Links a record with the next number, unless a holder blocks it.
     fn try_link_record(&mut self) -> Result<LinkAttempt> {
         let guard = match self.context.mode {
             LockMode::Lease => None,
@@ -184,7 +184,7 @@ impl Attempt {
         match NewRecord::link(&self.context, log, highest, guard)? {
             Linked::New(new) => Ok(LinkAttempt::Record(new)),
             Linked::TooLate(guard) => {
-                // The file stays open where it is still the guard, so that nobody is woken for nothing.
+                // The file stays open if it is still the guard, so that no waiter is woken without reason.
                 self.guard = guard.map(LockedGuard::unlock).transpose()?;
                 Ok(LinkAttempt::Nothing)
             }
@@ -205,7 +205,7 @@ impl Attempt {
                 }
                 Ok(Attempted::Replaced) => {}
                 Err(error) if self.context.request.mode == ModeChoice::Auto && errno::lacks_locks(&error) => {
-                    // A lease then, never a lock that is only pretended.
+                    // Use a lease instead. Never pretend to hold a kernel lock.
                     return Ok(Locked::Unsupported);
                 }
                 Err(error) => return Err(error),
@@ -213,8 +213,8 @@ impl Attempt {
         }
     }
 
-    /// Makes the lock directory appear. What a dead predecessor of ours left is moved away, and another program's if it
-    /// keeps nobody out. Who stands in the way where it does.
+    /// Publishes the lock directory. The directory that a dead predecessor left is moved away, and so is another
+    /// program's directory if it no longer blocks. Returns the blocker if the existing directory still blocks.
     fn publish(&mut self, handle: &LockHandle) -> Result<Option<Blocker>> {
         let context = &self.context;
         loop {
@@ -235,8 +235,8 @@ impl Attempt {
             match removal::bury(&context.lock, &found, &context.neighbours) {
                 Ok(false) => {}
                 Ok(true) => handle.note_orphan(holder),
-                // Another user's: it stays. Among ourselves it decides nothing, and whoever knows nothing else is kept out
-                // by it as well as by ours.
+                // Another user's directory cannot be moved, so it stays. It does not matter to warmswap processes, and
+                // it blocks programs that only know mkdir locks just as our own directory would.
                 Err(error) if found.has_record() && is_owned_by_another_user(&error) => {
                     handle.note_orphan(holder);
                     return Ok(None);
@@ -249,7 +249,7 @@ impl Attempt {
 
 enum LinkAttempt {
     Record(Box<NewRecord>),
-    /// Another taker was faster.
+    /// Another caller acquired the lock first.
     Nothing,
     Blocked(Box<Blocker>),
 }
@@ -260,7 +260,7 @@ enum Locked {
     Unsupported,
 }
 
-/// A sticky directory does not let go of another user's entry, and this library does not move one.
+/// In a sticky directory, another user's entry cannot be moved, and warmswap does not try.
 fn is_owned_by_another_user(error: &Error) -> bool {
     error.code == Code::Untrusted || error.kind() == Some(ErrorKind::PermissionDenied)
 }

@@ -1,4 +1,4 @@
-//! What all steps of one attempt share.
+//! State that all steps of one attempt share.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use super::record::LockMode;
 use super::request::{ModeChoice, Request};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::filesystem::Filesystem;
-use crate::core::sys::{flock, fs};
+use crate::core::sys::fs;
 
-/// Which lock is acquired, how, and where it is.
+/// The lock, the request and the location of the lock.
 pub(super) struct AttemptContext {
     pub(super) lock: Arc<LockPath>,
     pub(super) request: Arc<Request>,
     pub(super) neighbours: Arc<Neighbours>,
     pub(super) filesystem: Filesystem,
-    /// Device of the directory that the lock is in.
+    /// Device of the directory that contains the lock.
     pub(super) device: u64,
     pub(super) mode: LockMode,
 }
 
 impl AttemptContext {
-    /// Decides the mode by the filesystem, before any lock call.
+    /// Selects the mode by filesystem, before any lock call.
     pub(super) fn new(lock: &LockPath, request: Arc<Request>) -> Result<Self> {
         let filesystem = lock.filesystem()?;
         let mode = match request.mode {
@@ -31,9 +31,6 @@ impl AttemptContext {
             ModeChoice::Kernel if !filesystem.trusted => return Err(untrusted(lock, filesystem)),
             ModeChoice::Auto | ModeChoice::Kernel => LockMode::Kernel,
         };
-        if request.covers_children && !flock::is_inherited() {
-            return Err(keeps_no_lock_for_children());
-        }
         if mode == LockMode::Lease && request.covers_children {
             return Err(needs_kernel_mode(lock, filesystem));
         }
@@ -48,14 +45,14 @@ impl AttemptContext {
         })
     }
 
-    /// Makes the directory that the lock is in again, after somebody has deleted it.
+    /// Creates the directory that contains the lock again, after it was deleted.
     pub(super) fn restore_directory(&mut self) -> Result<()> {
         fs::create_directories(self.lock.parent())?;
         self.neighbours = Arc::new(Neighbours::of(self.lock.parent())?);
         Ok(())
     }
 
-    /// Continues by lease where the kernel reports that this filesystem has no flock.
+    /// Continues in lease mode, because the kernel reported that this filesystem has no flock.
     pub(super) fn fall_back_to_lease(&mut self) -> Result<()> {
         if self.request.covers_children {
             return Err(needs_kernel_mode(&self.lock, self.filesystem));
@@ -67,24 +64,16 @@ impl AttemptContext {
 
 fn untrusted(lock: &LockPath, filesystem: Filesystem) -> Error {
     let message = format!(
-        "options.mode is 'kernel', and the flock of {} ('{}') does not exclude between all who see it: use mode 'auto' or 'lease', or a lock path on a local filesystem",
+        "Unsupported options.mode 'kernel': flock on {} ('{}') may not exclude all processes that see the file. Use mode 'auto' or 'lease', or a lock path on a local filesystem",
         filesystem.name,
         lock.parent().display()
     );
     Error::new(Code::Unsupported, message).at(lock.directory())
 }
 
-fn keeps_no_lock_for_children() -> Error {
-    Error::new(
-        Code::Unsupported,
-        "options.coverChildren is not possible on this system: a lock ends with the process that has acquired it. Leave it \
-         out and keep this process running as long as its children, as 'npx warmswap lock run' does",
-    )
-}
-
 fn needs_kernel_mode(lock: &LockPath, filesystem: Filesystem) -> Error {
     let message = format!(
-        "options.coverChildren needs kernel mode, and '{}' on {} is locked by lease: a child cannot renew it",
+        "options.coverChildren requires kernel mode, but '{}' on {} is locked by a lease, which a child cannot renew",
         lock.directory().display(),
         filesystem.name
     );

@@ -1,10 +1,12 @@
-//! The files that a lock keeps between its holders (guard, records, spare), removed once nobody has used it for long.
+//! Removal of the files that a lock keeps between its holders (guard, records, spare), after the lock has been unused
+//! for a given time.
 //!
-//! The sweep acquires the lock like any other caller. While its record is the highest one, every other caller waits for it,
-//! whatever it has read before. Then the directory of the records is renamed, which ends all records at the same moment. They
-//! cannot be removed one by one: a caller that has read `<n>.free` could link `<n+1>.json` next to a `1.json` of a new holder,
-//! and would win. In a directory that has another name this caller finds that it is not the one at the path, and starts again.
-//! The guard is removed last and under its lock. A caller that has it open checks its inode after locking it.
+//! The sweep acquires the lock like any other caller. While its record is the highest one, every other caller waits for
+//! it, whatever that caller has read before. Then the directory of the records is renamed, which ends all records
+//! atomically. Removing them one by one would not be safe: a caller that has read `<n>.free` could link `<n+1>.json`
+//! next to a `1.json` of a new holder, and would win. In the renamed directory this caller finds that its directory is
+//! not the one at the path, and starts again. The guard is removed last and under its lock. A caller that has it open
+//! checks its inode after locking it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,11 +25,12 @@ use crate::core::error::{Optional as _, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::{clock, fault};
 
-/// Removes the files of a lock that nobody has used for this time. Returns the paths that no longer exist: none where the lock
-/// is in use, where an entry is not proven to be of this library, or where its filesystem has no locks that can be trusted.
+/// Removes the files of a lock that was not used for `unused`. Returns the paths that no longer exist. Nothing is
+/// removed if the lock is in use, if an entry was not provably created by warmswap, or if flock on its filesystem is
+/// not trusted.
 ///
 /// # Errors
-/// Those of the system calls.
+/// Errors of the system calls.
 pub(super) fn remove(lock: &LockPath, neighbours: &Neighbours, unused: Duration) -> Result<Vec<PathBuf>> {
     let Some(generation) = last_generation(lock, neighbours, unused)? else {
         return Ok(Vec::new());
@@ -46,7 +49,7 @@ pub(super) fn remove(lock: &LockPath, neighbours: &Neighbours, unused: Duration)
     let Step::Acquired(held) = attempt.step()? else {
         return Ok(Vec::new());
     };
-    // A caller that had the lock since it was examined has used it.
+    // Another caller held the lock after it was examined, so it is in use.
     if held.mode() == LockMode::Kernel && held.generation() == generation + 1 {
         let retired = held.retire();
         if retired.is_ok() {
@@ -57,7 +60,7 @@ pub(super) fn remove(lock: &LockPath, neighbours: &Neighbours, unused: Duration)
     Ok(Vec::new())
 }
 
-/// The generation of the last holder, if the lock is free and its files are this library's and old.
+/// Generation of the last holder, if the lock is free and its files are old and belong to warmswap.
 fn last_generation(lock: &LockPath, neighbours: &Neighbours, unused: Duration) -> Result<Option<u64>> {
     let (inspection, directory) = survey(lock, &mut Heirs::for_one_inspection())?;
     if inspection.is_held || directory.is_some() || fs::stat(lock.directory()).optional()?.is_some() {
@@ -81,7 +84,7 @@ fn last_generation(lock: &LockPath, neighbours: &Neighbours, unused: Duration) -
     Ok(last.map(|record| record.generation))
 }
 
-/// How long ago it was changed; `None` where that is in the future.
+/// Time since the last change. `None` if that is in the future.
 fn age(stat: &Stat) -> Option<Duration> {
     let age = i128::from(clock::wall_nanos()) - stat.modified_ns;
     u64::try_from(age).ok().map(Duration::from_nanos)

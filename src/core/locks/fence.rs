@@ -1,4 +1,4 @@
-//! Late results are refused: a rename that only happens while no later generation exists.
+//! Protection against late results: a rename that happens only while no later generation of the lock exists.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::dir::DirectoryLock;
 use crate::core::sys::{fault, filesystem, fs};
 
-/// Another publisher holds the fence for two system calls; one that is stopped in between must not stop us
-/// for ever.
+/// Longest wait for another publisher. It holds the fence for two system calls, but it may be stopped in between.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What only the process that acquired the lock can check.
+/// Checks that only the process that acquired the lock can make.
 pub(super) struct HolderCheck<'a> {
-    /// The directory that it has written its record to.
+    /// Directory that the process has written its record to.
     pub(super) records_id: RecordsId,
-    /// `ERR_LOCK_LOST` unless it holds the lock.
+    /// Fails with `ERR_LOCK_LOST` unless the process holds the lock.
     pub(super) assert_held: &'a dyn Fn() -> Result<()>,
 }
 
-/// Renames `from` to `to` unless a later generation exists, for a child that knows path and generation.
+/// Renames `from` to `to`. Fails with `ERR_FENCED` if a later generation exists. For a child process that knows only
+/// the path and the generation.
 pub fn publish_fenced(lock: &LockPath, generation: u64, from: &Path, to: &Path) -> Result<()> {
     publish(lock, generation, None, from, to)
 }
 
-/// Looks, renames and looks again. Where kernel locks can be trusted all publishers of a lock do it one after
-/// the other, so that no late one can slip in between; elsewhere the window is this one call.
+/// Checks, renames and checks again. If kernel locks are trusted, all publishers of a lock do this one after another,
+/// so that no late result gets in between. Otherwise the race window is this one call.
 pub(super) fn publish(
     lock: &LockPath,
     generation: u64,
@@ -40,7 +40,7 @@ pub(super) fn publish(
     let check = || {
         if let Some(holder) = holder {
             (holder.assert_held)()?;
-            // The records that this holder has written, not what somebody has put in their place.
+            // The directory must contain the records of this holder, not a replacement.
             if log.as_ref().is_none_or(|log| log.id() != holder.records_id) {
                 return Err(too_late(lock, generation, "its records were replaced"));
             }
@@ -56,7 +56,7 @@ pub(super) fn publish(
     check()
 }
 
-/// Locks the directory of these records until the result is dropped. `None` where kernel locks cannot be trusted.
+/// Locks the directory of these records until the result is dropped. Returns `None` if kernel locks are not trusted.
 fn lock_fence(log: &RecordLog) -> Result<Option<DirectoryLock>> {
     let path = log.directory_path();
     if !filesystem::of(path)?.trusted {
@@ -64,13 +64,13 @@ fn lock_fence(log: &RecordLog) -> Result<Option<DirectoryLock>> {
     }
     let deadline = Deadline::after(PATIENCE);
     loop {
-        // Whether it is still the directory at its path is checked with the generation.
+        // check_generation() checks that it is still the directory at its path.
         if let Some(fence) = log.directory().try_lock(path)? {
             return Ok(Some(fence));
         }
         if deadline.has_passed() {
             let message = format!(
-                "another process has been publishing under '{}' for 10 s; is it stopped?",
+                "Another process has been publishing under '{}' for 10 s. Check whether it is stopped",
                 path.display()
             );
             return Err(Error::new(Code::Timeout, message).at(path));
@@ -90,15 +90,15 @@ fn check_generation(lock: &LockPath, log: Option<&RecordLog>, generation: u64) -
         return Ok(());
     }
     let found = existing.map_or_else(
-        || "its records are gone".to_owned(),
-        |found| format!("generation {found} has the lock"),
+        || "its records no longer exist".to_owned(),
+        |found| format!("generation {found} holds the lock"),
     );
     Err(too_late(lock, generation, &found))
 }
 
 fn too_late(lock: &LockPath, generation: u64, found: &str) -> Error {
     let message = format!(
-        "generation {generation} of the lock '{}' is too late: {found}",
+        "Generation {generation} of the lock '{}' is too late: {found}",
         lock.directory().display()
     );
     Error::new(Code::Fenced, message).at(lock.directory())

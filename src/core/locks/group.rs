@@ -1,5 +1,5 @@
-//! The waiters of one lock in this process. Only the first one tries, the others wait behind it: they cost
-//! neither a descriptor nor a system call, and come in in the order of the queue.
+//! The waiters of one lock in this process. Only the first waiter makes attempts. The others wait behind it, need
+//! neither a descriptor nor a system call, and acquire the lock in queue order.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::waiter::{Waiter, WaiterId};
 use crate::core::error::Error;
 use crate::core::sys::events::{Interest, ProcessWatch, WatchId};
 
-/// After an event the kernel may still be about to drop the lock (IN_CLOSE_WRITE comes first).
+/// Pauses between attempts after an event. The kernel sends IN_CLOSE_WRITE before it drops the lock.
 const RETRIES: [Duration; 5] = [
     Duration::from_millis(1),
     Duration::from_millis(1),
@@ -27,12 +27,12 @@ const RETRIES: [Duration; 5] = [
 pub(super) struct Group {
     key: QueueKey,
     waiters: VecDeque<Waiter>,
-    /// Of the first waiter.
+    /// Attempt of the first waiter.
     attempt: Option<(WaiterId, Attempt)>,
     blocker: Option<Blocker>,
     watches: Vec<WatchId>,
     process: Option<(u32, ProcessWatch)>,
-    /// When the first waiter tries again by itself.
+    /// Time of the first waiter's next attempt without an event.
     try_at: Option<Instant>,
     retries: usize,
 }
@@ -68,7 +68,7 @@ impl Group {
 
     pub(super) fn forget(&mut self, id: WaiterId) {
         if self.waiters.front().is_some_and(|first| first.id == id) {
-            // The next one looks for itself: what the first has waited for depends on its own request.
+            // The next waiter makes its own attempt, because what blocks it depends on its own request.
             self.try_at = Some(Instant::now());
         }
         self.waiters.retain(|waiter| waiter.id != id);
@@ -79,7 +79,7 @@ impl Group {
         self.try_at = Some(Instant::now());
     }
 
-    /// Makes the first waiter try now and a few times soon, after something has changed.
+    /// Makes the first waiter try now and several times shortly after, because something has changed.
     pub(super) fn wake_soon(&mut self) {
         self.retries = 0;
         self.try_at = Some(Instant::now());
@@ -122,15 +122,15 @@ impl Group {
         self.waiters.is_empty() || self.next_poll(now).is_zero()
     }
 
-    /// The time until this group has to be polled.
+    /// Time until this group has to be polled.
     pub(super) fn next_poll(&self, now: Instant) -> Duration {
         let attempt = self.try_at.map(|at| at.saturating_duration_since(now));
         let waiters = self.waiters.iter().map(Waiter::next_poll).min();
         attempt.into_iter().chain(waiters).min().unwrap_or(Duration::MAX)
     }
 
-    /// Lets the first waiter try. Answers the waiters that acquire the lock or time out, and notifies the others.
-    /// Returns the locks that were acquired.
+    /// Makes an attempt for the first waiter. Answers the waiters that acquire the lock or time out, and notifies the
+    /// others. Returns the acquired locks.
     pub(super) fn poll(&mut self) -> Vec<Arc<LockHandle>> {
         let mut acquired = Vec::new();
         self.waiters.retain(|waiter| !waiter.is_gone());
@@ -184,7 +184,7 @@ impl Group {
         }
         match &mut self.attempt {
             Some((_, attempt)) => attempt.step(),
-            None => unreachable!("made above"),
+            None => unreachable!("created above"),
         }
     }
 
@@ -207,7 +207,7 @@ impl Group {
         self.blocker = Some(blocker);
     }
 
-    /// Marks the guard file for a waiter that stays and will acquire the lock.
+    /// Marks the guard file for a waiter that will acquire the lock.
     fn mark_waiting(&mut self) {
         let stays = self.waiters.front().is_some_and(|first| !first.is_single_try());
         if let Some((_, attempt)) = &mut self.attempt
@@ -218,7 +218,7 @@ impl Group {
         }
     }
 
-    /// Whoever has waited long enough goes.
+    /// Ends the waits whose deadline has passed.
     fn expire(&mut self) {
         let mut remaining = VecDeque::with_capacity(self.waiters.len());
         for waiter in self.waiters.drain(..) {

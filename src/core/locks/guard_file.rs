@@ -1,23 +1,25 @@
-//! The guard: a file that is made once and never replaced, under flock in kernel mode. It orders the takers of one kernel and
-//! makes the death of a holder visible at once. Only a sweep removes it, under its lock: so its inode is checked after each lock.
+//! The guard file: it is created once, never replaced, and under flock in kernel mode. It serialises the acquirers of a
+//! kernel lock and makes the death of a holder visible immediately. Only a sweep removes it, while holding its lock, so
+//! every locker checks the inode afterwards.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::neighbours::{self, Neighbours};
 use super::path::LockPath;
 use super::record::GuardId;
 use super::shared;
 use crate::core::error::{Error, Optional as _, Result};
+use crate::core::sys::child_file::{self, ChildFile};
 use crate::core::sys::fs::{Kind, Stat};
 use crate::core::sys::lock_file::{Attempt, Check, LockFile, LockOptions, LockedFile};
 use crate::core::sys::{fault, fs, mark};
 
-/// How often a guard may be removed while it is opened.
+/// How often the guard may be removed while it is being opened, before the call fails.
 const MAX_REMOVALS: usize = 100;
 
-/// The guard file, open and not locked. Its descriptor is writable, because its last close tells
-/// all waiters (IN_CLOSE_WRITE); so a waiter keeps it open, or it would wake the others by giving up.
+/// The guard file, open and not locked. The descriptor is writable, because closing the last writable one wakes all
+/// waiters (IN_CLOSE_WRITE). A waiter keeps it open: closing it would wake the others.
 #[derive(Debug)]
 pub(super) struct GuardFile {
     file: LockFile,
@@ -32,9 +34,11 @@ pub(super) struct LockedGuard {
     file: LockedFile,
     path: PathBuf,
     id: GuardId,
+    /// What children keep open, where they cannot keep the lock of this file.
+    children: Option<ChildFile>,
 }
 
-/// How an attempt at the lock ended.
+/// Result of an attempt to lock the guard.
 pub(super) enum Attempted {
     Locked(LockedGuard),
     Busy(GuardFile),
@@ -42,8 +46,8 @@ pub(super) enum Attempted {
     Replaced,
 }
 
-/// Whether somebody has this guard, asked without waking those who wait for it: they hear of the end of writers. `None`
-/// where there is another one, or none.
+/// Whether a process has locked this guard. The check does not close a writable descriptor, so it wakes no waiter.
+/// Returns `None` if the path has another guard or none.
 pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
     let path = &*lock.guard();
     let options = LockOptions::at(path).shared().check(Check::None);
@@ -56,7 +60,7 @@ pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
     Ok(Some(matches!(options.attempt(file)?, Attempt::Busy(_))))
 }
 
-/// Whether a waiter has marked the guard file. Like [`is_busy`], this wakes no waiter.
+/// Whether a waiter has marked the guard file. Wakes no waiter, like [`is_busy`].
 pub(super) fn has_waiters(lock: &LockPath) -> Result<bool> {
     if fault::is_seeded("lock-no-line") {
         return Ok(false);
@@ -67,16 +71,17 @@ pub(super) fn has_waiters(lock: &LockPath) -> Result<bool> {
 }
 
 impl GuardFile {
-    /// Marks the guard file as waited for, until this waiter has the lock or closes the file. The mark is for fairness:
-    /// where it cannot be set, the kernel decides which waiter is next.
+    /// Marks the guard file as waited for, until this waiter has the lock or closes the file. The mark provides
+    /// fairness. If it cannot be set, the kernel decides which waiter is next.
     pub(super) fn mark_waiting(&mut self) {
         self.is_marked = self.is_marked || mark::mark(self.file.file(), &self.path).is_ok();
     }
 
-    /// Opens the guard, and makes it where it is missing. Some filesystems do not exclude through the descriptor
-    /// that created the file (jj-vcs/jj#9736): it is another one that is locked.
+    /// Opens the guard and creates it if it is missing. It is always opened a second time, because on some filesystems
+    /// a lock on the descriptor that created the file does not exclude others (jj-vcs/jj#9736).
     ///
-    /// Another user's guard serves as well as this user's: it is locked and never read. Anything but a file is refused.
+    /// Another user's guard works as well as this user's, because it is locked and never read. Anything but a file is
+    /// refused.
     pub(super) fn open(lock: &LockPath, neighbours: &Neighbours) -> Result<Self> {
         let path = &*lock.guard();
         let options = LockOptions::at(path).writable();
@@ -85,12 +90,12 @@ impl GuardFile {
             opened.map_err(|error| neighbours::explain(error, path, "guard", Kind::File, Some(neighbours)))
         };
         let mut opened = open()?;
-        // A sweep can remove what has just been made.
+        // A sweep can remove a file that was just created.
         for _ in 0..MAX_REMOVALS {
             if opened.is_some() {
                 break;
             }
-            // Nothing is made next to a folder that is no lock.
+            // No file is created next to an ordinary directory.
             if let Some(found) = super::lock_directory::read(lock, Some(neighbours))? {
                 found.refuse_folder()?;
             }
@@ -107,7 +112,7 @@ impl GuardFile {
         })
     }
 
-    /// Locks the guard file if it is free now.
+    /// Locks the guard file if it is free.
     pub(super) fn attempt(self) -> Result<Attempted> {
         let Self {
             file,
@@ -121,7 +126,12 @@ impl GuardFile {
                 if is_marked {
                     drop(mark::unmark(file.file(), &path));
                 }
-                Ok(Attempted::Locked(LockedGuard { file, path, id }))
+                Ok(Attempted::Locked(LockedGuard {
+                    file,
+                    path,
+                    id,
+                    children: None,
+                }))
             }
             Attempt::Busy(file)
                 if fault::is_seeded("lock-file-unchecked") || options.current(&file)?.is_some() =>
@@ -149,8 +159,20 @@ impl LockedGuard {
         Ok(current.is_some())
     }
 
-    pub(super) fn descriptor(&self) -> i32 {
-        fs::descriptor(self.file.file())
+    /// Prepares the lock for children that keep it. `path` is the name for what they keep open, if that is needed.
+    pub(super) fn cover_children(&mut self, path: &Path) -> Result<()> {
+        if child_file::is_needed() {
+            self.children = Some(child_file::create(path)?);
+        }
+        Ok(())
+    }
+
+    /// What a child inherits to keep the lock.
+    pub(super) fn descriptor(&self) -> Result<i32> {
+        match &self.children {
+            Some(children) => child_file::descriptor(children, &self.path),
+            None => Ok(fs::descriptor(self.file.file())),
+        }
     }
 
     /// Unlocks the file and keeps it open, so that no waiter is woken.
@@ -169,17 +191,17 @@ impl LockedGuard {
         if fault::is_seeded("lock-unlink-guard") {
             fs::remove_file(&self.path).optional()?;
         }
-        // A child that inherited the descriptor must not keep what was given back.
+        // A child that inherited the descriptor must not keep a released lock.
         self.unlock().map(drop)
     }
 
-    /// Removes the file, if it is still the one at its path. Its lock is kept: a caller that has it open gets the lock after
-    /// us and finds that the file is no longer there.
+    /// Removes the file, if it is still the one at its path. The lock is kept: a caller that has the file open acquires
+    /// the lock afterwards and finds that the file no longer exists.
     pub(super) fn remove(&self) -> Result<bool> {
         Ok(self.is_current()? && fs::remove_file(&self.path).optional()?.is_some())
     }
 
-    /// Closes our descriptor and leaves the lock to the children that have it.
+    /// Closes this process's descriptors and leaves the lock to the children that inherited it.
     pub(super) fn leave_to_children(self) {
         drop(self.file.until_closed());
     }

@@ -1,5 +1,4 @@
-//! A lock that is held: given back once, by whoever still has it; kept alive by the heartbeat; noticed when
-//! it is lost.
+//! A held lock. It is released once, by its last owner. The heartbeat renews it, and a loss is detected and reported.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,19 +19,19 @@ use crate::core::sys::clock::boot_micros;
 use crate::core::sys::sync::Mutex;
 use crate::core::sys::{fault, fs};
 
-const TAKEN_OVER: &str = "another holder has taken it, or its files were deleted";
-const OWNED_BY_ANOTHER: &str = "its directory was removed and taken by another program";
+const TAKEN_OVER: &str = "another process acquired it, or its files were deleted";
+const OWNED_BY_ANOTHER: &str = "its directory was removed, and another program created a new one";
 
-/// How a release ended.
+/// Result of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// The lock was ours and is free now.
+    /// This process held the lock, and it is free now.
     Released,
-    /// It was not ours any more: nothing of the new holder was touched.
+    /// This process no longer held the lock. Nothing of the new holder was changed.
     Lost,
 }
 
-/// A lock that is held.
+/// A held lock.
 pub struct LockHandle {
     lock: Arc<LockPath>,
     records_id: RecordsId,
@@ -41,27 +40,27 @@ pub struct LockHandle {
     base: u64,
     mode: LockMode,
     covers_children: bool,
-    /// A child may have the descriptor.
+    /// Whether a child may have the descriptor.
     is_handed_out: AtomicBool,
-    /// The predecessor did not give the lock back.
+    /// Whether the predecessor ended without releasing the lock.
     is_orphan: bool,
     predecessor: Option<Box<Record>>,
     inherited_failure: Option<FailedRun>,
     state: Arc<HoldState>,
-    /// A release has met a check or a renewal that was at the files: that one clears away what there is.
+    /// A release found the files in use by a check or a renewal. That call then completes the release.
     is_left_to_another: AtomicBool,
     took_over_from: Mutex<Option<Holder>>,
     heartbeat: Mutex<Option<Heartbeat>>,
-    /// When it is watched from.
+    /// Time from which it is watched.
     watch: Mutex<Option<Alarm>>,
-    /// What the holder said last and the heartbeat has not written yet.
+    /// Latest progress of the holder that the heartbeat has not written yet.
     news: Mutex<Option<HolderProgress>>,
     /// Locked during I/O.
     files: Mutex<HoldFiles>,
 }
 
 impl LockHandle {
-    /// Begins to keep a record alive.
+    /// Starts to renew a record.
     pub(super) fn start(new: NewRecord) -> Arc<Self> {
         let NewRecord {
             lock: path,
@@ -108,61 +107,61 @@ impl LockHandle {
         held
     }
 
-    /// The path of the lock.
+    /// Path of the lock.
     pub fn lock(&self) -> &LockPath {
         &self.lock
     }
 
-    /// The random name of this taking.
+    /// Random id of this acquisition.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// The fencing token.
+    /// Fencing token.
     pub fn generation(&self) -> u64 {
         self.base + self.n
     }
 
-    /// How it is kept.
+    /// How the lock is held.
     pub fn mode(&self) -> LockMode {
         self.mode
     }
 
-    /// The dead holder that was followed, if it did not give the lock back.
+    /// Dead holder whose lock was taken over. `None` if the predecessor released the lock.
     pub fn took_over_from(&self) -> Option<Holder> {
         self.took_over_from.lock().clone()
     }
 
-    /// The last failed run, carried on from the lock's earlier holders.
+    /// Last failed run, as recorded by the lock's earlier holders.
     pub fn inherited_failure(&self) -> Option<&FailedRun> {
         self.inherited_failure.as_ref()
     }
 
-    /// The descriptor that keeps the lock while a child has it too.
+    /// Descriptor that a child inherits to keep the lock.
     pub fn child_fd(&self) -> Result<i32> {
         if !self.covers_children {
-            let accepted = "true, for a lock that its children hold on";
+            let accepted = "true, so that child processes can keep the lock";
             return Err(Error::argument("options.coverChildren", false, accepted));
         }
         self.assert_held()?;
-        let fd = self.files.lock().guard_descriptor();
+        let fd = self.files.lock().child_descriptor()?;
         self.is_handed_out.store(true, Ordering::SeqCst);
         fd.ok_or_else(|| self.lost_error("it was released"))
     }
 
-    /// Calls once when the lock is lost, at once if it is lost already.
+    /// Calls `call` once when the lock is lost, immediately if it is already lost.
     pub fn on_lost(&self, call: OnLost) {
         self.state.on_lost(call);
     }
 
-    /// Keeps the alarm that says when to watch it.
+    /// Keeps the alarm that starts watching the lock.
     pub(super) fn set_watch(&self, alarm: Alarm) {
         if self.is_held() {
             *self.watch.lock() = Some(alarm);
         }
     }
 
-    /// `ERR_LOCK_LOST` unless the lock is held. Needs no system call but the clock.
+    /// Fails with `ERR_LOCK_LOST` unless the lock is held. Reads only the clock.
     pub fn assert_held(&self) -> Result<()> {
         self.state.expire();
         if self.is_held() {
@@ -174,7 +173,7 @@ impl LockHandle {
         }
     }
 
-    /// Tells waiters what is being done. The heartbeat thread writes it soon.
+    /// Records what the holder is doing, for waiters to see. The heartbeat thread writes it soon.
     pub fn progress(&self, phase: &str) {
         *self.news.lock() = Some(HolderProgress::new(phase));
         if let Some(heartbeat) = &*self.heartbeat.lock() {
@@ -182,7 +181,7 @@ impl LockHandle {
         }
     }
 
-    /// Renames `from` to `to` unless a later generation exists.
+    /// Renames `from` to `to`. Fails with `ERR_FENCED` if a later generation exists.
     pub fn publish_file(&self, from: &Path, to: &Path) -> Result<()> {
         self.assert_held()?;
         let holder = HolderCheck {
@@ -192,7 +191,7 @@ impl LockHandle {
         fence::publish(&self.lock, self.generation(), Some(&holder), from, to)
     }
 
-    /// Gives the lock back. Doing it twice is fine.
+    /// Releases the lock. Idempotent.
     pub fn release(&self, failure: Option<FailedRun>) -> Release {
         self.state.expire();
         if let Some(files) = self.files.try_lock() {
@@ -201,7 +200,8 @@ impl LockHandle {
         if !self.state.is_lost() {
             return self.release_files(self.files.lock(), failure);
         }
-        // A renewal may hang. It looks at the flag once it has let go of the files; so they are tried after it is set.
+        // A renewal may be blocked. It reads the flag after it has unlocked the files, so the files are tried after the
+        // flag is set.
         self.is_left_to_another.store(true, Ordering::SeqCst);
         match self.files.try_lock() {
             Some(files) => self.release_files(files, failure),
@@ -209,10 +209,10 @@ impl LockHandle {
         }
     }
 
-    /// Gives the lock back and removes all of its files. Returns the paths that no longer exist.
+    /// Releases the lock and removes all of its files. Returns the paths that no longer exist.
     ///
     /// # Errors
-    /// The lock is still held, unless it was lost: release it.
+    /// After an error the lock is still held, unless it was lost: release it.
     pub(super) fn retire(&self) -> Result<Vec<PathBuf>> {
         let mut files = self.files.lock();
         if !self.confirm_held(&files) {
@@ -224,7 +224,7 @@ impl LockHandle {
         Ok(removed)
     }
 
-    /// Does what a release has left to whoever was at the files.
+    /// Completes a release that found the files in use.
     fn finish_release(&self) {
         if self.is_left_to_another.load(Ordering::SeqCst) {
             self.release(None);
@@ -236,7 +236,7 @@ impl LockHandle {
             drop(fs::remove_tree(self.lock.directory()));
         }
         self.state.expire();
-        // No list of the others is needed: who has followed us has removed our record, or is about to find it free.
+        // Listing the records is not needed: a successor has removed our record, or is about to find it released.
         if self.is_held()
             && !files
                 .finds_its_record()
@@ -256,20 +256,20 @@ impl LockHandle {
         } else {
             Release::Released
         };
-        // Unlocking comes after the rename: a successor that is in could be robbed of its directory by it.
+        // The guard is unlocked after the rename. Otherwise the rename could move the directory of a successor away.
         let tombstone = files.withdraw(owner);
         if ended == Release::Released {
             self.state.release();
             files.free_record(failure);
         } else {
-            // Lost by the clock, and nobody has followed yet.
+            // The lease has expired, and no successor has acquired the lock yet.
             if matches!(files.finds_its_record(), Ok(true)) {
                 files.free_record(None);
             }
         }
         files.close();
         if let Some(tombstone) = tombstone {
-            // What cannot be removed now is swept later.
+            // A later sweep removes what cannot be removed now.
             drop(removal::discard(&tombstone));
         }
         self.stop_heartbeat();
@@ -278,8 +278,8 @@ impl LockHandle {
         ended
     }
 
-    /// Ends our part when the environment ends, or when nobody took what was taken: a lock whose descriptor a child may
-    /// have stays with it.
+    /// Ends this process's part of the lock, when its environment ends or its handle is dropped. If a child may have
+    /// the descriptor, the child keeps the lock.
     pub fn leave(&self) {
         if !self.is_handed_out.load(Ordering::SeqCst) {
             self.release(None);
@@ -293,7 +293,7 @@ impl LockHandle {
         let _stopped = self.heartbeat.lock().take();
     }
 
-    /// One heartbeat: a changed record, and fresh times for those who go by them.
+    /// One heartbeat: rewrites the record with a change, and updates the file times for programs that use them.
     pub(super) fn renew(&self) {
         let begun = boot_micros();
         self.renew_files(&mut self.files.lock(), begun);
@@ -305,7 +305,7 @@ impl LockHandle {
             return;
         }
         let news = self.news.lock().take();
-        // The second look: a successor that came between the first and the rename.
+        // Checked again, because a successor may have acquired the lock between the first check and the rename.
         if files.renew_record(news).is_err() || !self.confirm_held(files) {
             return;
         }
@@ -317,10 +317,10 @@ impl LockHandle {
         }
     }
 
-    /// Looks whether the lock is still ours, after something near it has changed.
+    /// Checks whether the lock is still held, after a change near its files.
     pub(super) fn check(&self) {
         self.state.expire();
-        // A renewal is under way: it looks itself, and may hang.
+        // A renewal is running. It makes the same check, and it may be blocked.
         let Some(files) = self.files.try_lock() else {
             return;
         };
@@ -344,7 +344,7 @@ impl LockHandle {
         }
     }
 
-    /// Checks on disk that the lock is still held. A lock that another holder has by now is lost.
+    /// Checks on disk that the lock is still held, and records the loss if another holder has it.
     fn confirm_held(&self, files: &HoldFiles) -> bool {
         self.state.expire();
         if self.is_held() && !files.is_still_current() {
@@ -353,12 +353,12 @@ impl LockHandle {
         self.is_held()
     }
 
-    /// Makes the lock directory appear.
+    /// Publishes the lock directory.
     pub(super) fn publish(&self) -> Result<bool> {
         self.files.lock().publish()
     }
 
-    /// Whether this record belongs to one that we or our predecessors have followed.
+    /// Whether this record belongs to a holder that this one or a predecessor has taken over from.
     pub(super) fn supersedes(&self, record: &Record) -> bool {
         let is_predecessor = self
             .predecessor
@@ -375,7 +375,7 @@ impl LockHandle {
         self.is_orphan
     }
 
-    /// Remembers whose directory was in the way.
+    /// Records the dead holder whose directory was found.
     pub(super) fn note_orphan(&self, holder: Holder) {
         self.took_over_from.lock().get_or_insert(holder);
     }
@@ -386,7 +386,7 @@ impl LockHandle {
 
     fn lost_error(&self, why: &str) -> Error {
         let path = self.lock.directory();
-        let message = format!("the lock '{}' is not held any more: {why}", path.display());
+        let message = format!("The lock '{}' is no longer held: {why}", path.display());
         Error::new(Code::LockLost, message).at(path)
     }
 }

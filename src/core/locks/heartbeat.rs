@@ -1,5 +1,5 @@
-//! The heartbeat threads: every third of its lease each held lock renews its record, in both modes. Native,
-//! because a JavaScript timer stands still in synchronous work, heap dumps and breakpoints.
+//! The heartbeat threads. Each held lock renews its record at every third of its lease, in both modes. The threads are
+//! native, because JavaScript timers stop during synchronous work, heap dumps and breakpoints.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, MutexGuard};
@@ -17,7 +17,7 @@ pub(super) struct Heartbeat {
     id: u64,
 }
 
-/// One call that is repeated.
+/// A repeated call.
 struct Repeated {
     id: u64,
     beat: Beat,
@@ -29,7 +29,7 @@ struct Repeated {
 struct Beats {
     repeated: Vec<Repeated>,
     next_id: u64,
-    /// When the thread wakes by itself; `None` while it sleeps without a timeout.
+    /// Time at which the thread wakes without a notification. `None` if it waits without a timeout.
     wakes_at: Option<Instant>,
 }
 
@@ -39,7 +39,7 @@ struct BeatThread {
     changed: Condvar,
 }
 
-/// The thread of each device: a filesystem that hangs must not stop the renewals of the others.
+/// Thread of each device. A filesystem that hangs must not stop the renewals on others.
 static BY_DEVICE: LazyLock<Mutex<HashMap<u64, Arc<BeatThread>>>> = LazyLock::new(Mutex::default);
 
 fn of_device(device: u64) -> Option<Arc<BeatThread>> {
@@ -47,10 +47,10 @@ fn of_device(device: u64) -> Option<Arc<BeatThread>> {
     by_device.get(&device).cloned()
 }
 
-/// Starts the thread of this device, before anything is taken that it has to renew.
+/// Starts the thread of this device. Called before a lock that it has to renew is acquired.
 ///
 /// # Errors
-/// `ERR_IO` where the process may have no more threads: the next call tries again.
+/// `ERR_IO` if the process cannot start more threads. The next call tries again.
 pub(super) fn start_thread(device: u64) -> Result<()> {
     let mut by_device = BY_DEVICE.lock();
     if by_device.contains_key(&device) {
@@ -64,11 +64,11 @@ pub(super) fn start_thread(device: u64) -> Result<()> {
 }
 
 impl Heartbeat {
-    /// Calls `beat` once in each `period`, on the thread of this device. The call may block for as long as its filesystem
-    /// does.
+    /// Calls `beat` once in each `period`, on the thread of this device. The call may block for as long as its
+    /// filesystem does.
     pub(super) fn start(device: u64, period: Duration, beat: impl Fn() + Send + Sync + 'static) -> Self {
         let Some(thread) = of_device(device) else {
-            unreachable!("started before anything was taken");
+            unreachable!("started before the lock was acquired");
         };
         let mut beats = thread.beats();
         let id = beats.next_id;
@@ -82,7 +82,7 @@ impl Heartbeat {
                 due,
             });
         }
-        // The thread is not woken for a lock that is given back before the next look.
+        // The thread is not woken for a lock that is released before its next wake-up.
         if beats.wakes_at.is_none_or(|at| due < at) {
             thread.changed.notify_one();
         }
@@ -107,7 +107,7 @@ impl Drop for Heartbeat {
             let at = beats.repeated.iter().position(|each| each.id == self.id);
             at.map(|at| beats.repeated.remove(at))
         };
-        // Dropped without the lock: the call may own what has a heartbeat itself.
+        // Dropped after the list is unlocked, because the call may own a value with another heartbeat.
         drop(removed);
     }
 }
@@ -119,7 +119,7 @@ impl BeatThread {
 
     fn run(&self) {
         loop {
-            // Not renewed under the list's lock: a disk that hangs must not stop acquire and release.
+            // The list is not locked during a renewal. Otherwise a disk that hangs would block acquire and release.
             for beat in self.wait_for_due() {
                 beat();
             }

@@ -1,5 +1,5 @@
-//! Children that keep a lock (`coverChildren`): its record names the process that acquired it, which may have ended or
-//! left the lock to them. Those who ask learn which child it is.
+//! Children that keep a lock (`coverChildren`). The record names the process that acquired the lock, which may have
+//! ended or left the lock to its children. This module finds the child that has it now.
 
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
@@ -8,35 +8,36 @@ use super::guard_file;
 use super::inspection::Inspection;
 use super::liveness::Liveness;
 use super::path::LockPath;
-use super::record::{Holder, LockMode, Record};
-use crate::core::sys::identity;
+use super::record::{GuardId, Holder, LockMode, Record};
 use crate::core::sys::lockers::{self, LockedEntry};
+use crate::core::sys::{child_file, identity};
 
-/// How long a search may take, and how often one asker searches: it reads the descriptors of all processes.
+/// Longest duration of a search, and shortest interval between searches. A search reads the descriptors of all
+/// processes.
 const LIMIT: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What one asker knows of the children.
+/// What one caller knows about the children.
 #[derive(Debug, Default)]
 pub(super) struct Heirs {
-    /// Of the record that was searched for last.
+    /// Token of the record that was searched for last.
     token: String,
     child: Option<u32>,
     searched: Option<Instant>,
-    /// Ask the guard where no child is found. It takes a shared lock for a moment: not for those who wait.
+    /// Whether to test the guard if no child is found. The test holds a shared lock briefly, so waiters do not use it.
     asks_guard: bool,
 }
 
 enum GuardKeeper {
-    /// The process of the record has the lock, or nothing else is known.
+    /// The process of the record holds the lock, or nothing else is known.
     Itself,
     Child(u32),
-    /// A child that cannot be seen from here.
+    /// A child that is not visible from this process.
     Hidden,
 }
 
 impl Heirs {
-    /// For a single question.
+    /// State for a single inspection.
     pub(super) fn for_one_inspection() -> Self {
         Self {
             asks_guard: true,
@@ -44,7 +45,7 @@ impl Heirs {
         }
     }
 
-    /// Names the child where the record's process does not have the lock any more.
+    /// Replaces the holder with the child if the record's process no longer holds the lock.
     pub(super) fn refine(
         &mut self,
         lock: &LockPath,
@@ -56,7 +57,7 @@ impl Heirs {
             GuardKeeper::Itself => return found,
             GuardKeeper::Child(_) => Liveness::Alive,
             GuardKeeper::Hidden => match record.guard {
-                Some(id) if self.asks_guard && matches!(guard_file::is_busy(lock, id), Ok(Some(false))) => {
+                Some(id) if self.asks_guard && is_freed(lock, record, id) => {
                     return found.freed(record.holder());
                 }
                 _ => Liveness::Unknown,
@@ -65,7 +66,7 @@ impl Heirs {
         found.held_by(self.holder(lock, record), liveness)
     }
 
-    /// The holder to report for a record.
+    /// Holder to report for a record.
     pub(super) fn holder(&mut self, lock: &LockPath, record: &Record) -> Holder {
         let inherited = Holder {
             pid: None,
@@ -117,4 +118,11 @@ impl Heirs {
             None => GuardKeeper::Hidden,
         }
     }
+}
+
+/// Whether neither the process of the record nor a child keeps the lock.
+fn is_freed(lock: &LockPath, record: &Record, guard: GuardId) -> bool {
+    let is_kept =
+        || child_file::is_needed() && child_file::is_open(&lock.children(&record.token)).unwrap_or(true);
+    matches!(guard_file::is_busy(lock, guard), Ok(Some(false))) && !is_kept()
 }

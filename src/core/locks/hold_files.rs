@@ -1,4 +1,4 @@
-//! What a holder has on disk: its record, its lock directory and its guard.
+//! Files of a holder: its record, its lock directory and its guard.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{lock_directory, removal, shared, staleness};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::{fault, fs};
 
-/// Whose the lock directory is, as its holder sees it.
+/// Owner of the lock directory, as seen by a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DirectoryOwner {
     ThisLock,
@@ -23,16 +23,16 @@ pub(super) enum DirectoryOwner {
     Unknown,
 }
 
-/// The files of one holder.
+/// Files of one holder.
 pub(super) struct HoldFiles {
     lock: Arc<LockPath>,
     neighbours: Arc<Neighbours>,
     record: Record,
-    /// The directory that the record was linked into, which stays the same whatever is put in its place. `None` once the
-    /// lock is given back.
+    /// Directory that the record was linked into. It is the same directory even if its path is replaced. `None` after
+    /// the lock is released.
     log: Option<RecordLog>,
-    /// The record as it was linked, and as it stays in the lock directory. `None` once it is given back, and in lease mode:
-    /// there an answer may be an old one that was kept (NFS), or inodes may not be one file's alone (FUSE).
+    /// The record as it was linked and as it remains in the lock directory. `None` after the release, and in lease
+    /// mode: there a stat can be outdated (NFS), or an inode number can belong to several files (FUSE).
     record_file: Option<RecordFile>,
     guard: Option<LockedGuard>,
     is_published: bool,
@@ -58,7 +58,7 @@ impl HoldFiles {
         }
     }
 
-    /// Whether what was linked stands there, as far as that can be told without reading it.
+    /// Whether the linked record is still at this path, as far as a stat can show.
     fn is_written_at(&self, path: &Path) -> bool {
         self.record_file
             .as_ref()
@@ -69,16 +69,16 @@ impl HoldFiles {
         self.guard.as_ref().map(LockedGuard::id)
     }
 
-    /// The descriptor of the guard.
-    pub(super) fn guard_descriptor(&self) -> Option<i32> {
-        self.guard.as_ref().map(LockedGuard::descriptor)
+    /// The descriptor that a child inherits to keep the lock.
+    pub(super) fn child_descriptor(&self) -> Result<Option<i32>> {
+        self.guard.as_ref().map(LockedGuard::descriptor).transpose()
     }
 
-    /// Makes the lock directory appear; see [`prepared_directory::publish`].
+    /// Publishes the lock directory. See [`prepared_directory::publish`].
     pub(super) fn publish(&mut self) -> Result<bool> {
         let prepared = self.lock.prepared(&self.record.token);
         let published = match prepared_directory::publish(&self.lock, &prepared) {
-            // Somebody took it for litter while another program's directory was waited for.
+            // A sweep removed it while this call waited for another program's directory.
             Err(error) if error.is_not_found() => {
                 let owner = self.record.to_bytes()?;
                 PreparedDirectory::make(&self.lock, &prepared, &owner, &self.neighbours)?;
@@ -90,10 +90,10 @@ impl HoldFiles {
         Ok(published)
     }
 
-    /// Publishes the lock directory again: mkdir locks release by path, without a look at whose it is, so that ours may be
-    /// gone. `false` where another program has made its own.
+    /// Publishes the lock directory again. mkdir locks release by path without checking the owner, so our directory may
+    /// have been removed. Returns `false` if another program has created its own.
     pub(super) fn publish_again(&self) -> bool {
-        // Everybody knows the token by now.
+        // The token is public by now, so the temporary name needs a new random part.
         let prepared = self.lock.prepared(&uuid::Uuid::new_v4().to_string());
         let published = self
             .record
@@ -106,7 +106,7 @@ impl HoldFiles {
         !matches!(published, Ok(false))
     }
 
-    /// Whose the lock directory is.
+    /// Owner of the lock directory.
     pub(super) fn directory_owner(&self) -> DirectoryOwner {
         if !self.is_published {
             return DirectoryOwner::Unknown;
@@ -122,17 +122,18 @@ impl HoldFiles {
             Ok(None) if matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found()) => {
                 DirectoryOwner::Removed
             }
-            // A broken owner says nothing, and one without is a mkdir lock between its two steps: the next look tells.
+            // A broken owner file proves nothing, and a missing one is a mkdir lock between its two steps. The next
+            // check decides.
             _ => DirectoryOwner::Unknown,
         }
     }
 
-    /// Gives the lock directory fresh times, for those who go by them.
+    /// Updates the times of the lock directory, for programs that use them.
     pub(super) fn touch_directory(&self) {
         drop(lock_directory::touch(&self.lock));
     }
 
-    /// Moves our lock directory away, if it is ours. Returns where it is removed from once the lock is free.
+    /// Moves our lock directory away. Returns the path to remove after the lock is free, if any.
     pub(super) fn withdraw(&self, owner: DirectoryOwner) -> Option<PathBuf> {
         if !self.is_published {
             drop(removal::discard(&self.lock.prepared(&self.record.token)));
@@ -143,7 +144,7 @@ impl HoldFiles {
         removal::withdraw(&self.lock)
     }
 
-    /// Whether the record of our number is ours, and others see it at its path.
+    /// Whether the record with our number is ours and visible at its path.
     pub(super) fn finds_its_record(&self) -> Result<bool> {
         let Some(log) = &self.log else {
             return Ok(false);
@@ -155,7 +156,7 @@ impl HoldFiles {
         Ok(record.is_some_and(|record| record.token == self.record.token) && log.is_current()?)
     }
 
-    /// Whether our record is the highest that stands where others look.
+    /// Whether our record is the highest one at the path that other processes read.
     pub(super) fn is_still_current(&self) -> bool {
         let Some(log) = &self.log else {
             return false;
@@ -169,7 +170,7 @@ impl HoldFiles {
         is_current.unwrap_or_else(|error| is_kept_by_a_failure(&error))
     }
 
-    /// Writes a record that differs from the last one.
+    /// Writes a record that differs from the previous one.
     pub(super) fn renew_record(&mut self, progress: Option<HolderProgress>) -> Result<()> {
         if progress.is_some() {
             self.record.progress = progress;
@@ -185,11 +186,11 @@ impl HoldFiles {
         }
     }
 
-    /// Removes all files of the lock, the guard last, and returns the paths that other callers knew. The lock is given back
-    /// by it: its records no longer count.
+    /// Removes all files of the lock, the guard last. Returns the paths that were visible to other callers. This
+    /// releases the lock, because its records no longer exist.
     ///
     /// # Errors
-    /// The lock is not ours any more, or its files cannot be renamed. Then the record stands as before.
+    /// The lock is no longer held, or its files cannot be renamed. Then the record is unchanged.
     pub(super) fn retire(&mut self) -> Result<Vec<PathBuf>> {
         let Some(log) = &self.log else {
             return Ok(Vec::new());
@@ -203,10 +204,10 @@ impl HoldFiles {
             fs::rename(&records, &aside)?;
             if !self.is_retired_at(log, &aside) {
                 shared::rename_new(&aside, &records)?;
-                return Err(Error::new(Code::LockLost, "its records were replaced").at(&records));
+                return Err(Error::new(Code::LockLost, "The records of the lock were replaced").at(&records));
             }
         }
-        // From here on the lock is free. What cannot be removed now is swept later.
+        // From here on the lock is free. A later sweep removes what cannot be removed now.
         if let Some(directory) = directory {
             drop(removal::discard(&directory));
         }
@@ -227,8 +228,8 @@ impl HoldFiles {
         Ok(removed)
     }
 
-    /// Whether the records that were moved are ours, with our own as the highest. Another kernel's caller may have followed
-    /// us where this process was stopped for longer than its lease.
+    /// Whether the moved records are ours, with our own as the highest. A holder on another kernel may have taken over
+    /// if this process was stopped for longer than its lease.
     fn is_retired_at(&self, log: &RecordLog, aside: &Path) -> bool {
         let is_top = |top: TopRecord| {
             !top.is_free && top.record.is_some_and(|record| record.token == self.record.token)
@@ -236,17 +237,17 @@ impl HoldFiles {
         log.is_at(aside).unwrap_or(false) && log.top().is_ok_and(|top| top.is_some_and(is_top))
     }
 
-    /// Gives the record back.
+    /// Marks the record as released.
     pub(super) fn free_record(&mut self, failure: Option<FailedRun>) {
         if let Some(failure) = failure {
             self.record.failure = Some(failure.shortened());
-            // What a full disk does not take, nobody hears of; the lock is free all the same.
+            // On a full disk the failed run is not recorded. The lock is released anyway.
             drop(self.write());
         }
         let Some(log) = &self.log else {
             return;
         };
-        // A disk that takes no new name may let the old one go; the base is lost with it, and the next one
+        // A disk that accepts no new name may still remove the old one. The base is lost with it. The next record then
         // starts at the wall clock, which is later.
         if log.free(self.record.n).is_err() {
             drop(log.remove(self.record.n));
@@ -258,7 +259,7 @@ impl HoldFiles {
         self.record_file = None;
         self.log = None;
         if let Some(guard) = self.guard.take() {
-            // Closing frees it too.
+            // Closing also unlocks it.
             drop(guard.release());
         }
     }
@@ -272,7 +273,8 @@ impl HoldFiles {
     }
 }
 
-/// A disk that fails now and then has not given the lock to anybody else; a newer version has followed us.
+/// Whether the lock is still held despite this error. A temporary disk error gives the lock to no other process. A
+/// newer format means that a newer version has taken over.
 pub(super) fn is_kept_by_a_failure(error: &Error) -> bool {
     error.code != Code::Format
 }

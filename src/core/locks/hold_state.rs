@@ -1,5 +1,5 @@
-//! Whether a lock is held. It is never behind a lock that somebody has while a disk works: a filesystem that does not
-//! answer is the very case in which a lease ends and its holder has to be told.
+//! Whether a lock is held. No mutex that is held during I/O protects this state. If the filesystem hangs, the lease
+//! expires, and the holder must still be notified.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -17,15 +17,15 @@ const RELEASED: u8 = 2;
 
 pub(super) type OnLost = Box<dyn FnOnce(&str) + Send>;
 
-/// The time in which a holder has its lock.
+/// State of a lock from its acquisition to its release or loss.
 pub(super) struct HoldState {
     state: AtomicU8,
-    /// How long after the begin of its last renewal a lease is given up; `None` in kernel mode.
+    /// Time after the start of the last renewal at which the holder gives up its lease. `None` in kernel mode.
     self_stop: Option<Duration>,
-    /// Microseconds of the boot at which the last renewal that succeeded was begun.
+    /// Start of the last successful renewal, in microseconds since boot.
     renewed_at: AtomicU64,
     loss: Mutex<Loss>,
-    /// Of the end of the lease.
+    /// Alarm at the end of the lease.
     alarm: Mutex<Option<Alarm>>,
 }
 
@@ -36,11 +36,11 @@ struct Loss {
 }
 
 impl HoldState {
-    /// Of a lock that is held, renewed at `begun`.
+    /// State of a held lock whose last renewal started at `begun`.
     pub(super) fn start(mode: LockMode, ttl: Duration, begun: u64) -> Arc<Self> {
         let state = Arc::new(Self {
             state: AtomicU8::new(HELD),
-            // A tenth of the lease is the margin for one call that is under way.
+            // A tenth of the lease is the margin for one call in progress.
             self_stop: (mode == LockMode::Lease).then(|| ttl.saturating_sub(ttl / 10)),
             renewed_at: AtomicU64::new(begun),
             loss: Mutex::default(),
@@ -50,7 +50,7 @@ impl HoldState {
         state
     }
 
-    /// Looks at the clock when the lease may be over: nobody else may be able to.
+    /// Checks the clock when the lease may have expired. Other threads may be blocked by a filesystem.
     fn set_alarm(self: &Arc<Self>) {
         let Some(left) = self.lease_left() else { return };
         let state = Arc::downgrade(self);
@@ -77,7 +77,7 @@ impl HoldState {
         self.state.load(Ordering::SeqCst) == RELEASED
     }
 
-    /// Its holder has given it back.
+    /// Records that the holder has released the lock.
     pub(super) fn release(&self) {
         self.state.store(RELEASED, Ordering::SeqCst);
     }
@@ -92,14 +92,14 @@ impl HoldState {
         self.renewed_at.store(begun, Ordering::SeqCst);
     }
 
-    /// By the clock alone.
+    /// Records the loss if the lease has expired. Reads only the clock.
     pub(super) fn expire(&self) {
         if self.is_held() && self.lease_left().is_some_and(|left| left.is_zero()) {
             self.lose("its lease was not renewed in time");
         }
     }
 
-    /// What is left of the time after which the holder stops itself; `None` in kernel mode.
+    /// Remaining time until the holder gives up its lease. `None` in kernel mode.
     fn lease_left(&self) -> Option<Duration> {
         let now = if fault::is_seeded("lock-lease-without-suspend") {
             monotonic_micros()
@@ -110,7 +110,7 @@ impl HoldState {
         Some(self.self_stop?.saturating_sub(age))
     }
 
-    /// Calls once when the lock is lost, at once if it is lost already.
+    /// Calls `call` once when the lock is lost, immediately if it is already lost.
     pub(super) fn on_lost(&self, call: OnLost) {
         let mut loss = self.loss.lock();
         if !self.is_lost() {
@@ -122,7 +122,7 @@ impl HoldState {
         call(&because);
     }
 
-    /// Why it was lost.
+    /// Reason for the loss.
     pub(super) fn because(&self) -> String {
         self.loss.lock().because.clone()
     }

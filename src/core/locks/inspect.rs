@@ -1,5 +1,5 @@
-//! Who has a lock, told without taking anything: a query by flock would be a taking, and one on the holder's
-//! own descriptor a release.
+//! Reports the holder of a lock without acquiring anything. A test with flock would acquire the guard, and on the
+//! holder's own descriptor it would release it.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use super::record_log::RecordLog;
 use crate::core::error::{Optional as _, Result};
 use crate::core::sys::filesystem;
 
-/// Looks, takes nothing, deletes nothing.
+/// Inspects a lock. Acquires and deletes nothing.
 ///
 /// # Errors
-/// `ERR_INVALID_ARGUMENT` where a file or a link is in the place of the lock directory.
+/// `ERR_INVALID_ARGUMENT` if the path of the lock directory is a file or a link.
 pub fn inspect(lock: &LockPath) -> Result<Inspection> {
     let (mut inspection, found) = survey(lock, &mut Heirs::for_one_inspection())?;
     let Some(found) = found else {
         return Ok(inspection);
     };
     match found.extra()? {
-        // Ours is waited for, whatever else is in its directory.
+        // A directory with our record is a lock, even if it contains other files.
         Extra::Folder(names) if !found.has_record() => {
             return Ok(Inspection {
                 warning: Some(found.is_a_folder(&names).message),
@@ -37,12 +37,12 @@ pub fn inspect(lock: &LockPath) -> Result<Inspection> {
     Ok(inspection)
 }
 
-/// Who has the lock, and what is at its path. `heirs` is kept by a caller that inspects again and again.
+/// Returns the holder of the lock and the directory at its path. `heirs` is kept by a caller that inspects repeatedly.
 pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, Option<LockDirectory>)> {
     let (_, highest) = RecordLog::open_and_read(lock, None)?;
     let top = highest.top;
     let found = lock_directory::read(lock, None)?;
-    // Another program's directory keeps also him out whose record stands.
+    // Another program's directory also blocks the holder of the highest record.
     let is_foreign = found.as_ref().is_some_and(|found| !found.has_record());
     if let Some(top) = top.as_ref().filter(|top| !top.is_free && !is_foreign) {
         let record = top.record.as_deref();
@@ -56,10 +56,10 @@ pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, 
     let is_local = filesystem::of(lock.parent())
         .optional()?
         .is_some_and(|found| found.trusted);
-    // One of ours is of a holder that came after the look at the records, or whose records were deleted, if it is not
-    // one that could not be removed.
+    // A directory of warmswap belongs to a later holder than the record that was read, to one whose records were
+    // deleted, or to a dead one whose directory could not be removed.
     let supersedes = |record: &Record| top.as_ref().is_some_and(|top| top.reaches(record));
-    // What is left of a window does not matter: nothing is taken over here.
+    // The remaining window does not matter, because nothing is taken over here.
     let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
     let (status, holder) =
         liveness::of_directory(&found, supersedes, is_orphan, None, is_local, Duration::ZERO);

@@ -1,4 +1,4 @@
-//! What an inspection of a lock reports.
+//! Result of an inspection of a lock.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use super::record::Holder;
 use crate::core::sys::clock;
 use crate::core::sys::identity::Liveness;
 
-/// What stands at a lock's path.
+/// State of a lock path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
-    /// Alive or unknown.
+    /// Whether a live or unverifiable holder has the lock.
     pub is_held: bool,
-    /// Also of a dead holder.
+    /// Holder, dead ones included.
     pub holder: Option<Holder>,
-    /// Of the holder.
+    /// Whether the holder is alive.
     pub liveness: Option<Liveness>,
-    /// Since it was taken, by the wall clock.
+    /// Time since the acquisition, by the wall clock.
     pub age: Option<Duration>,
-    /// Why the path cannot be locked, or why what is there is never taken over.
+    /// Why the path cannot be locked, or why its content is never taken over.
     pub warning: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl Inspection {
         warning: None,
     };
 
-    /// Held by another process than the process of its record.
+    /// Held by another process than the one in its record.
     pub(super) fn held_by(self, holder: Holder, liveness: Liveness) -> Self {
         Self {
             is_held: true,

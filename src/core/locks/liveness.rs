@@ -1,5 +1,5 @@
-//! Whether what stands on disk still keeps others out. `Dead` only on proof; what cannot be verified is left
-//! alone until it has not changed for a window (see [`super::staleness`]).
+//! Decides whether a record or lock directory still blocks others. `Dead` requires proof. An unverifiable holder counts
+//! as alive until nothing has changed for a window (see [`super::staleness`]).
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use crate::core::sys::{clock, identity};
 
 pub(super) use crate::core::sys::identity::Liveness;
 
-/// A lock directory without a readable owner: a mkdir lock between its two steps, or killed there.
+/// Window for a lock directory without a readable owner: a mkdir lock between its two steps, or one killed there.
 const OWNERLESS_WINDOW: Duration = Duration::from_secs(30);
-/// Of a record that cannot be read, whose own lease is not known.
+/// Assumed lease of an unreadable record.
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
-/// What stands.
+/// State of a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HolderStatus {
-    /// Its holder has ended, and that is proven.
+    /// The holder has provably ended.
     Dead,
-    /// It keeps others out.
+    /// The holder blocks others.
     Held {
         liveness: Liveness,
-        /// How long it must not have changed before it is taken over; `None` is never.
+        /// Time without change after which it is taken over. `None` means never.
         window: Option<Duration>,
     },
 }
 
 impl HolderStatus {
-    /// Nobody can say whose it is: it keeps others out for ever.
+    /// The owner cannot be determined, so it blocks others forever.
     const UNREADABLE: Self = Self::Held {
         liveness: Liveness::Unknown,
         window: None,
@@ -42,13 +42,12 @@ impl HolderStatus {
     }
 }
 
-/// A lease may be taken over when it was not renewed for one and a half of its time; its holder stops
-/// itself earlier.
+/// A lease may be taken over after one and a half times its duration without a renewal. Its holder gives it up earlier.
 fn lease_window(ttl: Duration) -> Duration {
     ttl + ttl / 2
 }
 
-/// Of a record that was not given back, for one who holds `guard` or none.
+/// State of an unreleased record, for a caller that has locked `guard` or no guard.
 pub(super) fn of_record(record: Option<&Record>, guard: Option<GuardId>) -> HolderStatus {
     let Some(record) = record else {
         return HolderStatus::unverifiable(lease_window(DEFAULT_LEASE));
@@ -74,7 +73,7 @@ pub(super) fn of_record(record: Option<&Record>, guard: Option<GuardId>) -> Hold
     }
 }
 
-/// The kernel has given us the lock that the holder of this record had.
+/// Whether the kernel has given us the lock of this record's holder, which proves that the holder has ended.
 fn is_freed_by_kernel(record: &Record, guard: Option<GuardId>) -> bool {
     let (LockMode::Kernel, Some(its), Some(ours)) = (record.mode, record.guard, guard) else {
         return false;
@@ -83,10 +82,11 @@ fn is_freed_by_kernel(record: &Record, guard: Option<GuardId>) -> bool {
     its == ours || (record.process.is_of_another_boot() && its.inode == ours.inode)
 }
 
-/// Of a lock directory, and whose it is. `supersedes` says which records are of holders that stand behind nobody any more;
-/// what nobody can verify is left for the window of foreign locks, on a filesystem that may be this machine's own.
-/// `is_orphan`: a record of this lock stands, or was followed, that was not given back. Then an owner without bytes is that
-/// of its holder, lost with the power.
+/// State of a lock directory, and its holder. `supersedes` returns whether a record belongs to an earlier holder of
+/// this lock, which no longer counts. An unverifiable owner counts as alive for `window`, the window of foreign locks.
+/// `is_local` is whether the filesystem belongs to this machine only. `is_orphan` is whether an unreleased record of
+/// this lock exists or was taken over: an empty owner file then belongs to that holder, and power loss erased its
+/// content.
 pub(super) fn of_directory(
     found: &LockDirectory,
     supersedes: impl Fn(&Record) -> bool,
@@ -108,9 +108,9 @@ pub(super) fn of_directory(
     }
 }
 
-/// Of a mkdir lock's owner. It names no boot, no pid namespace and no start time, so that only this is
-/// proof of death: the directory is on a filesystem of this machine, its hostname is ours, and no process
-/// of this machine has its pid in any pid namespace.
+/// State of a mkdir lock's owner. Its file names no boot, no pid namespace and no start time. Death is proven only if
+/// the directory is on a filesystem of this machine, the hostname is ours, and no process of this machine has that pid
+/// in any pid namespace.
 fn of_foreign(owner: &ForeignOwner, is_local: bool, window: Duration) -> HolderStatus {
     if !is_local || !owner.hostname.as_deref().is_none_or(identity::is_hostname) {
         return HolderStatus::unverifiable(window);
@@ -127,12 +127,12 @@ fn of_foreign(owner: &ForeignOwner, is_local: bool, window: Duration) -> HolderS
     HolderStatus::unverifiable(window)
 }
 
-/// A process with this pid was there when the owner was written. One that started later suggests reuse, but
-/// a stepped clock or a paused machine looks the same: no proof.
+/// Whether the process with this pid existed when the owner file was written. A later start suggests that the pid was
+/// reused, but a stepped clock or a paused machine looks the same, so it is no proof.
 fn is_plausible(owner: &ForeignOwner) -> bool {
     let written = owner.created_at.as_deref().and_then(clock::parse_iso8601);
     match (identity::started_at_wall_millis(owner.pid), written) {
-        // Both clocks are read with rounding: 1 s.
+        // Both times are rounded, so one second is allowed.
         (Some(started), Some(written)) => started <= written + 1000,
         (Some(_), None) => true,
         (None, _) => false,

@@ -1,8 +1,8 @@
-//! The lock directory `K`, for programs that only know mkdir locks: it appears finished, with its owner, and
-//! leaves in one rename. Between users of this library it decides nothing.
+//! The lock directory `K`, for programs that only know mkdir locks. It appears complete, with its owner file, and is
+//! removed by one rename. Between processes that use warmswap it decides nothing.
 //!
-//! The path of a lock may be an ordinary folder (proper-lockfile and flock(1) are called with one). So a directory is
-//! only taken over if it is empty, or holds an `owner.json` of a dead holder and nothing else.
+//! The path of a lock may be an ordinary directory (proper-lockfile and flock(1) are called with one). A directory is
+//! therefore only taken over if it is empty, or contains an `owner.json` of a dead holder and nothing else.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -16,49 +16,48 @@ use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Kind, Stat};
 
 pub(super) const OWNER: &str = "owner.json";
-/// A directory with more files than these is no lock.
+/// A directory with more files is not a lock.
 const MAX_FILES: usize = 3;
-/// Largest file that another program's lock may have, in bytes.
+/// Largest file that another program's lock may contain, in bytes.
 const SMALL: u64 = 65_536;
-/// Entries that are listed: one with more is an ordinary folder.
+/// Entries that are listed. A directory with more is an ordinary directory.
 pub(super) const MAX_LISTED: usize = 64;
 
-/// What is at the path of a lock.
 #[derive(Debug)]
 pub(super) struct LockDirectory {
     pub(super) contents: Option<Contents>,
-    /// The owner's bytes and what stat says: what must not have changed when it is buried.
+    /// Content of the owner file and stat of the directory. Neither may have changed when the directory is moved away.
     owner: Option<Vec<u8>>,
     stat: Stat,
     path: PathBuf,
-    /// `None` where this user may not read it.
+    /// `None` if this user has no read permission.
     directory: Option<Directory>,
-    /// What any sign of life would change.
+    /// Bytes that change with any activity of the holder.
     pub(super) evidence: Vec<u8>,
 }
 
-/// What a directory holds next to `owner.json`, leftovers of programs and filesystems ignored.
+/// Entries besides `owner.json`. Leftovers of programs and filesystems are ignored.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Extra {
     Nothing,
-    /// A few small files: it may be another program's lock.
+    /// A few small files. It may be another program's lock.
     Files(Vec<String>),
-    /// Anything else: it is no lock.
+    /// Any other content. It is not a lock.
     Folder(Vec<String>),
 }
 
 impl LockDirectory {
-    /// Of a holder of this library.
+    /// Whether its owner is a holder that uses warmswap.
     pub(super) fn has_record(&self) -> bool {
         matches!(self.contents, Some(Contents::Record(_)))
     }
 
-    /// Nobody can say whose it is.
+    /// Whether its owner cannot be determined.
     pub(super) fn is_unreadable(&self) -> bool {
         matches!(self.contents, Some(Contents::Unreadable | Contents::Blank))
     }
 
-    /// `ERR_UNTRUSTED` where it belongs to another user who is not trusted.
+    /// Fails with `ERR_UNTRUSTED` if it belongs to an untrusted user.
     pub(super) fn check(&self, neighbours: &Neighbours) -> Result<()> {
         neighbours.check(&self.stat, &self.path)
     }
@@ -67,7 +66,7 @@ impl LockDirectory {
         neighbours.trusts(&self.stat)
     }
 
-    /// What else is in the directory.
+    /// Other entries of the directory.
     pub(super) fn extra(&self) -> Result<Extra> {
         match &self.directory {
             Some(directory) if !fault::is_seeded("lock-remove-any-directory") => {
@@ -77,7 +76,7 @@ impl LockDirectory {
         }
     }
 
-    /// `ERR_INVALID_ARGUMENT` with the way out if this is an ordinary folder.
+    /// Fails with `ERR_INVALID_ARGUMENT` if this is an ordinary directory.
     pub(super) fn refuse_folder(&self) -> Result<()> {
         if self.has_record() {
             return Ok(());
@@ -92,32 +91,32 @@ impl LockDirectory {
         Error::argument(
             "path",
             format!(
-                "'{}', an ordinary folder (it holds {})",
+                "'{}' is an ordinary directory (it contains {})",
                 self.path.display(),
                 listed(names)
             ),
             &format!(
-                "the path of a lock, which need not exist: lock '{}.lock' instead",
+                "a lock path, which does not have to exist. Use '{}.lock' instead",
                 self.path.display()
             ),
         )
         .at(&self.path)
     }
 
-    /// What a person should know of a directory that is never taken over.
+    /// Human-readable explanation of why a directory is never taken over.
     pub(super) fn note(&self, names: &[String]) -> String {
         let path = self.path.display();
         let what = if names.is_empty() {
             format!("'{path}/{OWNER}' cannot be read as the owner of a lock")
         } else {
-            format!("'{path}' holds {}", listed(names))
+            format!("'{path}' contains {}", listed(names))
         };
         format!(
-            "{what}. It may be another program's lock: warmswap waits for its end and never removes it. If nothing uses it, remove it; to lock a folder, lock '{path}.lock' instead"
+            "{what}. It may be another program's lock, so warmswap waits until it is removed and never removes it. If no program uses it, remove it. To lock a directory, use the lock path '{path}.lock'"
         )
     }
 
-    /// Whether this directory is now at another path, with nothing changed or added.
+    /// Whether this directory is now at another path, unchanged and without additional entries.
     pub(super) fn is_now_at(&self, path: &Path) -> Result<bool> {
         let directory = Directory::open(path)?;
         let owner = record::read_in(&directory, OsStr::new(OWNER), &path.join(OWNER))?;
@@ -140,7 +139,7 @@ fn listed(names: &[String]) -> String {
 }
 
 impl Extra {
-    /// What an open directory holds.
+    /// Reads the entries of an open directory.
     pub(super) fn of(directory: &Directory, path: &Path) -> Result<Self> {
         let entries = directory.some_entries(MAX_LISTED + 1, path)?;
         let mut is_folder = entries.len() > MAX_LISTED;
@@ -172,7 +171,7 @@ impl Extra {
     }
 }
 
-/// Files that appear in a directory without being part of it.
+/// Files that appear in a directory without belonging to it.
 fn is_ignored(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     name == ".DS_Store"
@@ -183,12 +182,12 @@ fn is_ignored(name: &OsStr) -> bool {
         || Neighbour::parse(name) == Some(Neighbour::Temporary)
 }
 
-/// Reads the lock directory; `None` if there is none. A file or a link at its path is an error, not a lock.
+/// Reads the lock directory. Returns `None` if there is none. A file or a link at its path is an error.
 pub(super) fn read(lock: &LockPath, neighbours: Option<&Neighbours>) -> Result<Option<LockDirectory>> {
     read_at(lock.directory(), neighbours)
 }
 
-/// As [`read`], for a directory that may have another name.
+/// Like [`read`], for a directory at another path.
 pub(super) fn read_at(path: &Path, neighbours: Option<&Neighbours>) -> Result<Option<LockDirectory>> {
     let directory = match Directory::open(path) {
         Ok(directory) => directory,
@@ -213,7 +212,7 @@ pub(super) fn read_at(path: &Path, neighbours: Option<&Neighbours>) -> Result<Op
     }))
 }
 
-/// At what cannot be opened as a directory.
+/// Handles a path that cannot be opened as a directory.
 fn read_closed(path: &Path, neighbours: Option<&Neighbours>, error: Error) -> Result<Option<LockDirectory>> {
     let Some(stat) = fs::stat(path).optional()? else {
         return Ok(None);
@@ -227,7 +226,7 @@ fn read_closed(path: &Path, neighbours: Option<&Neighbours>, error: Error) -> Re
     if error.kind() != Some(std::io::ErrorKind::PermissionDenied) {
         return Err(error);
     }
-    // Another user keeps it closed: what it says cannot be read.
+    // Another user has removed the read permission, so its content is unknown.
     Ok(Some(LockDirectory {
         contents: Some(Contents::Unreadable),
         owner: None,
@@ -247,20 +246,20 @@ fn not_a_directory(path: &Path, stat: &Stat) -> Error {
     Error::argument(
         "path",
         format!(
-            "'{}', which is {} of uid {}{followed}",
+            "'{}' is {} of uid {}{followed}",
             path.display(),
             neighbours::describe(stat.kind),
             stat.uid
         ),
         &format!(
-            "the path of a lock, which need not exist: lock '{}.lock' instead",
+            "a lock path, which does not have to exist. Use '{}.lock' instead",
             path.display()
         ),
     )
     .at(path)
 }
 
-/// Gives the directory and its owner fresh times, for those who go by them.
+/// Updates the times of the directory and its owner file, for programs that use them.
 pub(super) fn touch(lock: &LockPath) -> Result<()> {
     let directory = Directory::open(lock.directory())?;
     directory.touch(OsStr::new(OWNER), &lock.owner())?;

@@ -1,71 +1,69 @@
-//! Locks: a killed holder never blocks anybody, a living one is never robbed.
+//! Locks: a killed holder never blocks others, and the lock of a live holder is never stolen.
 //!
 //! # Files
-//! For a lock at `<dir>/K` (see docs/protocol.md, "Locks", for their contents):
+//! The files of a lock at `<dir>/K` (docs/protocol/locks.md, "Locks", describes their contents):
 //!
-//! * `K/owner.json`: what mkdir locks look at. The directory appears finished and leaves in one rename.
-//! * `.K.guard`: under flock in kernel mode. Made once and never replaced; only a sweep removes it ([`disused`]).
-//! * `.K.lease/<n>.json`: numbered records, the truth in both modes; the highest counts. `<n>.free` once given back.
-//! * `.K.spare`: the directory of the last holder, for the next one.
-//! * `.K.observed`: since when something that nobody can verify has not changed.
-//! * `.K.<token>.tmp`, `.K.<uuid>.next.tmp`, `.K.<uuid>.tomb`: temporary, swept.
+//! * `K/owner.json`: what mkdir locks check. The directory appears complete and is removed by one rename.
+//! * `.K.guard`: under flock in kernel mode. Created once and never replaced. Only a sweep removes it ([`disused`]).
+//! * `.K.lease/<n>.json`: numbered records, which decide in both modes. The highest one counts. Renamed to `<n>.free`
+//!   by a
+//!   release.
+//! * `.K.spare`: directory of the last holder, reused by the next one.
+//! * `.K.observed`: since when an unverifiable state has not changed.
+//! * `.K.<token>.tmp`, `.K.<uuid>.next.tmp`, `.K.<uuid>.tomb`: temporary, removed by a sweep.
 //!
-//! # What is at the path
-//! ([`lock_directory`]) A user may lock an ordinary folder. A directory is taken over only if it is empty or holds nothing but
-//! a readable `owner.json` of a dead holder. A few small files may be another program's lock and are waited for; anything
-//! else is refused. No tree is ever removed: only known files, one by one, and then the empty directory.
+//! # An ordinary directory at the path ([`lock_directory`]) A user may lock an ordinary directory. A directory is taken
+//! over only if it is empty or contains nothing but a readable `owner.json` of a dead holder. A few small files may be
+//! another program's lock, so callers wait for them. Anything else is refused. No tree is ever removed: only known
+//! files, one by one, and then the empty directory.
 //!
-//! # Other users
-//! ([`neighbours`]) In a directory that everybody may write to, entries of other users are read and waited for, but not
-//! removed, renamed or reused. The directory of the records may be another user's, if everybody may change it. It is held
-//! open from the look at the highest record to the release, and all records are written relative to that descriptor
-//! ([`record_log`]): what somebody puts in its place is never followed.
+//! # Other users ([`neighbours`]) In a directory that everybody may write to, entries of other users are read and
+//! waited for, but not removed, renamed or reused. The directory of the records may belong to another user, if
+//! everybody may change it. It is kept open from the first read of the highest record to the release. All records are
+//! written relative to that descriptor ([`record_log`]), so a replacement at its path is never followed.
 //!
-//! # Taking
-//! ([`attempt`]) A record is a finished file that link(2) gives the name `<n+1>.json`, n being the highest that
-//! stands: of several takers exactly one succeeds. n may be followed when it is absent, was given back, or its
-//! holder is dead by the [`liveness`]. After the link the record must be the highest, else the taker starts
-//! again: a slow one can link a number whose owner has long been followed and removed. Then lower records are
-//! removed and K is published without replacing anything. Another program's K is waited for before there is a record
-//! of ours: the record of one who only waits would keep others out while its process is stopped.
+//! # Acquiring
+//! ([`attempt`]) A record is a complete file that link(2) gives the name `<n+1>.json`, where n is the highest existing
+//! number. Exactly one of several acquirers succeeds. Record n may be superseded if it does not exist, was released, or
+//! its holder is dead according to [`liveness`]. After the link, the record must be the highest one. Otherwise the
+//! acquirer starts again: a slow one can link a number whose holder was superseded and removed long ago. Then lower
+//! records are removed, and K is published without replacing anything. An acquirer waits for another program's K before
+//! it links a record. Otherwise the record of a waiter would block others while its process is stopped.
 //!
-//! # Giving back
-//! K is moved to the spare (or, where there is one, to a tombstone), then `<n>.json` is renamed to `<n>.free`, then
-//! the guard is unlocked. Four renames, a link, two unlinks and one new file of a kilobyte are all that a taking and
-//! its release change on disk: no directory is made or removed, no file is replaced.
+//! # Releasing K is moved to the spare (or to a tombstone, if there already is a spare). Then `<n>.json` is renamed to
+//! `<n>.free`, and the guard is unlocked. Acquiring and releasing together change the disk by four renames, a link, two
+//! unlinks and one new file of a kilobyte. No directory is created or removed, and no file is replaced.
 //!
-//! # Sweeping
-//! ([`sweep`], [`disused`]) What killed processes left is removed. So are guard, records and spare of a lock that nobody has
-//! used for a day: by its holder, which the sweep becomes for that.
+//! # Sweeping ([`sweep`], [`disused`]) A sweep removes what killed processes left. It also removes guard, records and
+//! spare of a lock that was not used for a day. For that it first acquires the lock.
 //!
 //! # Modes
-//! *Kernel*, on filesystems of the allow list, decided by statfs before any lock call: first flock on the guard. It
-//! orders our takers and makes death visible at once: a record in kernel mode whose guard is the one we have locked
-//! has a dead holder. A record with another guard, mode or boot needs the verdict. *Lease*, elsewhere or asked for:
-//! no flock to take it, and none at all where that cannot be trusted. A living holder changes its record each third
-//! of its lease; one that was not seen to change for one and a half leases is followed. A holder stops itself at
-//! nine tenths of its lease. Holders beat in both modes, so that a container and its host can share a directory.
+//! *Kernel* mode is for filesystems on the allow list, which statfs decides before any lock call. It starts with flock
+//! on the guard. The guard serialises the acquirers of warmswap and makes death visible immediately: if a record in
+//! kernel mode names the guard that we have locked, its holder is dead. A record with another guard, mode or boot needs
+//! the check in [`liveness`]. *Lease* mode is for all other filesystems, or on request. It acquires without flock, and
+//! never calls flock where it is not trusted. A live holder changes its record at every third of its lease. A record
+//! that did not change for one and a half leases is superseded. A holder gives up at nine tenths of its lease. Holders
+//! send heartbeats in both modes, so that a container and its host can share a directory.
 //!
-//! # Waiting
-//! One thread ([`reactor`]) waits for all callers, and takes for them what is free: a caller costs two changes of
-//! thread. Another one ([`alarm`]) tells the ends of waits and leases where a filesystem does not answer. The
-//! callers of one lock in one process stand in a queue ([`group`]) of which only the first tries. The guard is kept
-//! open, unlocked, while waiting: closing it would wake the waiters of all other processes.
+//! # Waiting One thread ([`reactor`]) waits for all callers and acquires free locks for them, so that a caller costs
+//! two thread switches. Another thread ([`alarm`]) ends waits and leases on time if a filesystem does not respond. The
+//! callers of one lock in one process form a queue ([`group`]), of which only the first one makes attempts. While
+//! waiting, the guard is kept open and unlocked: closing it would wake the waiters of all other processes.
 //!
-//! A free lock in memory (tmpfs), where no call waits for a disk, is taken on the caller's own thread
-//! ([`try_acquire_inline`]). That is faster than a waiter wakes up, and a process that loops would always be first: so who
-//! waits in kernel mode marks the guard, and who comes and finds the mark goes the waiters' way.
+//! A free lock in memory (tmpfs), where no call waits for a disk, is acquired on the calling thread
+//! ([`try_acquire_inline`]). That is faster than a waiter wakes up, so a process that acquires in a loop would always
+//! be first. Waiters in kernel mode therefore mark the guard, and a caller that finds the mark joins the queue.
 //!
 //! # Guarantees
 //! docs/guarantees/locks.md lists them, each with its tests.
 //!
-//! # What is not promised
-//! * Lease mode excludes as long as a holder that was stopped (SIGSTOP, a frozen VM) for longer than its lease
-//!   looks before it acts: `assert_held`, the lost signal, `publish`. Two system calls of a holder that is stopped
-//!   in between are the window.
-//! * A lock that is free again does not mean that the dead holder's children have stopped: fence what they write.
-//! * Among mkdir locks of other programs their own races remain.
-//! * Whoever waited longest is not always next: between processes the kernel decides.
+//! # Limits
+//! * In lease mode, exclusion depends on a holder that was stopped (SIGSTOP, a frozen VM) for longer than its lease. It
+//!   has to check before it acts: `assert_held`, the lost signal or `publish`. The race window is two system calls.
+//! * A free lock does not mean that the dead holder's children have stopped. Use fencing for what they write.
+//! * The races of mkdir locks of other programs among themselves remain.
+//! * The longest waiter is not always next: between processes, the kernel decides.
 
 mod acquire;
 mod alarm;

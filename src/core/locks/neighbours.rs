@@ -1,7 +1,7 @@
-//! Whose the entries next to a lock are. Every user may make some in a shared directory such as `/tmp`.
+//! Ownership of the entries next to a lock. In a shared directory such as `/tmp`, every user may create some.
 //!
-//! What another user's record or lock directory says counts. Only an entry that [`Surroundings`] trusts is moved,
-//! removed or used again.
+//! Another user's record or lock directory counts when it is read. Only an entry that [`Surroundings`] trusts is moved,
+//! removed or reused.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -14,14 +14,14 @@ use crate::core::sys::sync::Mutex;
 use crate::core::sys::trust::Surroundings;
 use crate::core::sys::{errno, identity};
 
-/// Device and inode of a directory, and the effective user that asked.
+/// Device and inode of a directory, and the effective user of the caller.
 type OwnerKey = (u64, u64, u32);
 
-/// The owner of what this process makes in a directory: finding out costs three calls.
+/// Uid of the entries that this process creates in a directory. Finding it takes three system calls.
 static THIS_USER: LazyLock<Mutex<HashMap<OwnerKey, u32>>> = LazyLock::new(Mutex::default);
 const MAX_KNOWN: usize = 1024;
 
-/// The directory that a lock is in.
+/// Directory that contains a lock.
 #[derive(Debug)]
 pub(super) struct Neighbours {
     directory: PathBuf,
@@ -29,7 +29,7 @@ pub(super) struct Neighbours {
 }
 
 impl Neighbours {
-    /// `stat` is the directory's own, through links.
+    /// `stat` is the stat of the directory, with links followed.
     pub(super) fn new(directory: &Path, stat: Stat) -> Self {
         Self {
             directory: directory.to_path_buf(),
@@ -41,7 +41,7 @@ impl Neighbours {
         Ok(Self::new(directory, fs::stat_followed(directory)?))
     }
 
-    /// Whether other users may make entries here.
+    /// Whether other users may create entries here.
     pub(super) fn anyone_may_write(&self) -> bool {
         Surroundings::new(&self.directory, self.stat).anyone_may_write()
     }
@@ -70,8 +70,8 @@ impl Neighbours {
     }
 }
 
-/// Replaces the error of an `open` that failed because of what is at the path: by `ERR_UNTRUSTED` if it belongs to
-/// another user, else by one that says what it is.
+/// Replaces the error of an `open` that failed because of the kind of entry at the path. The new error is
+/// `ERR_UNTRUSTED` if the entry belongs to another user. Otherwise it names the kind of the entry.
 pub(super) fn explain(
     error: Error,
     path: &Path,
@@ -97,13 +97,13 @@ pub(super) fn explain(
     Error::argument(
         "path",
         format!(
-            "a lock whose {what} '{}' is {} of uid {}",
+            "its {what} '{}' is {} of uid {}",
             path.display(),
             describe(stat.kind),
             stat.uid
         ),
         &format!(
-            "{} or nothing at that path: remove it, or use another lock path",
+            "{} or no entry at that path. Remove it, or use another lock path",
             describe(expected)
         ),
     )

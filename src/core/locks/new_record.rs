@@ -1,4 +1,4 @@
-//! The record that an attempt has just linked, and how it gets there.
+//! Linking the record of an attempt.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,17 +25,17 @@ pub(super) struct NewRecord {
     pub(super) record: Record,
     pub(super) record_file: RecordFile,
     pub(super) guard: Option<LockedGuard>,
-    /// The predecessor did not give it back.
+    /// Whether the predecessor ended without releasing the lock.
     pub(super) is_orphan: bool,
     pub(super) predecessor: Option<Box<Record>>,
     pub(super) request: Arc<Request>,
-    /// The device of its files. One thread renews all records on one device.
+    /// Device of its files. One thread renews all records on one device.
     pub(super) device: u64,
-    /// Microseconds of the boot before its record was there: from then on its lease counts.
+    /// Microseconds since boot, read before the record existed. The lease starts at this time.
     pub(super) begun: u64,
 }
 
-/// The result of an attempt to link a record.
+/// Result of an attempt to link a record.
 pub(super) enum Linked {
     New(Box<NewRecord>),
     /// Another caller was faster. The guard is still locked.
@@ -48,7 +48,7 @@ impl NewRecord {
         context: &AttemptContext,
         log: Option<RecordLog>,
         highest: Highest,
-        guard: Option<LockedGuard>,
+        mut guard: Option<LockedGuard>,
     ) -> Result<Linked> {
         let Highest { top, taken } = highest;
         let n = taken + 1;
@@ -60,9 +60,9 @@ impl NewRecord {
         let record = make_record(context, n, predecessor.as_deref(), guard.as_ref());
         let prepared = context.lock.prepared(&record.token);
         let begun = clock::boot_micros();
-        let taken = prepare_and_link(context, &record, log, &prepared, guard.as_ref());
+        let taken = prepare_and_link(context, &record, log, &prepared, guard.as_mut());
         if !matches!(taken, Ok(Some(_))) {
-            // Also where the disk is full: nothing stays behind. What cannot be removed is swept later.
+            // Nothing is left even if the disk is full. A sweep removes what cannot be removed now.
             let _swept_later = removal::discard(&prepared);
         }
         let Some((log, record_file)) = taken? else {
@@ -84,13 +84,13 @@ impl NewRecord {
     }
 }
 
-/// `None` where another taker was faster.
+/// Returns `None` if another acquirer was faster.
 fn prepare_and_link(
     context: &AttemptContext,
     record: &Record,
     log: Option<RecordLog>,
     prepared: &Path,
-    guard: Option<&LockedGuard>,
+    guard: Option<&mut LockedGuard>,
 ) -> Result<Option<(RecordLog, RecordFile)>> {
     record.check_metadata_size()?;
     let finished =
@@ -102,6 +102,13 @@ fn prepare_and_link(
     let Some(log) = log else {
         return Ok(None);
     };
+    let guard = match guard {
+        Some(guard) if record.covers_children => {
+            guard.cover_children(&context.lock.children(&record.token))?;
+            Some(&*guard)
+        }
+        guard => guard.map(|guard| &*guard),
+    };
     if !log.link(&finished, record.n)? {
         return Ok(None);
     }
@@ -112,8 +119,8 @@ fn prepare_and_link(
     Ok(confirmed?.then_some((log, finished.record_file)))
 }
 
-/// A slow acquirer can link a number whose owner was taken over from and removed long ago, and a guard file can have
-/// been deleted and created again while it was acquired.
+/// Checks the linked record. A slow acquirer can link a number whose holder was superseded and removed long ago. The
+/// guard file can also have been deleted and created again while it was being locked.
 fn confirm_record(
     context: &AttemptContext,
     log: &RecordLog,
@@ -134,8 +141,8 @@ fn make_record(
     predecessor: Option<&Record>,
     guard: Option<&LockedGuard>,
 ) -> Record {
-    // Microseconds: on tmpfs a path is taken more than once a millisecond, and the first generation after the
-    // files were deleted must be greater than the last one before.
+    // In microseconds, because on tmpfs a path is acquired more than once per millisecond. After the files were
+    // deleted, the first generation must be greater than the last one before.
     let base = predecessor
         .map(|record| record.base)
         .filter(|base| *base <= MAX_NUMBER);
@@ -169,7 +176,7 @@ fn make_record(
     }
 }
 
-/// Command lines and directories for people: the start tells enough.
+/// Command lines and directories are informative only, so their beginning is enough.
 fn shortened(text: String) -> String {
     const LONGEST: usize = 512;
     match text.char_indices().nth(LONGEST) {

@@ -1,4 +1,4 @@
-//! Whether something at the path of a lock keeps an attempt out, and what one attempt remembers of it.
+//! Decides whether an entry at the path of a lock blocks an attempt, and remembers what the attempt has observed.
 
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use super::record::{GuardId, Holder, LockMode, Record};
 use super::record_log::TopRecord;
 use super::staleness::{StalenessTracker, Subject};
 use crate::core::error::Result;
+use crate::core::sys::child_file;
 use crate::core::sys::identity::Liveness;
 
-/// What one attempt has observed at the path of its lock.
+/// Observations of one attempt at the path of its lock.
 #[derive(Default)]
 pub(super) struct Obstacles {
     tracker: StalenessTracker,
@@ -24,17 +25,17 @@ pub(super) struct Obstacles {
 }
 
 impl Obstacles {
-    /// The holder of the lock, and what is at its path.
+    /// Holder of the lock, and the directory at its path.
     pub(super) fn survey(&mut self, context: &AttemptContext) -> Result<(Inspection, Option<LockDirectory>)> {
         survey(&context.lock, &mut self.heirs)
     }
 
-    /// Who has the guard. Its record may not be there yet, or be given back already.
+    /// Describes the process that has locked the guard. Its record may not exist yet, or may already be released.
     pub(super) fn describe_holder(&mut self, context: &AttemptContext) -> Result<Blocker> {
         let (found, _) = self.survey(context)?;
         let liveness = found.liveness.unwrap_or(Liveness::Unknown);
         Ok(Blocker {
-            // Its end is seen by the guard too, but not where the user's inotify instances are used up.
+            // The guard also shows its end, except when the user's inotify instances are exhausted.
             process: found
                 .holder
                 .as_ref()
@@ -47,7 +48,7 @@ impl Obstacles {
         })
     }
 
-    /// Whether the highest record keeps us out.
+    /// Whether the highest record blocks this attempt.
     pub(super) fn judge_record(
         &mut self,
         context: &AttemptContext,
@@ -89,8 +90,8 @@ impl Obstacles {
         }))
     }
 
-    /// Whether a directory keeps us out, asked before there is a record of ours: one that stood while we wait would keep
-    /// everybody out, be what others take for the holder, and stay if our process were stopped.
+    /// Whether a directory blocks this attempt, checked before it links a record. A record that exists while we wait
+    /// would block all others and look like the holder. It would remain if our process were stopped.
     pub(super) fn judge_existing_directory(
         &mut self,
         context: &AttemptContext,
@@ -104,14 +105,14 @@ impl Obstacles {
         let is_orphan = top.is_some_and(|top| !top.is_free);
         let (blocker, _) = self.judge_directory(context, &found, supersedes, is_orphan, guard)?;
         if blocker.is_none() && !found.has_record() {
-            // Another user's directory, which nobody waits for any more, cannot be removed.
+            // Another user's directory that no longer blocks cannot be removed.
             found.check(&context.neighbours)?;
         }
         Ok(blocker)
     }
 
-    /// Whether a lock directory keeps us out, and its holder. `supersedes` says which records are of holders that the taker
-    /// follows.
+    /// Whether a lock directory blocks this attempt, and its holder. `supersedes` returns whether a record belongs to
+    /// an earlier holder that the acquirer succeeds.
     pub(super) fn judge_directory(
         &mut self,
         context: &AttemptContext,
@@ -127,8 +128,8 @@ impl Obstacles {
         Ok((blocker, holder))
     }
 
-    /// Who stands in the way, if what was found still keeps others out. What is no lock directory of this or another
-    /// program's kind is never taken over: an error where it is an ordinary folder.
+    /// Describes the blocker, if the directory still blocks. A directory that is not a lock directory of warmswap or
+    /// another program is never taken over. An ordinary directory is an error.
     fn blocker(
         &mut self,
         context: &AttemptContext,
@@ -148,7 +149,7 @@ impl Obstacles {
         } else {
             match found.extra()? {
                 Extra::Folder(names) => return Err(found.is_a_folder(&names)),
-                // Never over.
+                // Never counts as stale.
                 Extra::Files(names) => (Some(found.note(&names)), retry_after.or(Some(None))),
                 Extra::Nothing if retry_after == Some(None) && found.is_unreadable() => {
                     (Some(found.note(&[])), retry_after)
@@ -166,10 +167,11 @@ impl Obstacles {
         }))
     }
 
-    /// `None` where the window is over; else what is left of it, if it has an end.
+    /// Returns `None` if the window is over. Otherwise returns the remaining time, or `Some(None)` if the window never
+    /// ends.
     #[expect(
         clippy::option_option,
-        reason = "the outer one is 'over', the inner one 'has an end'"
+        reason = "the outer option is 'not over', the inner one 'has an end'"
     )]
     fn window_left(
         &mut self,
@@ -188,15 +190,18 @@ impl Obstacles {
     }
 }
 
-/// Children that have the descriptor beat for nobody, and outlive their process, or only the thread of it that had
-/// the lock: also who takes by lease asks the guard. `None` where it says nothing.
+/// Whether children that have the descriptor keep the lock. They send no heartbeats, and they outlive the process or
+/// thread that acquired the lock. Acquirers in lease mode therefore also test the guard. `None` if the guard proves
+/// nothing.
 fn is_kept_by_children(context: &AttemptContext, record: &Record) -> Result<Option<bool>> {
-    let is_asked = context.mode == LockMode::Lease
-        && record.covers_children
-        && context.filesystem.trusted
-        && record.process.is_near();
+    if !record.covers_children || !context.filesystem.trusted || !record.process.is_near() {
+        return Ok(None);
+    }
+    if child_file::is_needed() && child_file::is_open(&context.lock.children(&record.token))? {
+        return Ok(Some(true));
+    }
     match record.guard {
-        Some(id) if is_asked => guard_file::is_busy(&context.lock, id),
+        Some(id) if context.mode == LockMode::Lease => guard_file::is_busy(&context.lock, id),
         _ => Ok(None),
     }
 }

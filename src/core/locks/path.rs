@@ -1,5 +1,5 @@
-//! The names of a lock's files. All of them are neighbours of the lock directory, so that a rename never
-//! leaves its filesystem and a cleared lock directory takes nothing of the protocol with it.
+//! Names of a lock's files. All of them are next to the lock directory. A rename then stays on one filesystem, and
+//! deleting the lock directory removes no other file of the protocol.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use crate::core::sys::filesystem::{self, Filesystem};
 use crate::core::sys::fs;
 use crate::core::sys::path::Root;
 
-/// Longest name of a lock: the longest neighbour, `.<name>.<uuid>.next.tmp`, must stay below 255 bytes.
+/// Longest name of a lock. The longest file name, `.<name>.<uuid>.next.tmp`, must stay below 255 bytes.
 pub(super) const MAX_NAME_BYTES: usize = 200;
 
-/// One lock, by the path of its directory.
+/// A lock, identified by the path of its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockPath {
     path: PathBuf,
@@ -19,7 +19,7 @@ pub struct LockPath {
 }
 
 impl LockPath {
-    /// Checks the path that a user gave.
+    /// Parses and checks the path of a lock.
     pub fn parse(text: &str) -> Result<Self> {
         let root = Root::parse("path", text)?;
         Self::from_path(root.as_path())
@@ -31,14 +31,14 @@ impl LockPath {
             return Err(Error::argument(
                 "path",
                 format!("'{}'", path.display()),
-                "the path of a lock directory, which ends in a name",
+                "a path that ends in a name",
             ));
         };
         if name.len() > MAX_NAME_BYTES {
             return Err(Error::argument(
                 "path",
-                format!("'{}', whose name has {} bytes", path.display(), name.len()),
-                "a name of at most 200 bytes; hash longer keys",
+                format!("the name in '{}' has {} bytes", path.display(), name.len()),
+                "a name of at most 200 bytes. Hash longer keys",
             ));
         }
         Ok(Self {
@@ -47,17 +47,17 @@ impl LockPath {
         })
     }
 
-    /// The lock directory: what other programs look at.
+    /// The lock directory, which other programs check.
     pub fn directory(&self) -> &Path {
         &self.path
     }
 
-    /// The directory it is in.
+    /// Directory that contains it.
     pub fn parent(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// The filesystem it is on; makes the directory it is in.
+    /// Filesystem of the lock. Creates the parent directory if it is missing.
     pub(super) fn filesystem(&self) -> Result<Filesystem> {
         if let Some(found) = filesystem::of(self.parent()).optional()? {
             return Ok(found);
@@ -66,7 +66,7 @@ impl LockPath {
         filesystem::of(self.parent())
     }
 
-    /// The owner record inside of it.
+    /// Owner file in the lock directory.
     pub(super) fn owner(&self) -> PathBuf {
         self.path.join("owner.json")
     }
@@ -79,6 +79,11 @@ impl LockPath {
         self.neighbour("lease")
     }
 
+    /// What the children of one holder keep open, where they cannot keep its lock.
+    pub(super) fn children(&self, token: &str) -> PathBuf {
+        self.records().join(format!("{token}.children"))
+    }
+
     pub(super) fn observed(&self) -> PathBuf {
         self.neighbour("observed")
     }
@@ -88,17 +93,17 @@ impl LockPath {
         self.neighbour(&format!("{token}.tmp"))
     }
 
-    /// The directory of the last holder, kept for the next one.
+    /// Directory of the last holder, kept for the next one.
     pub(super) fn spare(&self) -> PathBuf {
         self.neighbour("spare")
     }
 
-    /// A name for a lock directory on its way out, which nobody can foresee.
+    /// Unpredictable name for a lock directory that is being removed.
     pub(super) fn tombstone(&self) -> PathBuf {
         self.neighbour(&format!("{}.tomb", uuid::Uuid::new_v4()))
     }
 
-    /// A name for the next version of a file that is about to be replaced, which nobody can foresee.
+    /// Unpredictable name for the next version of a file that is about to be replaced.
     pub(super) fn next(&self) -> PathBuf {
         self.neighbour(&format!("{}.next.tmp", uuid::Uuid::new_v4()))
     }
@@ -108,17 +113,17 @@ impl LockPath {
     }
 }
 
-/// What a file beside lock directories is, told by its name alone.
+/// Kind of a file next to lock directories, derived from its name alone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Neighbour<'name> {
-    /// What the lock of this name keeps.
+    /// A permanent file of the lock with this name.
     OfLock(&'name str),
-    /// Made by one taking, and not meant to stay.
+    /// A temporary file of one acquisition.
     Temporary,
 }
 
 impl<'name> Neighbour<'name> {
-    /// `None` where the name is none of ours.
+    /// Parses a name. Returns `None` if it does not belong to a lock.
     pub(super) fn parse(name: &'name str) -> Option<Self> {
         let name = name.strip_prefix('.')?;
         let kept = [".guard", ".lease", ".spare"];
@@ -137,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_path_ends_in_a_name_that_fits() {
+    fn a_lock_path_ends_in_a_name_of_limited_length() {
         let long = format!("/locks/{}", "k".repeat(300));
         for case in ["", "/", "relative", "/a/..", "/a\0b", long.as_str()] {
             assert!(LockPath::parse(case).is_err(), "{case:?} must be refused");
@@ -147,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_is_told_by_its_name() {
+    fn the_kind_of_a_neighbour_follows_from_its_name() {
         let token = "ba4c63ce-d572-4434-843e-e874296731e2";
         let lock = LockPath::parse("/locks/a.b").expect("a path");
         let name = |path: PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();

@@ -1,9 +1,8 @@
-//! Which thread waits for a lock.
+//! Selects the thread that waits for a lock.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use super::handle::LockHandle;
 use super::path::LockPath;
@@ -15,12 +14,12 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::sync::Mutex;
 use crate::core::sys::{fs, thread};
 
-/// The thread that waits for the locks of local filesystems, or of one other device: a network that hangs must not stop
-/// those who wait for another lock.
+/// The thread that waits for locks on local filesystems, or on one other device. A network filesystem that hangs must
+/// not block the waiters of other locks.
 #[derive(Clone)]
 pub(super) struct Queue(Arc<Mailbox>);
 
-/// What the directory of a lock is on.
+/// Device of a lock's directory.
 #[derive(Clone, Copy)]
 struct Device {
     number: u64,
@@ -28,14 +27,12 @@ struct Device {
     is_in_memory: bool,
 }
 
-/// Parent directories that were looked at, so that their next caller need not ask on a thread of its own. What it decides
-/// is only which thread looks: the mode is decided anew with each taking.
+/// Known parent directories, so that the next caller does not need a thread to ask. This only selects the thread that
+/// waits. The mode is decided again at each acquisition.
 static PARENTS: LazyLock<Mutex<HashMap<PathBuf, Device>>> = LazyLock::new(Mutex::default);
-/// More than any program has; one that makes them up begins anew.
+/// More than any real program uses. The table is cleared when it is full.
 const MAX_PARENTS: usize = 1024;
-/// How much later than its deadline a call ends whose filesystem has not said what it is: a passed deadline is for one try.
-const UNANSWERED: Duration = Duration::from_millis(500);
-/// Who waits until a filesystem has said what it is, by parent directory: for each one thread asks.
+/// Waits for an unknown filesystem, by parent directory. One thread per directory asks.
 static WAITS_BY_DIRECTORY: LazyLock<Mutex<HashMap<PathBuf, Vec<Wait>>>> = LazyLock::new(Mutex::default);
 
 impl Queue {
@@ -47,16 +44,16 @@ impl Queue {
             .is_some_and(|device| device.is_in_memory && device.trusted)
     }
 
-    /// Where it is known without a system call.
+    /// Returns the queue if it is known without a system call.
     ///
     /// # Errors
-    /// `ERR_IO` where the process has no threads or descriptors left.
+    /// `ERR_IO` if the process has no threads or descriptors left.
     pub(super) fn known(lock: &LockPath, mode: ModeChoice) -> Result<Option<Self>> {
         let known = PARENTS.lock().get(lock.parent()).copied();
         known.map(|device| Self::of(device, mode)).transpose()
     }
 
-    /// Lets a call wait until it is answered, or until `cancel` is raised.
+    /// Adds a wait, which ends with its answer or when `cancel` is raised.
     pub(super) fn start(wait: Wait, cancel: &Cancel) {
         let handle = wait.handle();
         cancel.on_raise(move || handle.give_up());
@@ -67,10 +64,10 @@ impl Queue {
         }
     }
 
-    /// Asks the filesystem.
+    /// Asks the filesystem which queue to use.
     ///
     /// # Errors
-    /// Those of its calls.
+    /// Errors of the system calls.
     pub(super) fn find(lock: &LockPath, mode: ModeChoice) -> Result<Self> {
         if let Some(queue) = Self::known(lock, mode)? {
             return Ok(queue);
@@ -97,7 +94,7 @@ impl Queue {
         Self::started(Some(device.number), "warmswap-leases")
     }
 
-    /// A process that had no thread or descriptor left may have some later.
+    /// A process that has no thread or descriptor left may have some later, so a failure is not remembered.
     fn started(device: Option<u64>, name: &str) -> Result<Self> {
         static RUNNING: LazyLock<Mutex<HashMap<Option<u64>, Arc<Mailbox>>>> = LazyLock::new(Mutex::default);
         let mut running = RUNNING.lock();
@@ -109,7 +106,7 @@ impl Queue {
         Ok(Self(mailbox))
     }
 
-    /// Lets a call wait.
+    /// Adds a wait to this queue.
     pub(super) fn enter(self, mut wait: Wait) {
         if let Err(error) = wait.waiter.set_alarm() {
             return wait.fail(error);
@@ -118,15 +115,16 @@ impl Queue {
         self.0.wait(wait.waiter);
     }
 
-    /// Watches a lock, unless it is given back very soon.
+    /// Watches a lock, unless it is released very soon.
     pub(super) fn watch_later(&self, handle: &Arc<LockHandle>) {
         self.0.watch_later(handle);
     }
 
-    /// Lets a call wait whose filesystem is asked on a thread of its own: one that does not answer stops neither the caller
-    /// nor anybody who works elsewhere, and costs one thread for each directory, however many ask.
+    /// Adds a wait for a filesystem that is asked on a separate thread. If the filesystem does not respond, it blocks
+    /// neither the caller nor callers on other filesystems. It costs one thread per directory, whatever the number of
+    /// callers.
     fn find_apart(mut wait: Wait) {
-        if let Err(error) = wait.waiter.set_alarm_after(UNANSWERED) {
+        if let Err(error) = wait.waiter.set_alarm() {
             return wait.fail(error);
         }
         let lock = wait.waiter.lock.clone();
@@ -152,7 +150,7 @@ impl Queue {
         }
     }
 
-    /// Whoever has waited for the answer of this lock's filesystem.
+    /// Moves the waits that waited for this lock's filesystem into its queue.
     fn enter_found(lock: &LockPath) {
         let waits = WAITS_BY_DIRECTORY.lock().remove(lock.parent());
         for wait in waits.into_iter().flatten() {

@@ -1,9 +1,9 @@
-//! One thread that waits for everybody: all waiters of this process, and the locks it holds. It is woken by
-//! changes of the guards and records (inotify), by the end of holders (pidfd), by its own callers, and at
-//! the latest by a tick, because watches overflow, run out and see nothing of remote changes.
+//! A thread that waits for all callers of this process, and watches the locks that the process holds. Changes of guards
+//! and records (inotify), the end of holders (pidfd) and its own callers wake it. A periodic tick also wakes it,
+//! because watches overflow, are limited in number and do not report remote changes.
 //!
-//! There is one such thread for local filesystems and one for each other device: a network that hangs must not stop
-//! those who wait for another lock. What ends by the clock while it hangs is told by [`super::alarm`].
+//! There is one such thread for local filesystems and one for each other device. A network filesystem that hangs must
+//! not block the waiters of other locks. While it hangs, [`super::alarm`] ends waits and leases on time.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};
 use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 
-/// The safety tick.
+/// Interval of the tick.
 const TICK: Duration = Duration::from_secs(1);
-/// A lock that is held for longer is watched: what happened to it before is seen when the watches are set. Most
-/// are given back sooner, and watches would make each of their own steps an event.
+/// A lock that is held for longer is watched. Earlier changes are found when the watches are set. Most locks are
+/// released sooner, and with watches each of their own steps would be an event.
 const UNWATCHED: Duration = Duration::from_millis(20);
 
 enum Message {
@@ -33,15 +33,15 @@ enum Message {
     Watch(Weak<LockHandle>),
 }
 
-/// For other threads: the inbox of a reactor.
+/// Inbox of a reactor, used by other threads.
 pub(super) struct Mailbox {
     messages: Mutex<Vec<Message>>,
     waker: Arc<Waker>,
     has_ended: AtomicBool,
 }
 
-/// Tells that the thread has ended, which only a bug of ours can make it do: who waits is answered, and the next caller
-/// starts another one.
+/// Marks the inbox as closed when the thread ends, which only an internal error can cause. Its waiters receive an
+/// error, and the next caller starts another thread.
 struct End(Arc<Mailbox>);
 
 impl Drop for End {
@@ -80,17 +80,17 @@ impl Mailbox {
         self.has_ended.load(Ordering::SeqCst)
     }
 
-    /// Lets somebody wait.
+    /// Adds a waiter.
     pub(super) fn wait(&self, waiter: Waiter) {
         self.send(Message::Wait(Box::new(waiter)));
     }
 
-    /// Somebody waits no longer.
+    /// Removes a waiter that has given up.
     pub(super) fn forget(&self, id: WaiterId) {
         self.send(Message::Forget(id));
     }
 
-    /// Watches a lock, unless it is given back very soon.
+    /// Watches a lock, unless it is released very soon.
     pub(super) fn watch_later(self: &Arc<Self>, handle: &Arc<LockHandle>) {
         let (mailbox, watched) = (Arc::clone(self), Arc::downgrade(handle));
         handle.set_watch(Alarm::set(Instant::now() + UNWATCHED, move || {
@@ -111,7 +111,7 @@ impl Mailbox {
     }
 }
 
-/// Who looks when a watch sees something.
+/// Owner of a watch, which is polled when the watch reports a change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Watcher {
     Group(QueueKey),
@@ -133,10 +133,10 @@ struct Reactor {
     mailbox: Arc<Mailbox>,
     events: Events,
     groups: HashMap<QueueKey, Group>,
-    /// Locks that this process holds and that are watched, by token.
+    /// Watched locks that this process holds, by token.
     holds: HashMap<String, Hold>,
     watchers: HashMap<WatchId, HashSet<Watcher>>,
-    /// The time of the last tick.
+    /// Time of the last tick.
     polled_all_at: Instant,
 }
 
@@ -157,7 +157,7 @@ impl Reactor {
 
     fn enqueue(&mut self, waiter: Waiter) {
         let key = waiter.key();
-        // Who wants one try must not stand in the queue; the lock is as free for it as for the first there.
+        // A single attempt must not wait in the queue. The lock is as free for it as for the first waiter.
         if waiter.is_single_try() {
             let mut alone = Group::new(waiter);
             self.poll_until_waiting(&mut alone);
@@ -192,8 +192,8 @@ impl Reactor {
         }
     }
 
-    /// Polls a group until it is empty or has to wait. The watches are set before the last poll,
-    /// so that no change is missed in between.
+    /// Polls a group until it is empty or has to wait. The watches are set before the last poll, so that no change in
+    /// between is missed.
     fn poll_until_waiting(&mut self, group: &mut Group) {
         self.poll(group);
         while !group.is_empty() && self.watch_group(group) {
@@ -207,7 +207,7 @@ impl Reactor {
         }
     }
 
-    /// Sets the watches that the group wants. `true` if one of them is new.
+    /// Sets the watches that the group needs. Returns `true` if one of them is new.
     fn watch_group(&mut self, group: &mut Group) -> bool {
         let watcher = Watcher::Group(group.key().clone());
         let mut is_new = false;
@@ -245,7 +245,7 @@ impl Reactor {
             watches,
         };
         self.holds.insert(handle.token().to_owned(), hold);
-        // What happened to it before.
+        // Finds changes from before the watch.
         handle.check();
     }
 
@@ -298,7 +298,7 @@ impl Reactor {
         }
     }
 
-    /// Polls everything, in case an event was lost.
+    /// Polls all groups and locks, in case an event was lost.
     fn poll_all(&mut self) {
         self.polled_all_at = Instant::now();
         self.groups.values_mut().for_each(Group::retry_soon);

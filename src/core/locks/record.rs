@@ -1,4 +1,4 @@
-//! The owner record: one JSON object per taking, in `<n>.json` and, as a copy, in `owner.json`.
+//! The owner record: one JSON object per acquisition, in `<n>.json` and, as a copy, in `owner.json`.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,54 +14,55 @@ use crate::core::sys::fs::{Access, Stat};
 use crate::core::sys::identity::Identity;
 use crate::core::sys::{clock, errno, fs};
 
-/// Version of the format, field `v`. Version 1 is what mkdir locks write: no `v`, no way to prove a death.
+/// Version of the format, in the field `v`. Version 1 is what mkdir locks write: it has no `v`, and it cannot prove a
+/// death.
 pub(super) const VERSION: u32 = 2;
-/// Longest record, in bytes.
+/// Maximum size of a record in bytes.
 pub(super) const MAX_RECORD_BYTES: u64 = 65_536;
-/// Of them for the user's metadata: the rest is for what is told later.
+/// Maximum size of the user's metadata in bytes. The rest is reserved for later updates.
 const MAX_METADATA_BYTES: usize = 32_768;
-/// Longest phase and longest message of a failure that are kept, in characters; JSON needs up to 6 bytes for one.
+/// Maximum length of a phase and of a failure message, in characters. JSON needs up to 6 bytes for one.
 const MAX_PHASE: usize = 512;
 const MAX_FAILURE: usize = 2048;
 
-/// How a lock is kept.
+/// How a lock is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LockMode {
-    /// By flock on the guard: the kernel frees it with its process.
+    /// Held with flock on the guard. The kernel releases it when the process ends.
     Kernel,
-    /// By changing the record in time.
+    /// Held by changing the record at regular intervals.
     Lease,
 }
 
-/// The guard file that was locked when the record was written.
+/// Guard file that was locked when the record was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardId {
     pub(super) device: u64,
     pub(super) inode: u64,
 }
 
-/// How long the record may stay unchanged.
+/// Time for which the record may stay unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
-    /// Milliseconds.
+    /// Duration in milliseconds.
     pub ttl_ms: u64,
-    /// Grows with each heartbeat, so that each one changes the record.
+    /// Number that grows with each heartbeat, so that each heartbeat changes the record.
     pub seq: u64,
 }
 
-/// What the holder said it is doing.
+/// Latest progress that the holder reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderProgress {
-    /// In its own words.
+    /// Phase, as the holder named it.
     pub phase: String,
-    /// ISO 8601.
+    /// Time of the report (ISO 8601).
     pub at: String,
 }
 
 impl HolderProgress {
-    /// Now.
+    /// Progress of the present time.
     pub(super) fn new(phase: &str) -> Self {
         Self {
             phase: phase.chars().take(MAX_PHASE).collect(),
@@ -70,71 +71,71 @@ impl HolderProgress {
     }
 }
 
-/// A run that failed under this lock, kept for those who waited through it.
+/// A failed run under this lock, recorded for the callers that waited for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedRun {
-    /// The generation of the run.
+    /// Generation of the run.
     pub generation: u64,
-    /// What it failed with.
+    /// Error message of the run.
     pub message: String,
 }
 
-/// One taking of a lock.
+/// Record of one acquisition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// ISO 8601, as mkdir locks write it.
+    /// Time of the acquisition, in the format of mkdir locks (ISO 8601).
     pub created_at: String,
-    /// Name of the machine; with the pid namespace added outside of the first one.
+    /// Name of the machine. Outside the initial pid namespace, the namespace is appended.
     pub hostname: String,
-    /// Random: ownership is decided by it alone.
+    /// Random id. It alone decides the ownership.
     pub token: String,
-    /// [`VERSION`].
+    /// Always [`VERSION`].
     pub v: u32,
-    /// The process, and what tells it from others with its pid.
+    /// Identity of the process, which distinguishes it from others with the same pid.
     #[serde(flatten)]
     pub process: Identity,
     /// Number of the record.
     pub n: u64,
-    /// Wall-clock microseconds of the first record of this row.
+    /// Wall-clock microseconds of the first record in this sequence.
     pub base: u64,
-    /// `base + n`: grows with each taking, also after the files were deleted.
+    /// Sum of `base` and `n`. Grows with each acquisition, even after the files were deleted.
     pub generation: u64,
-    /// How it is kept.
+    /// How the lock is held.
     pub mode: LockMode,
-    /// In kernel mode.
+    /// Locked guard file, in kernel mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardId>,
-    /// `worker_threads.threadId`; 0 is the main thread.
+    /// Value of `worker_threads.threadId`. 0 is the main thread.
     #[serde(default)]
     pub thread_id: u32,
     /// Short name of the filesystem.
     #[serde(default)]
     pub fs_type: String,
-    /// The heartbeat.
+    /// Lease with its heartbeat number.
     pub lease: Lease,
-    /// Command line.
+    /// Command line of the process.
     #[serde(default)]
     pub cmd: String,
-    /// Working directory.
+    /// Working directory of the process.
     #[serde(default)]
     pub cwd: String,
-    /// What the user added.
+    /// Metadata of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<Value>,
-    /// What the holder said last.
+    /// Latest progress that the holder reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<HolderProgress>,
-    /// Children may hold the lock on when the process is dead.
+    /// Whether children may keep the lock after the process has ended.
     #[serde(default, skip_serializing_if = "is_false")]
     pub covers_children: bool,
-    /// The last run that failed, if those who waited for it should hear of it.
+    /// Last failed run, for the callers that waited for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailedRun>,
 }
 
 impl FailedRun {
-    /// A log of a build is too long to be shared; how it begins tells what failed.
+    /// Shortens the message. The log of a build is too long to be shared, and its beginning shows what failed.
     pub(super) fn shortened(self) -> Self {
         Self {
             message: self.message.chars().take(MAX_FAILURE).collect(),
@@ -149,7 +150,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Record {
-    /// The bytes on disk: one line.
+    /// Returns the bytes on disk: one line of JSON.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes =
             serde_json::to_vec(self).map_err(|error| Error::new(Code::Format, error.to_string()))?;
@@ -157,18 +158,18 @@ impl Record {
         Ok(bytes)
     }
 
-    /// `ERR_TOO_LARGE` where the user's metadata leaves no room for what is told later.
+    /// Fails with `ERR_TOO_LARGE` if the user's metadata leaves too little space for later updates.
     pub(super) fn check_metadata_size(&self) -> Result<()> {
         let metadata = self.meta.as_ref().map_or(0, |meta| meta.to_string().len());
         if metadata <= MAX_METADATA_BYTES {
             return Ok(());
         }
         let message =
-            format!("options.metadata has {metadata} bytes as JSON; at most {MAX_METADATA_BYTES} are kept");
+            format!("options.metadata has {metadata} bytes as JSON. Expected at most {MAX_METADATA_BYTES}");
         Err(Error::new(Code::TooLarge, message))
     }
 
-    /// Who holds it, for people.
+    /// Describes the holder.
     pub fn holder(&self) -> Holder {
         Holder {
             pid: Some(self.process.pid),
@@ -185,22 +186,22 @@ impl Record {
     }
 }
 
-/// Which program wrote an owner.
+/// Format of an owner file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OwnerFormat {
-    /// This library.
+    /// Written by warmswap.
     Warmswap,
-    /// A mkdir lock that writes pid and hostname.
+    /// Written by a mkdir lock, with pid and hostname.
     OwnerJson,
-    /// A directory and nothing that can be read in it.
+    /// A directory without a readable owner file.
     Ownerless,
 }
 
-/// Who holds a lock: `Holder` of api.d.ts.
+/// Holder of a lock: `Holder` of the public API.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the fields are those of api.d.ts")]
+#[expect(missing_docs, reason = "the fields are those of the public API")]
 pub struct Holder {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -225,7 +226,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// A lock directory without anything readable.
+    /// Holder of a lock directory without a readable owner file.
     pub(super) fn ownerless() -> Self {
         Self {
             pid: None,
@@ -242,20 +243,20 @@ impl Holder {
     }
 }
 
-/// What a record's file holds.
+/// Content of a record's file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Contents {
-    /// Ours.
+    /// A record of warmswap.
     Record(Box<Record>),
-    /// Of a mkdir lock.
+    /// The owner of a mkdir lock.
     Foreign(ForeignOwner),
-    /// No bytes but NUL: not written yet, or lost with the power.
+    /// Empty or only NUL bytes: not written yet, or lost by a power failure.
     Blank,
-    /// Broken, too long, or not a file.
+    /// Malformed, too long, or not a file.
     Unreadable,
 }
 
-/// What mkdir locks write: `createdAt` and `pid`, some also `hostname` and `token`.
+/// Owner file of a mkdir lock: `createdAt` and `pid`, sometimes also `hostname` and `token`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ForeignOwner {
@@ -278,7 +279,7 @@ impl ForeignOwner {
     }
 }
 
-/// Reads a record's file: its bytes, and what they say. `None` where there is none.
+/// Reads a record's file. Returns its bytes and their meaning, or `None` if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
     interpret(fs::open_regular_with_stat(path, Access::Read), path)
 }
@@ -299,7 +300,8 @@ fn interpret(opened: Result<(File, Stat)>, path: &Path) -> Result<Option<(Vec<u8
     {
         Ok(None) => return Ok(None),
         Ok(Some(bytes)) => bytes,
-        // A link (ELOOP), a directory, a file that is too long: somebody else's doing, not a failure of ours.
+        // A link (ELOOP), a directory or a file that is too long was created by another program and is not a failure of
+        // this call.
         Err(error) if is_strange(&error) => return Ok(Some((Vec::new(), Contents::Unreadable))),
         Err(error) => return Err(error),
     };
@@ -307,7 +309,7 @@ fn interpret(opened: Result<(File, Stat)>, path: &Path) -> Result<Option<(Vec<u8
     Ok(Some((bytes, contents)))
 }
 
-/// A record is never appended to, so that it ends where `fstat` says.
+/// Reads a record up to the size that `fstat` reports. Nothing is ever appended to a record.
 fn read_open(file: &File, stat: &Stat, path: &Path) -> Result<Vec<u8>> {
     if stat.size > MAX_RECORD_BYTES {
         let message = format!("'{}' is larger than {MAX_RECORD_BYTES} bytes", path.display());
@@ -337,7 +339,7 @@ fn parse(bytes: &[u8]) -> Result<Contents> {
     struct Versioned {
         v: u32,
     }
-    // Once for what is nearly always there: a record is read three times a taking.
+    // Parses a complete record first, because that is the usual case: each acquisition reads three records.
     let record = serde_json::from_slice::<Record>(bytes).ok();
     let version = match &record {
         Some(record) => Some(record.v),
@@ -345,7 +347,7 @@ fn parse(bytes: &[u8]) -> Result<Contents> {
     };
     if let Some(v) = version.filter(|v| *v > VERSION) {
         let message = format!(
-            "the lock is held in format {v}; this version of warmswap knows formats up to {VERSION}: update it"
+            "The lock is held in format version {v}. This version of warmswap supports versions up to {VERSION}. Update warmswap"
         );
         return Err(Error::new(Code::Format, message));
     }

@@ -1,16 +1,17 @@
-//! The numbered records, the truth in both modes: `.K.lease/<n>.json` while it is held, `<n>.free` once it was
-//! given back. The highest counts.
+//! The numbered records, which decide in both modes: `.K.lease/<n>.json` while the lock is held, `<n>.free` after its
+//! release. The highest number counts.
 //!
-//! link(2) gives a finished file its number: create-if-absent, atomic, also on NFS. A rename would replace a
-//! record that another taker has just linked. Giving back is one rename, because a new file that is renamed over
-//! an old one is written out at once by ext4 (auto_da_alloc): 0.7 ms on a busy disk, against 0.02 ms.
+//! link(2) gives a complete file its number. It creates the name only if it does not exist, atomically, also on NFS. A
+//! rename would replace a record that another acquirer has just linked. A release is one rename to a new name. If it
+//! replaced an existing file, ext4 would write the file out immediately (auto_da_alloc): 0.7 ms on a busy disk,
+//! compared with 0.02 ms.
 //!
-//! A slow taker can link a number that was given back meanwhile: then both names stand, and the held one counts
-//! until that taker has looked, found that its record is not alone, and removed it.
+//! A slow acquirer can link a number that was released in the meantime. Then both names exist. The held one counts
+//! until that acquirer has checked, found the second name and removed its own record.
 //!
-//! The directory may be another user's, who can put another one or a link in its place at any time. So it is opened once
-//! for each taking, and everything happens relative to that descriptor: a rename never leaves it. What is no regular file
-//! is no record, whatever its name; but its number is not used.
+//! The directory may belong to another user, who can replace it with another directory or a link at any time. It is
+//! therefore opened once per acquisition, and all operations are relative to that descriptor, so that a rename stays
+//! inside it. An entry that is not a regular file is not a record, whatever its name, but its number is not used.
 
 use std::path::{Path, PathBuf};
 
@@ -25,10 +26,10 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{Entry, Kind, Stat};
 use crate::core::sys::{errno, fault, fs};
 
-/// On btrfs a listing lacks what is renamed after it was begun (39 of 15 982, under a heartbeat without a pause):
-/// that there is nothing is believed when so many listings say it.
+/// Number of empty listings that prove an empty directory. On btrfs, a listing can miss entries that are renamed after
+/// it was started (39 of 15 982 listings, with continuous heartbeats).
 const EMPTY_LISTINGS: usize = 3;
-/// Each time somebody was faster in giving the record back or in following it.
+/// Maximum number of listings. Each repetition means that another process has released or superseded the record.
 const MAX_REREADS: usize = 10_000;
 
 /// Device and inode of the directory of a lock's records.
@@ -42,11 +43,11 @@ pub(super) struct RecordLog {
     id: RecordsId,
 }
 
-/// What stands in the directory of one lock's records.
+/// Content of the directory of one lock's records.
 #[derive(Debug, Default)]
 pub(super) struct Highest {
     pub(super) top: Option<TopRecord>,
-    /// The highest number in use, also by what is no record.
+    /// Highest number in use, including entries that are not records.
     pub(super) taken: u64,
 }
 
@@ -54,14 +55,14 @@ pub(super) struct Highest {
 #[derive(Debug, Clone)]
 pub(super) struct TopRecord {
     pub(super) bytes: Vec<u8>,
-    /// Given back: nobody holds the lock.
+    /// Whether it was released, so that the lock is free.
     pub(super) is_free: bool,
-    /// `None` where it cannot be read: a torn write of a machine that lost power.
+    /// `None` if it cannot be read: a torn write of a machine that lost power.
     pub(super) record: Option<Box<Record>>,
 }
 
 impl TopRecord {
-    /// Whether this record is the highest one or of a holder that it has followed.
+    /// Whether this record is the highest one or belongs to a holder that the highest one has superseded.
     pub(super) fn reaches(&self, record: &Record) -> bool {
         let is_reached =
             |top: &Record| top.token == record.token || (top.base == record.base && record.n <= top.n);
@@ -69,7 +70,7 @@ impl TopRecord {
     }
 }
 
-/// All records that stand, and the highest number in use.
+/// All records in the directory, and the highest number in use.
 #[derive(Default)]
 struct Names {
     records: Vec<RecordName>,
@@ -77,12 +78,12 @@ struct Names {
 }
 
 impl RecordLog {
-    /// Opens the directory of a lock's records and reads the highest one. `None` if there is no such directory.
-    /// `neighbours` is given by a caller that is about to write to it.
+    /// Opens the directory of a lock's records and reads the highest one. Returns `None` if the directory does not
+    /// exist. A caller that is about to write passes `neighbours`.
     ///
     /// # Errors
-    /// `ERR_UNTRUSTED` where it belongs to another user and is not one that everybody may change: then its owner could
-    /// make this process remove or replace what only this process may change.
+    /// `ERR_UNTRUSTED` if it belongs to another user and not everybody may change it. Its owner could then make this
+    /// process remove or replace files that only this process may change.
     pub(super) fn open_and_read(
         lock: &LockPath,
         neighbours: Option<&Neighbours>,
@@ -113,13 +114,13 @@ impl RecordLog {
         }))
     }
 
-    /// Opens the directory, and makes it where it is missing, for everybody who may use the one it is in.
+    /// Opens the directory, and creates it if it is missing, with the permissions of its parent.
     pub(super) fn open_or_make(lock: &LockPath, neighbours: &Neighbours) -> Result<Option<Self>> {
         shared::make_directory(&lock.records(), &lock.next())?;
         Self::open(lock, Some(neighbours))
     }
 
-    /// Which directory it is.
+    /// Identity of the directory.
     pub(super) fn id(&self) -> RecordsId {
         self.id
     }
@@ -146,7 +147,7 @@ impl RecordLog {
         Ok(stat.is_some_and(|stat| id_of(&stat) == self.id))
     }
 
-    /// The path of the record of this number while it is held.
+    /// Path of the record with this number while it is held.
     pub(super) fn path(&self, n: u64) -> PathBuf {
         self.path.join(RecordName::held(n).text())
     }
@@ -173,7 +174,7 @@ impl RecordLog {
         names
     }
 
-    /// The highest record; `None` where none stands.
+    /// Returns the highest record, or `None` if there is no record.
     pub(super) fn top(&self) -> Result<Option<TopRecord>> {
         let entries = self.directory.entries(&self.path)?;
         Ok(self.highest_of(entries)?.top)
@@ -185,7 +186,7 @@ impl RecordLog {
         for _ in 0..MAX_REREADS {
             let taken = names.taken;
             if let Some(name) = names.records.into_iter().max() {
-                // Gone between the two calls: it was given back, or a successor has removed it.
+                // Removed between the two calls: it was released, or a successor has removed it.
                 if let Some((bytes, contents)) = self.read(name)? {
                     let record = match contents {
                         Contents::Record(record) => Some(record),
@@ -207,7 +208,7 @@ impl RecordLog {
             names = self.names()?;
         }
         let message = format!(
-            "the records in '{}' have been changing faster than they can be read",
+            "The records in '{}' change faster than they can be read. Try again",
             self.path.display()
         );
         Err(Error::new(Code::Io, message).at(&self.path))
@@ -218,7 +219,7 @@ impl RecordLog {
         record::read_in(&self.directory, &text, &self.path.join(&text))
     }
 
-    /// The record of this number, if it is held and can be read.
+    /// Returns the record with this number, if it is held and can be read.
     pub(super) fn held(&self, n: u64) -> Result<Option<Box<Record>>> {
         Ok(match self.read(RecordName::held(n))? {
             Some((_, Contents::Record(record))) => Some(record),
@@ -226,7 +227,8 @@ impl RecordLog {
         })
     }
 
-    /// Gives a finished record its number. `false` where another taker was first, or the directory is gone.
+    /// Links a complete record with its number. Returns `false` if another acquirer was first or the directory no
+    /// longer exists.
     pub(super) fn link(&self, finished: &PreparedDirectory, n: u64) -> Result<bool> {
         let path = self.path(n);
         if fault::is_seeded("lock-take-by-rename") {
@@ -243,7 +245,8 @@ impl RecordLog {
         }
     }
 
-    /// NFS sends a link again whose answer was lost, and says that the name exists: two names tell (open(2), `O_EXCL`).
+    /// Whether the record was linked despite the error. NFS repeats a link whose response was lost and then reports
+    /// that the name exists. A link count of two proves the link (open(2), `O_EXCL`).
     fn is_linked(&self, finished: &PreparedDirectory, n: u64) -> Result<bool> {
         let ours = finished.record_file.stat_now(&self.path(n))?;
         if ours.links < 2 {
@@ -254,12 +257,13 @@ impl RecordLog {
         Ok(existing.is_some_and(|existing| id_of(&existing) == id_of(&ours)))
     }
 
-    /// Whether our record of this number stands, and nothing beside or above it. What is below it then goes.
+    /// Whether our record with this number exists, without a higher one or a second name. Removes the lower records if
+    /// so.
     pub(super) fn confirm_and_prune(&self, n: u64, mode: LockMode) -> Result<bool> {
         let ours = RecordName::held(n);
         let mut names = self.names()?.records;
         if mode == LockMode::Lease {
-            // Nothing else stands between us and a holder that one listing lacks, or that is in another directory.
+            // Listed a second time, because one listing can miss a holder, and the directory may have been replaced.
             names.extend(self.names()?.records);
             if !self.is_current()? {
                 return Ok(false);
@@ -275,7 +279,7 @@ impl RecordLog {
         Ok(true)
     }
 
-    /// Gives a record back, in one step.
+    /// Releases a record atomically.
     pub(super) fn free(&self, n: u64) -> Result<()> {
         let free = RecordName::free(n).text();
         self.directory.rename(
@@ -300,7 +304,7 @@ impl RecordLog {
             .inspect_err(|_| drop(fs::remove_file(next)))
     }
 
-    /// Removes a record that was held.
+    /// Removes a held record.
     pub(super) fn remove(&self, n: u64) -> Result<()> {
         self.remove_name(RecordName::held(n)).optional().map(drop)
     }
@@ -314,7 +318,7 @@ impl RecordLog {
         Error {
             code: Code::Unsupported,
             message: format!(
-                "the filesystem of '{}' has no hard links, which locks are taken with: use a lock path on another filesystem",
+                "The filesystem of '{}' does not support hard links, which locks require. Use a lock path on another filesystem",
                 self.path.display()
             ),
             ..error
@@ -322,11 +326,11 @@ impl RecordLog {
     }
 }
 
-/// `ERR_FORMAT`: no number is left.
+/// `ERR_FORMAT` for a lock whose highest number is in use.
 pub(super) fn exhausted(lock: &LockPath) -> Error {
     let path = lock.records();
     let message = format!(
-        "the records in '{}' have reached the last number, {MAX_NUMBER}, which no taking makes: remove that directory while nobody has the lock",
+        "The records in '{}' have reached the highest number, {MAX_NUMBER}, although acquisitions alone cannot reach it. Remove that directory while the lock is not held",
         path.display()
     );
     Error::new(Code::Format, message).at(&path)
@@ -336,8 +340,8 @@ fn id_of(stat: &Stat) -> RecordsId {
     (stat.device, stat.inode)
 }
 
-/// Whether everybody may change everything in this directory, so that nobody gains anything by what this process does in it:
-/// as the directory of records is in one that everybody may write to.
+/// Whether everybody may change everything in this directory, so that this process's operations in it give an attacker
+/// nothing. The directory of records has such a mode if its parent is writable by everybody.
 fn is_writable_by_all(stat: &Stat) -> bool {
     const OTHERS_MAY_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
@@ -349,7 +353,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_whose_answer_was_lost_is_ours() {
+    fn a_link_with_a_lost_response_is_recognised() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let lock = LockPath::parse(&root.path().join("key.lock").to_string_lossy()).expect("a path");
         let neighbours = Neighbours::of(root.path()).expect("stat");
@@ -361,12 +365,12 @@ mod tests {
                 .expect("a finished record")
         });
         assert!(log.link(&ours, 1).expect("linked"));
-        assert!(log.link(&ours, 1).expect("linked, and sent again"));
+        assert!(log.link(&ours, 1).expect("linked, and repeated"));
         assert!(!log.link(&anothers, 1).expect("taken"));
         assert!(log.link(&anothers, 2).expect("linked"));
         assert!(
             !log.link(&anothers, 1)
-                .expect("it has two names, and 1 is another's")
+                .expect("it has two names, and number 1 belongs to another")
         );
     }
 }

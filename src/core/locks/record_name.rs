@@ -1,10 +1,10 @@
-//! The names of records: `<n>.json` while it is held, `<n>.free` once it is given back.
+//! Names of records: `<n>.json` while the lock is held, `<n>.free` after its release.
 
 use std::ffi::OsString;
 
-/// Largest number, and largest base, that is taken for one: their sum is exact in a JavaScript number.
+/// Largest valid number and largest valid base. Their sum is exact in a JavaScript number.
 pub(super) const MAX_NUMBER: u64 = 1 << 52;
-/// The name of one record, in the order in which they count.
+/// Name of one record. The order is the order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RecordName {
     pub(super) n: u64,

@@ -1,5 +1,5 @@
-//! How lock directories are moved away and removed: the holder's own, and those of dead holders; and the directory of the
-//! records. Only the files that this library knows are ever removed, one by one, and then the empty directory.
+//! Moves away and removes lock directories, of this process and of dead holders, and the directory of the records. Only
+//! the files that warmswap knows are removed, one by one, and then the empty directory.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Entry;
 use crate::core::sys::{fault, fs};
 
-/// Moves our directory away: to be the next holder's, or where there is a spare already to where it is removed
-/// once the lock is free: that path is returned.
+/// Moves our directory away, to become the spare. If there already is a spare, returns the path from which it has to be
+/// removed after the lock is free.
 pub(super) fn withdraw(lock: &LockPath) -> Option<PathBuf> {
     if shared::rename_new(lock.directory(), &lock.spare()).is_ok() {
         return None;
@@ -24,14 +24,14 @@ pub(super) fn withdraw(lock: &LockPath) -> Option<PathBuf> {
     fs::rename(lock.directory(), &tombstone).ok().map(|()| tombstone)
 }
 
-/// Moves what was found out of the way and removes it. `false` where it was no longer what was found: then
-/// it is put back.
+/// Moves a lock directory away and removes it. If it is no longer the directory that was found, moves it back and
+/// returns `false`.
 pub(super) fn bury(lock: &LockPath, found: &LockDirectory, neighbours: &Neighbours) -> Result<bool> {
     if fault::is_seeded("lock-check-then-remove") {
         return fs::remove_tree(lock.directory()).map(|()| true);
     }
     found.check(neighbours)?;
-    // A name of its own for each: what cannot be emptied stays there.
+    // A separate name for each directory, because a directory that cannot be emptied stays there.
     let tombstone = &*lock.tombstone();
     if fs::rename(lock.directory(), tombstone).optional()?.is_none() {
         return Ok(false);
@@ -47,14 +47,14 @@ pub(super) fn bury(lock: &LockPath, found: &LockDirectory, neighbours: &Neighbou
     buried
 }
 
-/// A mkdir lock has removed and taken it since the look, or files have appeared in it. If a third one is in by now, that
-/// is the race of mkdir locks between themselves.
+/// Moves a directory back. A mkdir lock has removed and created it since it was read, or files have appeared in it. If
+/// a third lock exists at the path by now, that is the race of mkdir locks among themselves.
 fn put_back(lock: &LockPath, tombstone: &Path) -> Result<()> {
     match shared::rename_new(tombstone, lock.directory()).optional() {
         Err(error) if error.is_exists() && !matches!(discard(tombstone), Ok(true)) => Err(Error::new(
             Code::Io,
             format!(
-                "'{}' was taken by another program while its former directory was looked at; the files of the former one are in '{}'",
+                "Another program created '{}' while its previous directory was being checked. The files of the previous directory are in '{}'",
                 lock.directory().display(),
                 tombstone.display()
             ),
@@ -65,8 +65,8 @@ fn put_back(lock: &LockPath, tombstone: &Path) -> Result<()> {
     }
 }
 
-/// Removes a directory of ours with the files that this library puts into one. `false`, and nothing is removed, where it
-/// holds anything else. What a filesystem keeps for open files stays until a sweep.
+/// Removes a directory of warmswap with the files that warmswap creates in it. Returns `false` and removes nothing if
+/// it contains anything else. Files that a filesystem keeps for open handles stay until a sweep.
 pub(super) fn discard(path: &Path) -> Result<bool> {
     if fault::is_seeded("lock-remove-any-directory") {
         return fs::remove_tree(path).map(|()| true);
@@ -89,7 +89,7 @@ pub(super) fn discard(path: &Path) -> Result<bool> {
     }
 }
 
-/// Whether the directory is a lock directory of this library and holds nothing else.
+/// Whether the directory is a lock directory of warmswap and contains nothing else.
 pub(super) fn is_spare(path: &Path) -> Result<bool> {
     let Some(found) = lock_directory::read_at(path, None)? else {
         return Ok(false);
@@ -97,7 +97,7 @@ pub(super) fn is_spare(path: &Path) -> Result<bool> {
     Ok(found.has_record() && found.extra()? == Extra::Nothing)
 }
 
-/// Whether the directory holds records of this library, at least one, and nothing else.
+/// Whether the directory contains records of warmswap, at least one, and nothing else.
 pub(super) fn holds_records_only(path: &Path) -> Result<bool> {
     let Some(directory) = Directory::open(path).optional()? else {
         return Ok(false);
@@ -116,8 +116,8 @@ pub(super) fn holds_records_only(path: &Path) -> Result<bool> {
     Ok(!entries.is_empty() && entries.len() < MAX_LISTED)
 }
 
-/// Removes the records in a directory that is no longer at the path of a lock, and then the directory. `false` where it holds
-/// anything else, which stays with it.
+/// Removes the records in a directory that is no longer at the path of a lock, and then the directory. Returns `false`
+/// if it contains anything else, which is kept with it.
 pub(super) fn discard_records(path: &Path) -> Result<bool> {
     remove_records(path)?;
     Ok(fs::remove_directory(path).optional().is_ok())
@@ -138,9 +138,9 @@ pub(super) fn remove_records(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes the spare. `false` where it is none, or anything else than a directory of this library.
+/// Removes the spare. Returns `false` if there is none, or if it contains anything that is not from warmswap.
 pub(super) fn discard_spare(lock: &LockPath) -> Result<bool> {
-    // Out of the way first: a holder may be about to use it.
+    // Renamed first, because a holder may be about to use it.
     let aside = lock.tombstone();
     if fs::rename(&lock.spare(), &aside).optional()?.is_none() {
         return Ok(false);
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_judged_by_all_that_it_holds() {
+    fn a_directory_is_classified_by_all_of_its_entries() {
         let cases: [(&[&str], &str); 12] = [
             (&[], "nothing"),
             (&["owner.json"], "nothing"),

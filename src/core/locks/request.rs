@@ -1,4 +1,4 @@
-//! How a lock is requested, and what a waiter is notified of.
+//! Parameters of a lock request, and events of a wait.
 
 use std::time::Duration;
 
@@ -8,42 +8,42 @@ use super::path::LockPath;
 use super::record::Holder;
 use crate::core::sys::identity::Liveness;
 
-/// Which mode the caller requests.
+/// Requested mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ModeChoice {
-    /// By the type of the filesystem.
+    /// Selected by the filesystem.
     Auto,
-    /// flock, or an error where it cannot be trusted.
+    /// flock, or an error if the filesystem is not trusted.
     Kernel,
-    /// No flock to take it.
+    /// Acquires without flock.
     Lease,
 }
 
 /// What a caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Goal {
-    /// The lock.
+    /// Acquiring the lock.
     Acquire,
-    /// That no holder has it.
+    /// A free lock, without acquiring it.
     Vacancy,
 }
 
-/// How a lock is requested: `LockOptions` of api.d.ts.
+/// Parameters of a lock request: `LockOptions` of the public API.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Kernel lock or lease.
+    /// Requested mode.
     pub mode: ModeChoice,
-    /// How long a record may stay unchanged.
+    /// Time for which a record may stay unchanged.
     pub lease_ttl: Duration,
-    /// How long another program's lock must not have changed before it is taken over.
+    /// Time without change after which another program's lock is taken over.
     pub foreign_stale: Duration,
-    /// What the user adds to the record.
+    /// Metadata of the user, added to the record.
     pub metadata: Option<Value>,
-    /// `worker_threads.threadId`.
+    /// Value of `worker_threads.threadId`.
     pub thread_id: u32,
-    /// The lock lives on in children that have its descriptor.
+    /// Whether children that inherit the descriptor keep the lock.
     pub covers_children: bool,
-    /// Set by the kind of wait.
+    /// What the caller waits for. Set by the kind of call.
     pub goal: Goal,
 }
 
@@ -61,18 +61,18 @@ impl Default for Request {
     }
 }
 
-/// Who is in the way of a waiter.
+/// Current blocker of a waiter.
 #[derive(Debug, Clone)]
 pub struct WaitInfo {
-    /// Since the call.
+    /// Time since the call.
     pub waited: Duration,
-    /// `None` while it is just being taken or given back.
+    /// Current holder. `None` while the lock is being acquired or released.
     pub holder: Option<Holder>,
-    /// Of the holder.
+    /// Whether the holder is alive.
     pub liveness: Liveness,
 }
 
-/// Which waiters stand in one queue.
+/// Identifies the queue of a waiter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct QueueKey {
     pub(super) lock: LockPath,

@@ -1,4 +1,4 @@
-//! The locks and waits of one environment of JavaScript, such as a worker thread: they end with it.
+//! Locks and waits of one JavaScript environment, such as a worker thread. They end with it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard};
@@ -16,10 +16,10 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::sync::Mutex;
 
-/// What one scope holds and waits for.
+/// Locks and waits of one environment.
 pub struct LockScope(Mutex<Option<Holdings>>);
 
-/// `None` in its scope once that has ended.
+/// Content of a scope. `None` after the scope has ended.
 #[derive(Default)]
 struct Holdings {
     handles: HashMap<String, Arc<LockHandle>>,
@@ -27,12 +27,12 @@ struct Holdings {
 }
 
 impl LockScope {
-    /// A scope that holds nothing yet.
+    /// Creates an empty scope.
     pub fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new(Some(Holdings::default()))))
     }
 
-    /// Ends the scope: cancels its waits and gives its locks back, unless children have them.
+    /// Ends the scope: cancels its waits and releases its locks, except those that children keep.
     pub fn close(&self) {
         let holdings = self.holdings().take();
         let Some(Holdings { handles, waits }) = holdings else {
@@ -44,17 +44,17 @@ impl LockScope {
         }
     }
 
-    /// Acquires a free lock on the calling thread, as [`acquire::try_acquire_inline`] does.
+    /// Acquires a free lock on the calling thread, like [`acquire::try_acquire_inline`].
     ///
     /// # Errors
-    /// As [`acquire::acquire`], and `ERR_CLOSED` once the scope has ended.
+    /// Same as [`acquire::acquire`], and `ERR_CLOSED` after the scope has ended.
     pub fn try_acquire_inline(&self, lock: &LockPath, request: &Request) -> Result<Option<Acquired>> {
         let acquired = acquire::try_acquire_inline(lock, request)?;
         acquired.map(|acquired| self.keep(acquired)).transpose()
     }
 
-    /// Acquires a lock, waiting for it until the deadline, until `cancel` is raised or until the scope ends. `answer` is
-    /// called once, on any thread.
+    /// Acquires a lock. Waits until the deadline, until `cancel` is raised or until the scope ends. `answer` is called
+    /// once, on any thread.
     pub fn acquire(
         self: &Arc<Self>,
         lock: LockPath,
@@ -74,7 +74,7 @@ impl LockScope {
         );
     }
 
-    /// Waits until nobody holds the lock, with the same ends as [`Self::acquire`]. The answer is `true` if a dead holder
+    /// Waits until the lock is free. Ends in the same ways as [`Self::acquire`]. The result is `true` if a dead holder
     /// had left it.
     pub fn wait_until_vacant(
         self: &Arc<Self>,
@@ -95,7 +95,7 @@ impl LockScope {
         );
     }
 
-    /// Releases a lock of this scope, with the message of a failed run for those who waited.
+    /// Releases a lock of this scope. `failure` is the message of a failed run, for the callers that waited.
     pub fn release(&self, handle: &LockHandle, failure: Option<String>) -> Release {
         let failure = failure.map(|message| FailedRun {
             generation: handle.generation(),
@@ -125,7 +125,7 @@ impl LockScope {
         }
     }
 
-    /// Keeps the lock until it is released or the scope ends: a garbage collector must not decide.
+    /// Keeps the lock until it is released or the scope ends, so that the garbage collector does not release it.
     fn keep(&self, acquired: Acquired) -> Result<Acquired> {
         match self.holdings().as_mut() {
             Some(holdings) => {
@@ -137,7 +137,7 @@ impl LockScope {
             }
             None => Err(Error::new(
                 Code::Closed,
-                "the thread that asked for the lock has ended",
+                "The thread that requested the lock has ended",
             )),
         }
     }

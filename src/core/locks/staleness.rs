@@ -1,6 +1,6 @@
-//! What nobody can verify is left when it has not changed for long enough, as seen from this machine, on a
-//! clock that stops in suspend. Each waiter remembers its own first observation. It is kept on disk too: else an orphan
-//! would outlive every waiter whose timeout is shorter than the window.
+//! Decides when an unverifiable holder counts as dead: after it has not changed for long enough, as observed from this
+//! machine, on a clock that stops in suspend. Each waiter remembers its own first observation. The observation is also
+//! stored on disk. Otherwise an orphan would outlive every waiter whose timeout is shorter than the window.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::core::sys::fs::Kind;
 use crate::core::sys::identity::this_process;
 use crate::core::sys::{fault, fs};
 
-/// The largest number of observations on disk, over all boots and subjects.
+/// Maximum number of observations on disk, over all boots and subjects.
 const MAX_OBSERVATIONS: usize = 16;
 const MAX_BYTES: u64 = 8192;
 
-/// What is looked at. Each is seen for itself, so that who waits for the one does not disturb who waits for the other.
+/// Observed object. Each one is observed separately, so that waiters for one do not disturb waiters for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Subject {
@@ -28,16 +28,16 @@ pub(super) enum Subject {
     Directory,
 }
 
-/// The first observation of one state; `.K.observed` is a list of them. Each boot has its own clock.
+/// First observation of one state. `.K.observed` contains a list of them. Each boot has its own clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Observation {
     subject: Subject,
-    /// Of everything that a living holder would change.
+    /// Hash of everything that a live holder would change.
     hash: String,
-    /// Boot whose clock it is.
+    /// Boot whose clock was used.
     boot_id: Option<String>,
-    /// Monotonic microseconds.
+    /// Monotonic time in microseconds.
     since_micros: u64,
 }
 
@@ -51,14 +51,14 @@ impl Observation {
     }
 }
 
-/// What one waiter has observed.
+/// Observations of one waiter.
 #[derive(Debug, Default)]
 pub(super) struct StalenessTracker {
     observations: Vec<Observation>,
 }
 
 impl StalenessTracker {
-    /// How long `evidence` has been seen unchanged on this machine, this look included.
+    /// Time for which `evidence` has been observed unchanged on this machine, up to now.
     pub(super) fn unchanged_for(
         &mut self,
         lock: &LockPath,
@@ -85,7 +85,7 @@ impl StalenessTracker {
             .cloned()
             .unwrap_or(seen);
         if may_be_replaced && !on_disk.contains(&first) {
-            // A full disk: what we remember ourselves is enough for us.
+            // On a full disk, the observation in memory is enough for this waiter.
             drop(write(lock, on_disk, first.clone()));
         }
         self.observations
@@ -96,8 +96,8 @@ impl StalenessTracker {
     }
 }
 
-/// What is on disk, and whether it may be replaced. A file of another user who is not trusted counts as nothing: a false
-/// sight would end a living holder's lease.
+/// Returns the observations on disk, and whether the file may be replaced. A file of an untrusted user counts as empty:
+/// a false observation would end a live holder's lease.
 fn read(lock: &LockPath, neighbours: &Neighbours) -> (Vec<Observation>, bool) {
     let path = &*lock.observed();
     match fs::stat(path) {
@@ -114,12 +114,13 @@ fn parse(bytes: &[u8]) -> Option<Vec<Observation>> {
     serde_json::from_slice(bytes).ok()
 }
 
-/// Whether these are the bytes of such a file.
+/// Whether these bytes are a file of observations.
 pub(super) fn is_observation(bytes: &[u8]) -> bool {
     parse(bytes).is_some_and(|observations| !observations.is_empty())
 }
 
-/// Others' observations stay: their clocks cannot be compared with ours, and they wait for the same end.
+/// Writes the observations. Those of other boots and subjects are kept: their clocks cannot be compared with ours, and
+/// their waiters need them.
 fn write(lock: &LockPath, mut observations: Vec<Observation>, first: Observation) -> Result<()> {
     observations.retain(|observation| !observation.has_same_origin(&first));
     observations.push(first);
@@ -129,16 +130,16 @@ fn write(lock: &LockPath, mut observations: Vec<Observation>, first: Observation
     fs::replace(&lock.observed(), &next, &bytes, 0o666).inspect_err(|_| drop(fs::remove_file(&next)))
 }
 
-/// Forgets what was seen.
+/// Removes all observations.
 pub(super) fn forget(lock: &LockPath, neighbours: &Neighbours) {
     let path = &*lock.observed();
-    // One that stays is of something that never comes again.
+    // A file that remains describes a state that never occurs again.
     if fs::stat(path).is_ok_and(|stat| neighbours.trusts(&stat)) {
         drop(fs::remove_file(path));
     }
 }
 
-/// The seeded bug of nearly every peer.
+/// Seeded bug that nearly every comparable library has.
 fn age_by_wall_clock(lock: &LockPath) -> Duration {
     let modified = fs::stat(lock.directory()).map_or(0, |stat| stat.modified_ns / 1_000_000);
     let now = i128::from(wall_millis());

@@ -1,5 +1,6 @@
-//! Removes what killed processes leave: their locks, prepared and retired directories, and incomplete files. It also removes the
-//! files of locks that no process has used for a given time ([`disused`]). It removes no file of a process that is alive.
+//! Removes what killed processes left: their locks, prepared and retired directories, and incomplete files. It also
+//! removes the files of locks that were not used for a given time ([`disused`]). It removes no file of a process that
+//! is alive.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,21 +23,21 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Kind;
 use crate::core::sys::{clock, fs};
 
-/// A file that names no dead process is somebody's who is at it, unless it is this old.
+/// Age at which a file that names no dead process counts as left over. A younger file may belong to a running process.
 const LITTER_AGE: Duration = Duration::from_mins(1);
 
-/// What a sweep found.
+/// Result of a sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Paths that are gone: lock directories of dead holders, litter, and files of locks that are not used any more.
+    /// Removed paths: lock directories of dead holders, leftovers, and files of locks that are no longer used.
     pub removed: Vec<PathBuf>,
-    /// Lock directories whose holders are alive or unknown.
+    /// Lock directories whose holders are alive or cannot be verified.
     pub held: Vec<PathBuf>,
 }
 
-/// Sweeps all locks whose directories are in this one. Only what is proven to be of this library is removed: by what it
-/// holds, not by its name, and by its owner where other users may make entries here. The guard, the records and the spare of a
-/// lock go with `unused`: if nobody has used it for that time, and its filesystem has locks that can be trusted.
+/// Sweeps all locks whose directories are in `root`. Removes only what provably belongs to warmswap, judged by content
+/// rather than by name. If other users may create entries here, the owner is checked too. With `unused`, also removes
+/// guard, records and spare of each lock that was not used for that time, if flock on its filesystem is trusted.
 pub fn sweep(root: &Path, unused: Option<Duration>) -> Result<Swept> {
     let mut swept = Swept::default();
     let mut locks = BTreeSet::new();
@@ -48,7 +49,7 @@ pub fn sweep(root: &Path, unused: Option<Duration>) -> Result<Swept> {
             Some(Neighbour::OfLock(lock)) => {
                 locks.insert(lock.to_owned());
             }
-            // One that cannot be swept is left; the others are not.
+            // An entry that cannot be swept is skipped.
             Some(Neighbour::Temporary) => drop(sweep_litter(&root.join(name), &neighbours, &mut swept)),
             None if is_lock_directory(&root.join(name)).unwrap_or(false) => {
                 locks.insert(name.to_owned());
@@ -61,10 +62,10 @@ pub fn sweep(root: &Path, unused: Option<Duration>) -> Result<Swept> {
             continue;
         };
         if sweep_lock(&lock, &neighbours, &mut swept).is_err() {
-            // Whose format is newer, or whose directory is closed to us: not ours to clear.
+            // The format is newer, or this process has no access. Such a lock is not removed.
             swept.held.push(lock.directory().to_path_buf());
         } else if let Some(unused) = unused {
-            // One whose files cannot be removed is left.
+            // A lock whose files cannot be removed is skipped.
             let removed = disused::remove(&lock, &neighbours, unused);
             swept.removed.extend(removed.into_iter().flatten());
         }
@@ -72,7 +73,8 @@ pub fn sweep(root: &Path, unused: Option<Duration>) -> Result<Swept> {
     Ok(swept)
 }
 
-/// A directory of a user's own must not be taken for a lock: only an owner with a pid makes it one.
+/// Whether a directory is a lock directory. A directory of the user must not count as a lock: only an owner file with a
+/// pid makes it one.
 fn is_lock_directory(path: &Path) -> Result<bool> {
     let found = lock_directory::read_at(path, None)?;
     Ok(matches!(
@@ -102,7 +104,7 @@ fn sweep_lock(lock: &LockPath, neighbours: &Neighbours, swept: &mut Swept) -> Re
                 held.release(None);
                 swept.removed.push(path);
             }
-            // Somebody was faster.
+            // Another process acquired it first.
             Step::Blocked(_) | Step::Vacant { .. } => swept.held.push(path),
         }
     }
@@ -116,7 +118,7 @@ fn sweep_litter(path: &Path, neighbours: &Neighbours, swept: &mut Swept) -> Resu
     if !before.may_go() {
         return Ok(());
     }
-    // Out of the way first: whose it is may be about to give it the name of the lock.
+    // Renamed first, because its owner may be about to rename it to the path of the lock.
     let aside = path.with_file_name(format!(".swept.{}.tomb", uuid::Uuid::new_v4()));
     if fs::rename(path, &aside).optional()?.is_none() {
         return Ok(());
@@ -134,21 +136,21 @@ fn sweep_litter(path: &Path, neighbours: &Neighbours, swept: &mut Swept) -> Resu
     if is_gone {
         swept.removed.push(path.to_path_buf());
     } else {
-        // Somebody is at it after all.
+        // A running process uses it after all, so it is moved back.
         drop(shared::rename_new(&aside, path));
     }
     Ok(())
 }
 
-/// What may be litter of this library.
+/// An entry that may be a leftover of warmswap.
 #[derive(PartialEq)]
 struct Litter {
     inode: u64,
     modified_ns: i128,
     is_directory: bool,
-    /// It is a buried directory of records.
+    /// Whether it is a directory of records that was moved away.
     holds_records: bool,
-    /// Of the process that it names; `None` where it names none.
+    /// Whether the process that it names is alive. `None` if it names none.
     liveness: Option<Liveness>,
 }
 
@@ -157,7 +159,7 @@ impl Litter {
         Self::examine_as(path, path, neighbours)
     }
 
-    /// `None` where it is not proven to be of this library. `named` is the path whose name says what it was made for.
+    /// Returns `None` unless the entry provably belongs to warmswap. `named` is the path whose name shows its purpose.
     fn examine_as(path: &Path, named: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
         let Some(stat) = fs::stat(path).optional()? else {
             return Ok(None);
@@ -181,7 +183,7 @@ impl Litter {
             _ => return Ok(None),
         };
         let liveness = match contents {
-            // A tombstone names whom it buries, not who is at it.
+            // A tombstone names the dead holder, not the process that is removing it.
             Contents::Record(record) if !name.ends_with(".tomb") => Some(record.process.liveness()),
             _ => None,
         };
@@ -205,7 +207,7 @@ impl Litter {
     }
 }
 
-/// The owner in a prepared or buried lock directory of this library; one that is empty counts as blank.
+/// Owner in a prepared or removed lock directory of warmswap. An empty directory counts as blank.
 fn of_directory(path: &Path) -> Result<Option<Contents>> {
     let Some(found) = lock_directory::read_at(path, None)? else {
         return Ok(None);
@@ -220,7 +222,7 @@ fn of_directory(path: &Path) -> Result<Option<Contents>> {
     })
 }
 
-/// A half-made guard, record or observation.
+/// Owner in an incomplete guard, record or observation file.
 fn of_file(path: &Path) -> Result<Option<Contents>> {
     let Some((bytes, contents)) = record::read(path)? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! One call that waits for a lock, and the place in a queue that it can give up.
+//! One call that waits for a lock, and the handle that ends the wait.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,14 +10,14 @@ use crate::core::error::{Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 
-/// One call that has not entered a queue yet.
+/// A call that has not entered a queue yet.
 pub(super) struct Wait {
     pub(super) waiter: Waiter,
     handle: WaitHandle,
 }
 
 impl Wait {
-    /// For the lock. `answer` is called once, on another thread or by [`WaitHandle::give_up`].
+    /// Waits for the lock. `answer` is called once, on another thread or by [`WaitHandle::give_up`].
     pub(super) fn for_lock(
         lock: LockPath,
         request: Request,
@@ -28,13 +28,13 @@ impl Wait {
         Self::new(lock, request, deadline, on_wait, |outcome| {
             answer(outcome.map(|outcome| match outcome {
                 Outcome::Acquired(acquired) => acquired,
-                Outcome::Vacant { .. } => unreachable!("only asked for by for_vacancy"),
+                Outcome::Vacant { .. } => unreachable!("requested by for_vacancy only"),
             }));
         })
     }
 
-    /// Until nobody holds the lock. Takes nothing from anybody living, but removes what a dead holder left: `true`
-    /// where there was such a thing.
+    /// Waits until the lock is free. Changes nothing of a live holder, but removes what a dead holder left. The result
+    /// is `true` if there was a dead holder.
     pub(super) fn for_vacancy(
         lock: LockPath,
         request: Request,
@@ -49,7 +49,7 @@ impl Wait {
         Self::new(lock, request, deadline, on_wait, |outcome| {
             answer(outcome.map(|outcome| match outcome {
                 Outcome::Vacant { orphaned } => orphaned,
-                Outcome::Acquired(_) => unreachable!("only asked for by for_lock"),
+                Outcome::Acquired(_) => unreachable!("requested by for_lock only"),
             }));
         })
     }
@@ -71,23 +71,23 @@ impl Wait {
         Self { waiter, handle }
     }
 
-    /// For a caller that may give up, also before the call has entered a queue.
+    /// Returns a handle that can end the wait, even before the call has entered a queue.
     pub(super) fn handle(&self) -> WaitHandle {
         self.handle.clone()
     }
 
-    /// Names the thread that waits from now on.
+    /// Sets the thread that waits from now on.
     pub(super) fn set_mailbox(&self, mailbox: &Arc<Mailbox>) {
         drop(self.handle.mailbox.set(Arc::clone(mailbox)));
     }
 
-    /// Ends before it has begun.
+    /// Ends the call before it has entered a queue.
     pub(super) fn fail(self, error: Error) {
         self.waiter.fail(error);
     }
 }
 
-/// Lets the caller of a wait give up.
+/// Ends the wait of a caller.
 #[derive(Clone)]
 pub(super) struct WaitHandle {
     id: WaiterId,
@@ -96,7 +96,7 @@ pub(super) struct WaitHandle {
 }
 
 impl WaitHandle {
-    /// Answers `ERR_ABORTED` at once, unless there is an answer already.
+    /// Answers with `ERR_ABORTED` immediately, unless there is an answer already.
     pub(super) fn give_up(&self) {
         if self.answer.give(Err(Cancel::error()))
             && let Some(mailbox) = self.mailbox.get()

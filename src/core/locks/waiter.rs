@@ -1,4 +1,4 @@
-//! One call that waits for a lock: until when, and whom it tells.
+//! A waiter: one call with its deadline and its callbacks.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,20 +16,20 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::identity::{self, Liveness};
 use crate::core::sys::sync::Mutex;
 
-/// A wait that goes on is told again after this time.
+/// Interval at which a continuing wait is reported again.
 const REPEAT: Duration = Duration::from_secs(10);
 
-/// How long the thread that looks has for its last look, which tells who is in the way.
+/// Extra time for the last attempt after the deadline, which finds the holder to report.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How many waiters of this process each lock has, also who has not been looked at yet.
+/// Number of waiters of this process for each lock, including those without an attempt so far.
 static WAITING: LazyLock<Mutex<HashMap<LockPath, usize>>> = LazyLock::new(Mutex::default);
 
 fn waiting() -> MutexGuard<'static, HashMap<LockPath, usize>> {
     WAITING.lock()
 }
 
-/// One of [`WAITING`], until it is dropped.
+/// One count in [`WAITING`], until it is dropped.
 struct Counted(LockPath);
 
 impl Counted {
@@ -51,36 +51,36 @@ impl Drop for Counted {
     }
 }
 
-/// Whether anybody in this process waits for this lock.
+/// Whether a caller in this process waits for this lock.
 pub(super) fn is_any_for(lock: &LockPath) -> bool {
     waiting().contains_key(lock)
 }
 
-/// Names a waiter in this process.
+/// Identifies a waiter in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WaiterId(u64);
 
-/// Called on a reactor thread: it must not block.
+/// Callback of a wait. It runs on a reactor thread and must not block.
 pub type OnWait = Box<dyn Fn(WaitInfo) + Send>;
 
-/// A lock that was waited for.
+/// An acquired lock.
 pub struct Acquired {
-    /// The lock.
+    /// Handle of the lock.
     pub handle: Arc<LockHandle>,
-    /// The generation that had the lock when the wait began; `None` where there was no wait.
+    /// Generation that held the lock when the wait began. `None` if there was no wait.
     pub waited_since: Option<u64>,
 }
 
-/// What a waiter gets.
+/// Result of a wait.
 pub(super) enum Outcome {
     Acquired(Acquired),
     Vacant { orphaned: bool },
 }
 
-/// Takes the answer of a wait, on any thread.
+/// Receives the result of a wait, on any thread.
 pub(super) type Receiver = Box<dyn FnOnce(Result<Outcome>) + Send>;
 
-/// The answer of a wait: the first one that is given counts, by the reactor or by whoever gives up.
+/// The result of a wait. Only the first one counts, from the reactor or from a caller that gives up.
 #[derive(Clone)]
 pub(super) struct Answer(Arc<Mutex<Option<Receiver>>>);
 
@@ -97,7 +97,8 @@ impl Answer {
         self.0.lock().is_none()
     }
 
-    /// `false` where there was one already. A lock that nobody takes any more is released by its drop.
+    /// Delivers a result. Returns `false` if there already was one. An acquired lock that no caller receives is
+    /// released by its drop.
     pub(super) fn give(&self, outcome: Result<Outcome>) -> bool {
         let receiver = self.receiver();
         let is_first = receiver.is_some();
@@ -152,23 +153,18 @@ impl Waiter {
         QueueKey::new(&self.lock, &self.request)
     }
 
-    /// Ends the wait also where the thread that looks hangs in a look.
+    /// Ends the wait on time even if the thread that makes the attempts is blocked.
     ///
     /// # Errors
-    /// `ERR_IO` where the process may have no more threads.
+    /// `ERR_IO` if the process cannot start more threads.
     pub(super) fn set_alarm(&mut self) -> Result<()> {
-        self.set_alarm_after(GRACE)
-    }
-
-    /// Ends the wait so long after its deadline.
-    pub(super) fn set_alarm_after(&mut self, grace: Duration) -> Result<()> {
-        let Some(at) = self.deadline.instant().and_then(|at| at.checked_add(grace)) else {
+        let Some(at) = self.deadline.instant().and_then(|at| at.checked_add(GRACE)) else {
             return Ok(());
         };
         alarm::start()?;
         let (answer, lock, since) = (self.answer.clone(), self.lock.clone(), self.since);
         self.alarm = Some(Alarm::set(at, move || {
-            answer.give(Err(timed_out(&lock, since.elapsed(), None)));
+            answer.give(Err(unanswered(&lock, since.elapsed())));
         }));
         Ok(())
     }
@@ -177,7 +173,7 @@ impl Waiter {
         self.is_single_try
     }
 
-    /// Nobody waits for the answer any more.
+    /// Whether the result is no longer needed.
     pub(super) fn is_gone(&self) -> bool {
         self.answer.is_given()
     }
@@ -186,7 +182,7 @@ impl Waiter {
         self.deadline.has_passed()
     }
 
-    /// The time until it has to be notified or its deadline passes.
+    /// Time until the caller has to be notified or the deadline passes.
     pub(super) fn next_poll(&self) -> Duration {
         let repeat = self
             .notified
@@ -216,7 +212,7 @@ impl Waiter {
         }
     }
 
-    /// Hands the lock over.
+    /// Delivers the acquired lock.
     pub(super) fn succeed(self, handle: Arc<LockHandle>) {
         let acquired = Acquired {
             handle,
@@ -234,7 +230,7 @@ impl Waiter {
     }
 
     fn answer(mut self, outcome: Result<Outcome>) {
-        // Before: whoever gets the answer may call again at once, and must not find itself waiting.
+        // Decremented first, because the caller may call again immediately and must not count itself as a waiter.
         self.counted = None;
         self.answer.give(outcome);
     }
@@ -247,13 +243,28 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        // Whoever was answered hears nothing of it; the others must not wait for a thread that is gone.
-        let error = Error::new(Code::Closed, "the thread that waits for locks has ended");
+        // Has no effect if the caller already has a result. Other callers must not wait for a thread that no longer
+        // exists.
+        let error = Error::new(Code::Closed, "The thread that waits for locks has ended");
         self.answer.give(Err(error));
     }
 }
 
-/// `ERR_LOCK_TIMEOUT` that says who has it and what can be done.
+/// `ERR_LOCK_TIMEOUT` of a wait whose filesystem has not answered, or whose thread got no CPU: whether the lock is free is
+/// not known. Its cause distinguishes it from the error of a lock that another holder has.
+fn unanswered(lock: &LockPath, waited: Duration) -> Error {
+    let path = lock.directory().display();
+    let message = format!(
+        "waited {} ms for the lock '{path}' and could not read its files in that time, so it is not known whether it is free. Its filesystem does not answer, or this machine is overloaded. Try again, or use a lock path on another filesystem",
+        waited.as_millis(),
+    );
+    Error {
+        source: Some(std::io::ErrorKind::TimedOut.into()),
+        ..Error::new(Code::LockTimeout, message).at(lock.directory())
+    }
+}
+
+/// `ERR_LOCK_TIMEOUT` with the holder and advice.
 pub(super) fn timed_out(lock: &LockPath, waited: Duration, blocker: Option<&Blocker>) -> Error {
     let holder = blocker.and_then(|blocker| blocker.holder.as_ref());
     let who = holder.map_or_else(|| "an unknown holder".to_owned(), describe);
@@ -262,7 +273,7 @@ pub(super) fn timed_out(lock: &LockPath, waited: Duration, blocker: Option<&Bloc
         .map(|note| format!(" {note}."))
         .unwrap_or_default();
     let message = format!(
-        "waited {} ms for the lock '{}', held by {who}.{note} Raise options.timeoutMs, or stop that process; `npx warmswap lock why '{}'` tells more",
+        "Waited {} ms for the lock '{}', held by {who}.{note} Raise options.timeoutMs, or stop that process. Run `npx warmswap lock why '{}'` for details",
         waited.as_millis(),
         lock.directory().display(),
         lock.directory().display()

@@ -14,38 +14,38 @@ use crate::core::sys::sync::Mutex;
 
 static CELLS: LazyLock<Mutex<HashMap<Vec<u8>, &'static Cell>>> = LazyLock::new(Mutex::default);
 
-/// What a cell holds at one moment.
+/// Content of a cell at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// `None` before the first write.
+    /// Value. `None` before the first write.
     pub bytes: Option<Arc<[u8]>>,
-    /// 0 before the first write; one more with each write.
+    /// Version. 0 before the first write, then one more with each write.
     pub version: u64,
 }
 
-/// How a compare-and-set ended.
+/// Result of a compare-and-set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swap {
-    /// The value was written; this is its version.
+    /// The value was written. Holds the new version.
     Written(u64),
-    /// Somebody else was first; this is the version that stands.
+    /// The cell had another version, and nothing was written. Holds the current version.
     Refused(u64),
 }
 
-/// A versioned value of the process; see the module's documentation.
+/// A versioned value that the whole process shares. See the module documentation.
 #[derive(Debug)]
 pub struct Cell {
     latest: watch::Sender<Snapshot>,
     word: AtomicU64,
 }
 
-/// The cell of this key, made if there is none. Keys are opaque bytes.
+/// Returns the cell with this key and creates it if it does not exist. Keys are opaque bytes.
 pub fn cell(key: &[u8]) -> &'static Cell {
     let mut cells = CELLS.lock();
     if let Some(known) = cells.get(key) {
         return known;
     }
-    // Leaked on purpose: its word is mapped into environments whose end is nobody's to know.
+    // Leaked on purpose: environments map its version word, and their end cannot be observed here.
     let made: &'static Cell = Box::leak(Box::new(Cell {
         latest: watch::Sender::default(),
         word: AtomicU64::new(0),
@@ -55,22 +55,22 @@ pub fn cell(key: &[u8]) -> &'static Cell {
 }
 
 impl Cell {
-    /// Value and version, of one moment.
+    /// Returns the value and its version, read atomically.
     pub fn read(&self) -> Snapshot {
         self.latest.borrow().clone()
     }
 
-    /// The version of the latest write.
+    /// Returns the version of the latest write.
     pub fn version(&self) -> u64 {
         self.word.load(Ordering::Acquire)
     }
 
-    /// Where the version is published.
+    /// Memory in which the version is published.
     pub fn word(&'static self) -> &'static AtomicU64 {
         &self.word
     }
 
-    /// Writes whatever stood there; returns the new version.
+    /// Replaces the value unconditionally and returns the new version.
     pub fn write(&self, bytes: &[u8]) -> u64 {
         let bytes = Arc::from(bytes);
         let mut version = 0;
@@ -81,7 +81,7 @@ impl Cell {
         version
     }
 
-    /// Writes only onto the version that the caller has seen.
+    /// Replaces the value if the current version is `expected`.
     pub fn compare_and_set(&self, expected: u64, bytes: &[u8]) -> Swap {
         let bytes = Arc::from(bytes);
         let mut swap = Swap::Refused(expected);
@@ -97,18 +97,19 @@ impl Cell {
         swap
     }
 
-    /// Resolves with the latest version once it is not `since`.
+    /// Waits until the version differs from `since`, and returns the latest version. Fails with `ERR_TIMEOUT` at the
+    /// deadline and with `ERR_ABORTED` when cancelled.
     pub async fn changed(&self, since: u64, deadline: Deadline, cancel: &Cancel) -> Result<u64> {
         let mut changes = self.latest.subscribe();
         tokio::select! {
             // The sender is never dropped, so the wait cannot fail.
             latest = changes.wait_for(|latest| latest.version != since) => Ok(latest.map_or(since, |latest| latest.version)),
             () = cancel.cancelled() => Err(Cancel::error()),
-            () = passed(deadline) => Err(Error::new(Code::Timeout, "the cell did not change in time")),
+            () = passed(deadline) => Err(Error::new(Code::Timeout, "The cell did not change before the timeout")),
         }
     }
 
-    /// How many waits are pending.
+    /// Number of pending waits.
     pub fn waiting(&self) -> usize {
         self.latest.receiver_count()
     }

@@ -1,4 +1,4 @@
-//! One system call as the files of this folder make it.
+//! Helpers for system calls, used by the files of this folder.
 
 use std::io;
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::core::error::{At as _, Result};
 use crate::core::sys::fault;
 
-/// Runs one system call: a fault point first, repeated if a signal interrupts it, with operation and path in the error.
+/// Runs one system call. It is a fault injection point, is repeated if a signal interrupts it, and its error contains
+/// operation and path.
 pub(super) fn call<T>(op: &'static str, path: &Path, mut system: impl FnMut() -> io::Result<T>) -> Result<T> {
     loop {
         match fault::point(op, path).and_then(|()| system()) {
@@ -16,7 +17,7 @@ pub(super) fn call<T>(op: &'static str, path: &Path, mut system: impl FnMut() ->
     }
 }
 
-/// A fault point before calls that std makes and repeats itself.
+/// Fault injection point before calls that std makes and repeats itself.
 pub(super) fn point(op: &'static str, path: &Path) -> Result<()> {
     call(op, path, || Ok(()))
 }

@@ -1,4 +1,4 @@
-//! Cancellation that reaches both threads that block and futures that wait.
+//! Cancellation for blocking threads and for futures.
 
 use std::fmt;
 use std::sync::{Arc, MutexGuard};
@@ -12,11 +12,11 @@ use crate::core::sys::sync::{Condvar, Mutex};
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// A flag that is raised once and never lowered; clones share it.
+/// A flag that is raised once and never lowered. Clones share it.
 #[derive(Clone)]
 pub struct Cancel {
     raised: Arc<watch::Sender<bool>>,
-    /// What is called when it is raised, and where threads sleep until then.
+    /// Callbacks for the raise, and the condition on which threads sleep until then.
     parked: Arc<(Mutex<Vec<Call>>, Condvar)>,
 }
 
@@ -36,7 +36,7 @@ impl Default for Cancel {
 }
 
 impl Cancel {
-    /// A flag that is not raised.
+    /// Creates a flag that is not raised.
     pub fn new() -> Self {
         Self {
             raised: Arc::new(watch::Sender::new(false)),
@@ -44,7 +44,7 @@ impl Cancel {
         }
     }
 
-    /// Raises the flag and wakes everybody who waits for it.
+    /// Raises the flag and wakes all its waiters.
     pub fn cancel(&self) {
         self.raised.send_replace(true);
         let calls = std::mem::take(&mut *self.calls());
@@ -54,7 +54,7 @@ impl Cancel {
         }
     }
 
-    /// Calls once when the flag is raised, at once if it is raised already.
+    /// Calls `call` once when the flag is raised, immediately if it is already raised.
     pub fn on_raise(&self, call: impl FnOnce() + Send + 'static) {
         let mut calls = self.calls();
         if self.is_cancelled() {
@@ -79,7 +79,7 @@ impl Cancel {
         *self.raised.borrow()
     }
 
-    /// `ERR_ABORTED` once the flag is raised.
+    /// Fails with `ERR_ABORTED` if the flag is raised.
     pub fn check(&self) -> Result<()> {
         if self.is_cancelled() {
             Err(Self::error())
@@ -88,15 +88,15 @@ impl Cancel {
         }
     }
 
-    /// The error of a cancelled call.
+    /// Error of a cancelled call.
     pub fn error() -> Error {
-        Error::new(Code::Aborted, "the operation was aborted")
+        Error::new(Code::Aborted, "The operation was aborted")
     }
 
     /// Resolves when the flag is raised.
     pub async fn cancelled(&self) {
         let mut receiver = self.raised.subscribe();
-        // The sender lives as long as `self`, so the wait can only end by the flag.
+        // The sender exists as long as `self`, so only the flag can end the wait.
         let _raised = receiver.wait_for(|raised| *raised).await;
     }
 

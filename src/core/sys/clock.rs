@@ -1,21 +1,21 @@
 //! All clocks of the crate.
 //!
-//! * The *wall clock* is for people and other programs, and for comparison with the times of files. It can step.
-//! * The *monotonic clock* never steps and stops in suspend. [`monotonic_micros`] can be compared between the processes
-//!   of one machine; inside one process [`std::time::Instant`] and [`super::deadline`] are the same clock.
-//! * The *boot clock* never steps and counts suspend.
+//! * The *wall clock* is for human readers, for other programs, and for comparison with file times. It can be adjusted.
+//! * The *monotonic clock* is never adjusted and stops in suspend. [`monotonic_micros`] can be compared between the
+//!   processes of one machine. Inside one process, [`std::time::Instant`] and [`super::deadline`] use the same clock.
+//! * The *boot clock* is never adjusted and includes suspend.
 //!
-//! In builds with the feature `testing`, a test can shift two of them while processes run: the file that
-//! `WARMSWAP_CLOCK` names holds the seconds that are added to the wall clock, and that of `WARMSWAP_BOOT_CLOCK` those
-//! that are added to the boot clock, as a suspend adds them.
+//! In builds with the feature `testing`, a test can shift two of them while processes run. The file named by
+//! `WARMSWAP_CLOCK` contains the seconds to add to the wall clock. The file named by `WARMSWAP_BOOT_CLOCK` contains the
+//! seconds to add to the boot clock, as a suspend does.
 //!
-//! A decision is made by the monotonic or the boot clock wherever both times come from this boot.
+//! Decisions use the monotonic or the boot clock whenever both times come from this boot.
 
 use jiff::Timestamp;
 
 use crate::core::sys::platform::clock as system;
 
-/// The time of the wall clock.
+/// Current time of the wall clock.
 fn now() -> Timestamp {
     #[cfg(feature = "testing")]
     if let Some(seconds) = shift_of("WARMSWAP_CLOCK") {
@@ -24,23 +24,23 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// The seconds in the file that this environment variable names.
+/// Seconds in the file that this environment variable names.
 #[cfg(feature = "testing")]
 fn shift_of(variable: &str) -> Option<i64> {
     #[expect(
         clippy::disallowed_methods,
-        reason = "no fault point: it is not the product's call"
+        reason = "no fault point: only test builds make this call"
     )]
     let text = std::fs::read_to_string(std::env::var_os(variable)?).ok()?;
     text.trim().parse().ok()
 }
 
-/// The wall clock as ISO 8601 in UTC with milliseconds, as `new Date().toISOString()` returns it.
+/// Wall clock as ISO 8601 in UTC with milliseconds, in the format of `new Date().toISOString()`.
 pub fn iso8601() -> String {
     format!("{:.3}", now())
 }
 
-/// Milliseconds since the epoch of an ISO 8601 time; `None` for any other text.
+/// Parses an ISO 8601 time to milliseconds since the epoch. Returns `None` for any other text.
 pub fn parse_iso8601(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
 }
@@ -65,8 +65,8 @@ pub fn monotonic_micros() -> u64 {
     system::monotonic_micros()
 }
 
-/// Microseconds of the boot clock. A holder judges its own record by it: others may have taken over while this machine
-/// was suspended.
+/// Microseconds of the boot clock. A holder judges its own record by this clock, because others may take over while
+/// this machine is suspended.
 pub fn boot_micros() -> u64 {
     #[cfg(feature = "testing")]
     if let Some(seconds) = shift_of("WARMSWAP_BOOT_CLOCK") {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_what_javascript_writes() {
+    fn a_time_has_the_format_of_javascript() {
         let text = iso8601();
         assert_eq!((text.len(), &text[19..20], &text[23..]), (24, ".", "Z"), "{text}");
         let parsed = parse_iso8601(&text).expect("our own format");

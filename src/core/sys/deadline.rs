@@ -1,36 +1,36 @@
-//! A moment on the monotonic clock after which a call gives up.
+//! Deadlines on the monotonic clock.
 
 use std::time::{Duration, Instant};
 
-/// The end of a call's time; `never` has none.
+/// Time at which a call gives up, or [`Deadline::NEVER`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
     at: Option<Instant>,
 }
 
 impl Deadline {
-    /// A call that may take for ever.
+    /// No deadline.
     pub const NEVER: Self = Self { at: None };
 
-    /// So much time from now.
+    /// Deadline after this duration.
     pub fn after(duration: Duration) -> Self {
-        // An addition that overflows is centuries away: never.
+        // An overflow means centuries, which counts as never.
         Self {
             at: Instant::now().checked_add(duration),
         }
     }
 
-    /// What is left; `None` where there is no end.
+    /// Remaining time. `None` if there is no deadline.
     pub fn remaining(self) -> Option<Duration> {
         self.at.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether the moment has passed.
+    /// Whether the deadline has passed.
     pub fn has_passed(self) -> bool {
         self.at.is_some_and(|at| Instant::now() >= at)
     }
 
-    /// The moment itself, if there is one.
+    /// The deadline as an [`Instant`], if there is one.
     pub fn instant(self) -> Option<Instant> {
         self.at
     }

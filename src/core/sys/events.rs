@@ -1,27 +1,29 @@
-//! One place to wait for everything that can end a wait: changes of files and directories, the death of
-//! processes, and other threads. Hints, never the truth: who is woken looks, and a tick stands behind it.
+//! Waits for everything that can end a wait at the same time: changes of files and directories, the end of processes,
+//! and other threads. Events are only hints: the woken thread checks the state itself, and a periodic tick covers lost
+//! events.
 
 pub use super::platform::{Events, ProcessWatch, Waker};
 
-/// What a watch looks for.
+/// Changes that a watch reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
-    /// A file whose last writable descriptor closes (also by the death of its process), or that loses its name.
+    /// The last writable descriptor of a file was closed (possibly by the death of its process), or the file lost its
+    /// name.
     FileClosed,
-    /// Entries that come, go or are replaced in a directory, and the directory itself going.
+    /// Entries were created, removed or replaced in a directory, or the directory itself was removed.
     Entries,
 }
 
-/// Names a watch while it lives; two watches of one inode share it.
+/// Identifies a watch while it exists. Two watches of one inode share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WatchId(pub(super) i32);
 
-/// Why a wait ended.
+/// Events that ended a wait.
 #[derive(Debug, Default)]
 pub struct Woken {
-    /// Watches that saw something.
+    /// Watches that reported a change.
     pub watches: Vec<WatchId>,
-    /// Events were lost: everything has to be looked at.
+    /// Events were lost, so everything has to be checked.
     pub overflow: bool,
     /// Positions of the processes that have ended.
     pub processes: Vec<usize>,

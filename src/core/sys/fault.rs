@@ -1,29 +1,29 @@
-//! Fault points and seeded bugs, in builds with the feature `testing` only; elsewhere every call here is
-//! an empty inline function.
+//! Fault injection points and seeded bugs, in builds with the feature `testing` only. In other builds every function
+//! here is empty and inlined.
 //!
-//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS|EINVAL|ENOLCK|ENOTSUP|EPERM>`: what happens at
-//!   the n-th point after [`arm`] (the first is 1). An optional third field `:<operation>` counts only points of that operation, a fourth
-//!   one `:<end of the path>` only those on such a path: the order of points of several threads is nobody's promise.
-//!   `HOLD` keeps that one thread until somebody opens the FIFO `WARMSWAP_FAULT_FIFO` for writing and closes it.
-//! * `WARMSWAP_FAULT_LOG=<file>`: appends one line `<n> <operation> <path>` per point, to learn how many there are.
-//! * `WARMSWAP_MUTANT=<name>`: turns a seeded bug on, so that a suite can prove that it would see it.
+//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS|EINVAL|ENOLCK|ENOTSUP|EPERM>`: fault at the n-th
+//!   point after [`arm`], starting with 1. An optional third field `:<operation>` counts only points of that operation. A
+//!   fourth field `:<end of the path>` counts only points with such a path, because the order of points in several threads
+//!   is undefined. `HOLD` blocks the thread until the FIFO `WARMSWAP_FAULT_FIFO` was opened for writing and closed.
+//! * `WARMSWAP_FAULT_LOG=<file>`: appends one line `<n> <operation> <path>` for each point, to find their number.
+//! * `WARMSWAP_MUTANT=<name>`: enables a seeded bug, so that a test suite can prove that it detects it.
 
 #[cfg(feature = "testing")]
 pub use active::{arm, is_seeded, point};
 
-/// Starts counting fault points; before it none strikes.
+/// Starts to count fault injection points. No fault occurs before.
 #[cfg(not(feature = "testing"))]
 #[inline]
 pub fn arm() {}
 
-/// Whether a seeded bug is on: never in this build.
+/// Whether a seeded bug is enabled. Always `false` in this build.
 #[cfg(not(feature = "testing"))]
 #[inline]
 pub const fn is_seeded(_name: &str) -> bool {
     false
 }
 
-/// A place where a test can let the world go wrong: nothing in this build.
+/// Fault injection point. Does nothing in this build.
 #[cfg(not(feature = "testing"))]
 #[inline]
 pub fn point(_operation: &str, _path: &std::path::Path) -> std::io::Result<()> {
@@ -74,17 +74,17 @@ mod active {
         }
     }
 
-    /// Starts counting fault points; before it none strikes.
+    /// Starts to count fault injection points. No fault occurs before.
     pub fn arm() {
         ARMED.store(true, Ordering::SeqCst);
     }
 
-    /// Whether this seeded bug is on.
+    /// Whether this seeded bug is enabled.
     pub fn is_seeded(name: &str) -> bool {
         SEEDED_BUG.as_deref() == Some(name)
     }
 
-    /// A place where a test can let the world go wrong.
+    /// Fault injection point.
     pub fn point(operation: &str, path: &Path) -> io::Result<()> {
         if !ARMED.load(Ordering::Relaxed) {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Which filesystem a path is on, and whether its kernel locks can be trusted: decided by statfs, before any
-//! lock call, from an allow list. Everything else is refused or leased, never pretended (docker/for-mac#7004,
+//! Type of a path's filesystem, and whether its kernel locks are reliable. statfs and an allow list decide that before
+//! any lock call. On other filesystems warmswap refuses or uses a lease, but never uses flock (docker/for-mac#7004,
 //! rust-lang/cargo#2615).
 
 use std::path::Path;
@@ -10,9 +10,9 @@ use crate::core::sys::platform::filesystem;
 
 pub use crate::core::sys::platform::Filesystem;
 
-/// The filesystem of an existing path.
+/// Filesystem of an existing path.
 ///
-/// In builds with the feature `testing`, `WARMSWAP_FILESYSTEM=<name>` pretends that every path is on that one.
+/// In builds with the feature `testing`, `WARMSWAP_FILESYSTEM=<name>` overrides it for every path.
 pub fn of(path: &Path) -> Result<Filesystem> {
     let found = call("statfs", path, || filesystem::of(path))?;
     #[cfg(feature = "testing")]

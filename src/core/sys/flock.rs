@@ -1,5 +1,5 @@
-//! Kernel locks on open files, and free space. A lock belongs to the open file description: it ends with the process,
-//! survives SIGSTOP, and is not inherited by child programs, because every file here is opened with `O_CLOEXEC`.
+//! Kernel locks on open files, and free disk space. A lock belongs to the open file description. It ends with the
+//! process and survives SIGSTOP. Child programs do not inherit it, because every file here is opened with `O_CLOEXEC`.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,17 +8,12 @@ use crate::core::error::{At as _, Result};
 use crate::core::sys::call::call;
 use crate::core::sys::platform::lock;
 
-/// Whether a child process that inherits the descriptor of a locked file keeps the lock.
-pub fn is_inherited() -> bool {
-    lock::IS_INHERITED
-}
-
-/// Acquires the exclusive lock if it is free now. Never waits.
+/// Acquires the exclusive lock if it is free. Never waits.
 pub fn try_exclusive(file: &File, path: &Path) -> Result<bool> {
     call("flock", path, || lock::try_exclusive(file))
 }
 
-/// Acquires a shared lock if nobody holds the exclusive one now. Never waits.
+/// Acquires a shared lock unless the exclusive lock is held. Never waits.
 pub fn try_shared(file: &File, path: &Path) -> Result<bool> {
     call("flock", path, || lock::try_shared(file))
 }
@@ -33,7 +28,7 @@ pub fn unlock(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-/// Bytes that this user can still write to the filesystem of `path`.
+/// Number of bytes that this user can still write to the filesystem of `path`.
 pub fn available_space(path: &Path) -> Result<u64> {
     lock::available_space(path).at("statvfs", path)
 }

@@ -1,5 +1,5 @@
-//! Host names. A resolver that does not answer keeps one thread for each name; whoever asks for the same name
-//! meanwhile shares the answer.
+//! Resolution of host names. A resolver that does not respond occupies one thread for each name. Concurrent callers
+//! with the same name share one lookup.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -13,14 +13,14 @@ use crate::core::sys::{errno, thread, workers};
 
 type Addresses = std::result::Result<Vec<SocketAddr>, String>;
 
-/// Who waits for the addresses of a name.
+/// Callers that wait for the addresses of a name.
 static CALLERS: LazyLock<Mutex<HashMap<String, Vec<oneshot::Sender<Addresses>>>>> =
     LazyLock::new(Mutex::default);
 
-/// The addresses of a host, with port 0.
+/// Resolves the addresses of a host, with port 0.
 ///
 /// # Errors
-/// `ERR_IO` where the name is not known, or there is no thread to ask on.
+/// `ERR_IO` if the name is unknown, or if no thread is available.
 pub async fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
     let (caller, answer) = oneshot::channel();
     let is_first = {
@@ -52,7 +52,7 @@ fn callers() -> MutexGuard<'static, HashMap<String, Vec<oneshot::Sender<Addresse
     CALLERS.lock()
 }
 
-/// A name that is being looked up. Dropped without an answer where there was no thread.
+/// A running lookup. If no thread is available, it is dropped without a result.
 struct Lookup(String);
 
 impl Lookup {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callers_of_one_name_share_the_answer() {
+    fn callers_with_the_same_name_share_the_lookup() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
@@ -87,7 +87,7 @@ mod tests {
                     .all(|address| address.ip().is_loopback())
             );
             assert!(!both.1.expect("known").is_empty());
-            resolve("name.invalid").await.expect_err("not known");
+            resolve("name.invalid").await.expect_err("an unknown name");
         });
         assert!(callers().is_empty());
     }

@@ -1,5 +1,5 @@
-//! Who a process is, beyond its pid: a pid alone is reused, means another process in another pid namespace,
-//! and outlives its process as a zombie.
+//! Identity of a process beyond its pid. A pid alone is reused, means another process in another pid namespace, and
+//! remains as a zombie after the process has ended.
 
 use std::sync::LazyLock;
 
@@ -9,42 +9,42 @@ use crate::core::sys::fault;
 use crate::core::sys::platform::process::{self, Opened, Process};
 use crate::core::sys::platform::{host, name};
 
-/// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
+/// Inode of the initial pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
-/// A process, as a record on disk names it. What a platform does not tell is absent.
+/// Identity of a process, as a record on disk contains it. Facts that a platform does not provide are missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
-    /// Its number in its own pid namespace.
+    /// Pid in its own pid namespace.
     pub pid: u32,
-    /// The boot it runs in.
+    /// Boot in which it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
     /// Inode of its pid namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_ns: Option<u64>,
-    /// Inode of its pidfd: unique in a boot.
+    /// Inode of its pidfd, unique within a boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pidfd_ino: Option<u64>,
-    /// When it started: on Linux in ticks of 10 ms since boot, on macOS in microseconds since the epoch.
+    /// Start time: on Linux in ticks of 10 ms since boot, on macOS in microseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ticks: Option<u64>,
 }
 
-/// What is known about a process that a record names.
+/// Whether the process that a record names is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// It is that very process, and it runs.
+    /// Exactly that process is running.
     Alive,
-    /// Proven: it has ended.
+    /// It has provably ended.
     Dead,
-    /// Nothing is proven.
+    /// Neither is proven.
     Unknown,
 }
 
 impl Liveness {
-    /// The name that JavaScript sees.
+    /// Name in JavaScript.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Alive => "alive",
@@ -54,7 +54,7 @@ impl Liveness {
     }
 }
 
-/// This process.
+/// Identity of this process.
 pub fn this_process() -> &'static Identity {
     static THIS: LazyLock<Identity> = LazyLock::new(|| {
         let pid = std::process::id();
@@ -74,7 +74,7 @@ pub fn this_process() -> &'static Identity {
 }
 
 impl Identity {
-    /// Whether this boot and this pid namespace are the process's own, so that its pid means something here.
+    /// Whether the process belongs to this boot and this pid namespace, so that its pid is meaningful here.
     pub fn is_near(&self) -> bool {
         let here = this_process();
         self.boot_id.is_some()
@@ -91,7 +91,7 @@ impl Identity {
         }
     }
 
-    /// Whether the process lives. `Dead` only on proof; a pid that means nothing here proves nothing.
+    /// Whether the process is alive. Returns `Dead` only with proof. A pid of another namespace proves nothing.
     pub fn liveness(&self) -> Liveness {
         if !self.is_near() {
             return Liveness::Unknown;
@@ -114,31 +114,31 @@ impl Identity {
                 _ => self.liveness_by_start(),
             },
             Opened::Unsupported if process::has_pid(self.pid) => self.liveness_by_start(),
-            // No process has this pid, or the one that has it has ended.
+            // No process has this pid, or the process with this pid has ended.
             _ => Liveness::Dead,
         }
     }
 
-    /// The start time tells a reused pid, but only to 10 ms.
+    /// Compares start times, which detects a reused pid, but only with a resolution of 10 ms.
     fn liveness_by_start(&self) -> Liveness {
         match (self.start_ticks, process::started(self.pid)) {
             (_, Some(found)) if found.is_zombie => Liveness::Dead,
             (Some(recorded), Some(found)) if recorded == found.ticks => Liveness::Alive,
             (Some(_), Some(_)) => Liveness::Dead,
-            // Hidden /proc: the pid is taken, by whom is not told.
+            // /proc is hidden: the pid is in use, but the process cannot be identified.
             _ => Liveness::Unknown,
         }
     }
 }
 
-/// When a process of this pid namespace started, in milliseconds since the epoch. Where it is made of two clocks of which
-/// one can be set, it is good for doubt, not for proof.
+/// Start time of a process in this pid namespace, in milliseconds since the epoch. If it is computed from an adjustable
+/// clock, it can only raise doubt, not prove anything.
 pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
     process::started_at_wall_millis(pid)
 }
 
-/// Whether no process of this machine has this pid, in whatever pid namespace it counts. `false` wherever that is not
-/// proven: only the first namespace sees them all, and only where /proc hides nothing (hidepid) and can be read.
+/// Whether no process of this machine has this pid in any pid namespace. Returns `false` without proof. Proof requires
+/// the initial namespace, which shows all processes, and a readable /proc that hides none (hidepid).
 pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
     let is_gone_here = process::is_pid(pid) && !process::has_pid(pid);
     if !is_gone_here && !is_zombie(pid) || this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
@@ -147,7 +147,7 @@ pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
     let Some(processes) = process::all() else {
         return false;
     };
-    // Where others' processes are hidden the first one is.
+    // If /proc hides processes of other users, it also hides the first process.
     process::ALWAYS_THERE.is_none_or(|first| processes.contains(&first))
         && processes
             .iter()
@@ -158,9 +158,9 @@ fn is_zombie(pid: u32) -> bool {
     process::started(pid).is_some_and(|found| found.is_zombie)
 }
 
-/// The kernel's identity of this boot; `None` where the platform tells none.
+/// The kernel's id of this boot. `None` if the platform has none.
 ///
-/// In builds with the feature `testing`, `WARMSWAP_BOOT_ID` pretends to be another kernel.
+/// In builds with the feature `testing`, `WARMSWAP_BOOT_ID` overrides it.
 pub fn boot_id() -> Option<String> {
     #[cfg(feature = "testing")]
     if let Ok(pretended) = std::env::var("WARMSWAP_BOOT_ID") {
@@ -169,8 +169,8 @@ pub fn boot_id() -> Option<String> {
     process::boot_id()
 }
 
-/// The name of this machine, with the pid namespace added outside of the first one: other programs compare
-/// hostname and pid alone, and would take a process of another namespace for a dead one.
+/// Name of this machine. Outside the initial pid namespace, the namespace is appended: other programs compare only
+/// hostname and pid, and would treat a process of another namespace as dead.
 pub fn hostname() -> String {
     let name = host::hostname().to_string_lossy().into_owned();
     match this_process().pid_ns {
@@ -184,24 +184,24 @@ pub fn is_hostname(text: &str) -> bool {
     text.as_bytes() == name::as_bytes(&host::hostname())
 }
 
-/// The user in whose name this process makes its calls.
+/// Effective user of this process.
 pub fn effective_uid() -> u32 {
     host::effective_uid()
 }
 
-/// The command line of this process, for people who ask who holds something.
+/// Command line of this process, for users who look for the holder of a lock.
 pub fn command() -> String {
     without_options(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
 }
 
-/// The command line of another process of this machine; `None` where it cannot be read.
+/// Command line of another process of this machine. `None` if it cannot be read.
 pub fn command_of(pid: u32) -> Option<String> {
     let arguments = process::arguments(pid)?;
     Some(without_options(arguments.into_iter())).filter(|command| !command.is_empty())
 }
 
-/// Up to the first option behind the program's own words, as `node --inspect server.js dev`: records are for
-/// everybody to read, and options carry tokens.
+/// Shortens a command line before the first option after the program's own words, as in `node --inspect server.js dev`.
+/// Everybody can read a record, and options may contain tokens.
 fn without_options(arguments: impl Iterator<Item = String>) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut has_script = false;
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_told_without_its_options() {
+    fn a_command_is_shown_without_its_options() {
         let told = |words: &str| without_options(words.split(' ').map(str::to_owned));
         assert_eq!(
             told("node --inspect server.js dev --token=x y"),

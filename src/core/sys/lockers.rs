@@ -1,5 +1,5 @@
-//! Which process has a file under flock, as far as the system shows it. Nothing is locked to find out. `None` and `false`
-//! on systems that do not list the open files of processes.
+//! Finds the process that has locked a file with flock, as far as the system shows it. Acquires no lock for that.
+//! Returns `None` and `false` on systems that do not list the open files of processes.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use crate::core::sys::platform::process;
 pub use crate::core::sys::platform::LockedEntry;
 pub use process::has_locked;
 
-/// The first process found that has the file locked, in at most `limit`: processes with a pid above `after` are looked at
-/// first. Processes of other users are seen by root only.
+/// Returns the first process found that has locked the file, within `limit`. Processes with a pid above `after` are
+/// checked first. Only root can see processes of other users.
 pub fn find(file: LockedEntry<'_>, after: u32, limit: Duration) -> Option<u32> {
     let begun = Instant::now();
     let mut pids = process::all()?;

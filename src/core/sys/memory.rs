@@ -1,4 +1,4 @@
-//! Memory that returns to the operating system as soon as it is dropped, which allocated memory does not.
+//! Memory that returns to the operating system as soon as it is dropped, unlike allocated memory.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -13,7 +13,7 @@ impl Pages {
     /// Maps `size` bytes.
     ///
     /// # Errors
-    /// Those of mmap(2), such as a lack of memory.
+    /// Errors of mmap(2), such as a lack of memory.
     pub fn new(size: usize) -> io::Result<Self> {
         // mmap rejects a length of 0.
         (size > 0).then(|| MmapMut::map_anon(size)).transpose().map(Self)

@@ -1,8 +1,9 @@
-//! The system layer: the only code that calls the operating system. Each call names its operation and its path in the
-//! error, and is a fault injection point in test builds. What differs between systems is in `platform`.
+//! The system layer: the only code that calls the operating system. Each call adds operation and path to its error, and
+//! is a fault injection point in test builds. Differences between systems are in `platform`.
 
 mod call;
 pub mod cancel;
+pub mod child_file;
 pub mod clock;
 pub mod deadline;
 pub mod dir;
@@ -17,6 +18,7 @@ pub mod host_name;
 pub mod identity;
 pub mod lock_file;
 pub mod lockers;
+pub mod machine;
 pub mod mark;
 pub mod memory;
 pub mod mounts;

@@ -1,21 +1,21 @@
-//! The mounts that a server or another process answers for, by the text of their paths alone: asking one that hangs would
-//! hang.
+//! Mounts that depend on a server or another process. Paths are compared only as text, because a call on a mount that
+//! hangs would hang too.
 
 use std::path::Path;
 
 use crate::core::sys::platform::{Mount, mounts};
 
-/// The mounts of this process.
+/// Mounts of this process.
 #[derive(Debug, Default)]
 pub struct Mounts(Vec<Mount>);
 
 impl Mounts {
-    /// Reads the list; empty where the system has none.
+    /// Reads the list of mounts. Empty if the system has none.
     pub fn read() -> Self {
         Self(mounts::list())
     }
 
-    /// The remote mount that a path is on; the path itself where it is on none.
+    /// The remote mount of a path, or the path itself if it is not on a remote mount.
     pub fn place<'a>(&'a self, path: &'a Path) -> &'a Path {
         self.0
             .iter()
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_of_a_remote_mount_share_its_place() {
+    fn paths_on_a_remote_mount_share_its_place() {
         let mounts = [("/", false), ("/mnt/a b", true), ("/mnt/a b/local", false)];
         let mounts = Mounts(
             mounts

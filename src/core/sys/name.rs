@@ -1,20 +1,20 @@
-//! Names of files as the bytes that archives and manifests keep.
+//! Conversion between file names and the bytes in archives and manifests.
 
 use std::ffi::OsStr;
 
 use crate::core::sys::platform;
 
-/// The bytes of a name or path.
+/// Bytes of a name or path.
 pub fn as_bytes(name: &OsStr) -> &[u8] {
     platform::name::as_bytes(name)
 }
 
-/// The name or path of these bytes.
+/// Name or path with these bytes.
 pub fn from_bytes(bytes: &[u8]) -> &OsStr {
     platform::name::from_bytes(bytes)
 }
 
-/// Why a directory of this system cannot hold an entry of this name; `None` if it can.
+/// Why this system does not support a name. `None` if it does.
 pub fn refusal(name: &[u8]) -> Option<&'static str> {
     platform::name::refusal(name)
 }

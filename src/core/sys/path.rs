@@ -1,21 +1,21 @@
-//! Paths that were checked once: a [`Root`] is absolute, a [`Rel`] cannot leave it.
+//! Checked paths: a [`Root`] is absolute, and a [`Rel`] cannot lead out of it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::core::error::{Error, Result};
 
-/// Longest name of one entry, in bytes (Linux NAME_MAX).
+/// Maximum length of a name in bytes (Linux NAME_MAX).
 pub const MAX_NAME_BYTES: usize = 255;
-/// Longest path, in bytes (Linux PATH_MAX, with its NUL).
+/// Maximum length of a path in bytes (Linux PATH_MAX, including its NUL).
 pub const MAX_PATH_BYTES: usize = 4096;
 
-/// An absolute path under which one thing of ours lives.
+/// An absolute path of a store, lock or target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Root(PathBuf);
 
 impl Root {
-    /// Checks a path that a user gave under the name `argument`.
+    /// Parses and checks an absolute path. `argument` names it in errors.
     pub fn parse(argument: &str, text: &str) -> Result<Self> {
         if text.is_empty() {
             return Err(Error::argument(argument, "''", "an absolute path"));
@@ -30,8 +30,8 @@ impl Root {
         if text.len() >= MAX_PATH_BYTES {
             return Err(Error::argument(
                 argument,
-                format!("{} bytes long", text.len()),
-                "a path of fewer than 4096 bytes",
+                format!("it has {} bytes", text.len()),
+                "a path shorter than 4096 bytes",
             ));
         }
         let path = Path::new(text);
@@ -39,7 +39,7 @@ impl Root {
             return Err(Error::argument(
                 argument,
                 format!("'{text}'"),
-                "an absolute path; use path.resolve() for a relative one",
+                "an absolute path. Use path.resolve() for a relative one",
             ));
         }
         Ok(Self(path.components().collect()))
@@ -50,7 +50,7 @@ impl Root {
         &self.0
     }
 
-    /// The only way to a path below it.
+    /// Appends a checked relative path. There is no other way to build a path below this one.
     pub fn join(&self, relative: &Rel) -> PathBuf {
         self.0.join(relative.as_str())
     }
@@ -62,18 +62,18 @@ impl AsRef<Path> for Root {
     }
 }
 
-/// A relative path with `/` between its parts that stays below whatever it is joined to.
+/// A relative path with `/` between its components that stays below the path that it is joined to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rel(String);
 
 impl Rel {
-    /// Checks a relative path that a user gave under the name `argument`.
+    /// Parses and checks a relative path. `argument` names it in errors.
     pub fn parse(argument: &str, text: &str) -> Result<Self> {
         let refuse = |why: &str| {
             Err(Error::argument(
                 argument,
                 format!("'{}'", text.escape_debug()),
-                &format!("a relative path with '/' between its parts ({why})"),
+                &format!("a relative path with '/' between its components ({why})"),
             ))
         };
         if text.is_empty() {
@@ -83,24 +83,24 @@ impl Rel {
             return refuse("it contains NUL");
         }
         if text.starts_with('/') || text.contains('\\') || has_drive(text) {
-            return refuse("it is absolute or has a backslash or a drive letter");
+            return refuse("it is absolute or contains a backslash or a drive letter");
         }
         if text.len() >= MAX_PATH_BYTES {
             return refuse("it has 4096 bytes or more");
         }
         for name in text.split('/') {
             match name {
-                "" => return refuse("it has an empty part"),
-                "." | ".." => return refuse("it has a '.' or '..' part"),
-                _ if name.len() > MAX_NAME_BYTES => return refuse("a part has more than 255 bytes"),
-                _ if is_reserved(name) => return refuse("a part is a name that Windows reserves"),
+                "" => return refuse("it has an empty component"),
+                "." | ".." => return refuse("it has a '.' or '..' component"),
+                _ if name.len() > MAX_NAME_BYTES => return refuse("a component has more than 255 bytes"),
+                _ if is_reserved(name) => return refuse("a component is a name that Windows reserves"),
                 _ => {}
             }
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The text, with `/` between the parts.
+    /// Text of the path, with `/` between the components.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -112,7 +112,7 @@ impl fmt::Display for Rel {
     }
 }
 
-/// `C:/a` is an absolute path of Windows on every platform. `a:b` is an ordinary name, except on Windows.
+/// `C:/a` is an absolute Windows path on every platform. `a:b` is an ordinary name, except on Windows.
 fn has_drive(text: &str) -> bool {
     match text.as_bytes() {
         [letter, b':', rest @ ..] if letter.is_ascii_alphabetic() => {
@@ -122,7 +122,7 @@ fn has_drive(text: &str) -> bool {
     }
 }
 
-/// Names that a directory of Windows cannot hold: CON, NUL, COM1 …, with or without an ending, and names with a colon.
+/// Whether Windows does not support a name: CON, NUL, COM1 …, with or without an extension, and names with a colon.
 /// Other platforms have no reserved names.
 fn is_reserved(name: &str) -> bool {
     cfg!(windows) && (name.contains(':') || is_device(name))

@@ -1,5 +1,6 @@
-//! Mutexes and condition variables without poison. A panic is caught at the edge of the addon and becomes one failed
-//! call; it must not make every later call fail. The users of a lock keep its value valid at each step instead.
+//! Mutexes and condition variables without poisoning. The boundary of the addon catches a panic and converts it to one
+//! failed call. It must not make all later calls fail. The code under a lock keeps the value valid at each step
+//! instead.
 
 use std::sync::{self, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 pub struct Mutex<T: ?Sized>(sync::Mutex<T>);
 
 impl<T> Mutex<T> {
-    /// A free mutex with this value.
+    /// Creates an unlocked mutex with this value.
     pub const fn new(value: T) -> Self {
         Self(sync::Mutex::new(value))
     }
@@ -21,7 +22,7 @@ impl<T: ?Sized> Mutex<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks the mutex if it is free now.
+    /// Locks the mutex if it is free.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
             Ok(guard) => Some(guard),
@@ -36,7 +37,7 @@ impl<T: ?Sized> Mutex<T> {
 pub struct Condvar(sync::Condvar);
 
 impl Condvar {
-    /// A condition that nobody waits for.
+    /// Creates a condition variable without waiters.
     pub const fn new() -> Self {
         Self(sync::Condvar::new())
     }
@@ -46,7 +47,7 @@ impl Condvar {
         self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout`. The flag says whether that time has passed.
+    /// Like [`wait`](Self::wait), for at most `timeout`. The flag is `true` if the timeout has passed.
     pub fn wait_timeout<'guard, T>(
         &self,
         guard: MutexGuard<'guard, T>,
@@ -57,12 +58,12 @@ impl Condvar {
         (guard, result.timed_out())
     }
 
-    /// Ends the wait of one thread.
+    /// Wakes one waiting thread.
     pub fn notify_one(&self) {
         self.0.notify_one();
     }
 
-    /// Ends the waits of all threads.
+    /// Wakes all waiting threads.
     pub fn notify_all(&self) {
         self.0.notify_all();
     }
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_under_the_lock_leaves_it_usable() {
+    fn a_mutex_stays_usable_after_a_panic() {
         let mutex = Mutex::new(1);
         let panicked = std::panic::catch_unwind(|| {
             let _guard = mutex.lock();

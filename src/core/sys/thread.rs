@@ -1,5 +1,5 @@
-//! Threads. A thread that the operating system refuses is an error that names the limit, never a panic, and the next
-//! call tries again: limits are lifted, and other processes end.
+//! Threads. If the operating system refuses a thread, the call fails with an error that names the limit, never with a
+//! panic. The next call tries again, because limits can be raised and other processes end.
 
 use std::io;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
@@ -8,10 +8,10 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::errno;
 use crate::core::sys::platform::{host, limits};
 
-/// Starts a thread that nobody joins.
+/// Starts a thread that is never joined.
 ///
 /// # Errors
-/// `ERR_IO` with the limits of the process where the operating system refuses a thread.
+/// `ERR_IO` with the limits of the process if the operating system refuses a thread.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     Builder::new()
         .name(name.to_owned())
@@ -23,7 +23,7 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
 /// Starts a thread that ends with its scope.
 ///
 /// # Errors
-/// As [`spawn`].
+/// Same as [`spawn`].
 pub fn spawn_scoped<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,
@@ -35,11 +35,11 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
         .map_err(|error| refused(&error))
 }
 
-/// Starts up to `most` scoped threads that share one kind of work: fewer, but at least one, where the operating system
-/// refuses more.
+/// Starts up to `most` scoped threads that share one kind of work. Starts fewer, but at least one, if the operating
+/// system refuses more.
 ///
 /// # Errors
-/// As [`spawn`], where not even one was started.
+/// Same as [`spawn`], if not even one thread was started.
 pub fn spawn_some<'scope, W: FnOnce() + Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,
@@ -55,7 +55,7 @@ pub fn spawn_some<'scope, W: FnOnce() + Send + 'scope>(
     Ok(())
 }
 
-/// The error of a call that gets no thread.
+/// Error of a call that could not start a thread.
 pub fn refused(error: &io::Error) -> Error {
     Error {
         op: Some("clone"),
@@ -75,7 +75,8 @@ pub fn refused(error: &io::Error) -> Error {
     }
 }
 
-/// What a panic of tokio says that got no thread, as the error of the call; `None` for any other panic.
+/// Converts a panic of tokio that could not start a thread to the error of the call. Returns `None` for any other
+/// panic.
 pub fn refused_in(panic: &(dyn std::any::Any + Send)) -> Option<Error> {
     let text = panic.downcast_ref::<String>()?;
     text.contains("can't spawn worker thread")
@@ -84,12 +85,12 @@ pub fn refused_in(panic: &(dyn std::any::Any + Send)) -> Option<Error> {
 
 fn describe(limits: &[String]) -> String {
     if limits.is_empty() {
-        return "No limit of the process is known: memory may have run out.".to_owned();
+        return "No limit of this process is known, so memory may be exhausted.".to_owned();
     }
-    format!("Its limits: {}.", limits.join("; "))
+    format!("Limits of this process: {}.", limits.join("; "))
 }
 
-/// The limits that can refuse a thread.
+/// Limits that can refuse a thread.
 fn known_limits() -> Vec<String> {
     let of_user = host::thread_limit();
     let of_user = of_user.map(|most| format!("RLIMIT_NPROC (ulimit -u) is {most} threads of this user"));
@@ -101,14 +102,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_thread_names_call_and_limit() {
+    fn a_refused_thread_names_the_call_and_the_limit() {
         let error = refused(&errno::no_threads());
         assert_eq!((error.op, error.errno()), (Some("clone"), Some(11)));
         assert!(error.message.contains("threads-max"), "{}", error.message);
     }
 
     #[test]
-    fn a_panic_of_tokio_is_told_from_others() {
+    fn a_panic_of_tokio_is_distinguished_from_others() {
         let tokio: Box<dyn std::any::Any + Send> =
             Box::new("OS can't spawn worker thread: Resource temporarily unavailable".to_owned());
         assert!(refused_in(&*tokio).is_some());

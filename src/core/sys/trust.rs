@@ -1,20 +1,20 @@
-//! Which entries of a directory may be acted on.
+//! Decides which entries of a directory may be changed.
 //!
-//! In a directory that every user may write to (`/tmp`), any entry can come from another user. Such an entry may
-//! be *read*: another user's lock counts as what it says. It must not be replayed, removed, renamed into, or
-//! trusted without reading. An entry is trusted if one of these holds:
+//! In a directory that every user may write to (`/tmp`), any entry can belong to another user. Such an entry may be
+//! *read*: another user's lock counts. It must not be replayed, removed, renamed into, or trusted without reading it.
+//! An entry is trusted if one of these conditions holds:
 //!
-//! * its directory is not world-writable (write permission of the group is trust: umask 002, setgid, fsGroup);
-//! * it belongs to the owner of its directory, who can replace it anyway;
-//! * it belongs to root;
-//! * it belongs to this user.
+//! * Its directory is not world-writable. (The group is trusted, because of umask 002, setgid and fsGroup.)
+//! * It belongs to the owner of its directory, who can replace it anyway.
+//! * It belongs to root.
+//! * It belongs to this user.
 //!
-//! "This user" is the owner that a file gets that is created in that directory, not `geteuid()`: the two differ
-//! with root squash, in user namespaces, and on CIFS and 9p. A filesystem that gives every entry one owner counts as
-//! a single user by the second rule.
+//! "This user" is the owner of a file that this process creates in that directory, not `geteuid()`. The two differ with
+//! root squash, in user namespaces, and on CIFS and 9p. On a filesystem where all entries have the same owner, the
+//! second condition makes all of them trusted.
 //!
-//! In a user namespace, all users that it does not map are shown as one uid (65534). In a sticky directory that uid
-//! proves nothing, so neither the second nor the third rule applies to it there.
+//! In a user namespace, all users that it does not map appear as one uid (65534). In a sticky directory this uid proves
+//! nothing, so the second and third conditions do not apply to it there.
 
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, OnceLock};
@@ -28,7 +28,7 @@ const OTHERS_MAY_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 const ROOT: u32 = 0;
 
-/// The uid that stands for every user that this user namespace does not map; `None` where all users are mapped.
+/// Uid of all users that this user namespace does not map. `None` if all users are mapped.
 static UNMAPPED: LazyLock<Option<u32>> = LazyLock::new(users::unmapped);
 
 /// A directory whose entries are judged by their owner.
@@ -40,12 +40,12 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads owner and mode of a directory, through links.
+    /// Reads owner and mode of a directory. Links are followed.
     pub fn of(directory: &Path) -> Result<Self> {
         Ok(Self::new(directory, fs::stat_followed(directory)?))
     }
 
-    /// Uses what `fstat` returned for an open directory.
+    /// Uses the stat of an open directory.
     pub fn new(directory: &Path, stat: Stat) -> Self {
         Self {
             directory: directory.to_path_buf(),
@@ -54,7 +54,7 @@ impl Surroundings {
         }
     }
 
-    /// Uses what [`Self::this_user`] returned earlier for the same directory and process.
+    /// Uses an earlier result of [`Self::this_user`] for the same directory and process.
     #[must_use]
     pub fn with_this_user(self, uid: u32) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Surroundings {
         self.stat.mode & OTHERS_MAY_WRITE != 0
     }
 
-    /// Whether an entry of this directory may be replayed, removed, renamed into, or trusted without reading.
+    /// Whether an entry of this directory may be replayed, removed, renamed into, or trusted without reading it.
     pub fn trusts(&self, entry: &Stat) -> bool {
         if !self.anyone_may_write() {
             return true;
@@ -85,7 +85,7 @@ impl Surroundings {
         Err(Error::new(
             Code::Untrusted,
             format!(
-                "'{}' belongs to another user (uid {}) and is in a directory that everybody may write to. Remove it, or use a directory of your own",
+                "'{}' belongs to another user (uid {}) and is in a directory that everybody may write to. Remove it, or use your own directory",
                 path.display(),
                 entry.uid
             ),
@@ -93,7 +93,7 @@ impl Surroundings {
         .at(path))
     }
 
-    /// The owner of a file that this process creates here.
+    /// Owner of a file that this process creates here.
     pub fn this_user(&self) -> u32 {
         *self.this_user.get_or_init(|| {
             fs::anonymous(&self.directory)
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_trusted_by_its_owner_or_its_directory() {
+    fn an_entry_is_trusted_by_its_owner_or_by_its_directory() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let stat = fs::stat(root.path()).expect("lstat");
         let me = stat.uid;

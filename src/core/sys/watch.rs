@@ -1,5 +1,5 @@
-//! Wake-ups from the filesystem: coalesced hints, never the truth. A safety tick stands behind them, because
-//! watches overflow, end with their directory, and see nothing of remote changes.
+//! Wake-ups from the filesystem. They are merged and only hints. A periodic tick complements them, because watches
+//! overflow, end with their directory, and do not report remote changes.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use notify::{EventKind, RecursiveMode, Watcher as _};
 
 use crate::core::error::{Code, Error, Result};
 
-/// A watch on one directory; it ends when dropped.
+/// A watch on one directory. Dropping it ends the watch.
 pub struct Watch {
     _watcher: notify::RecommendedWatcher,
     events: mpsc::Receiver<()>,
@@ -18,7 +18,7 @@ pub struct Watch {
 impl Watch {
     /// Watches the entries of `directory`, or its whole tree.
     pub fn new(directory: &Path, recursive: bool) -> Result<Self> {
-        // One pending wake-up is enough: who is woken looks at the truth.
+        // One pending wake-up is enough, because the woken thread checks the state itself.
         let (sender, events) = mpsc::sync_channel(1);
         let mut watcher = notify::recommended_watcher(move |event| {
             if is_change(&event) {
@@ -40,14 +40,14 @@ impl Watch {
         })
     }
 
-    /// Waits for a wake-up, at most for `tick`. `false` means that the tick ended it.
+    /// Waits for a wake-up, at most for `tick`. Returns `false` if the tick ended the wait.
     pub fn wait(&self, tick: Duration) -> bool {
         self.events.recv_timeout(tick).is_ok()
     }
 }
 
-/// Opening and reading are no changes: who is woken looks, and must not wake itself by that. An error, such as
-/// an overflow, can hide a change.
+/// Whether an event reports a change. Opening and reading are not changes: a woken thread reads, and must not wake
+/// itself. An error, such as an overflow, can hide a change.
 fn is_change(event: &notify::Result<notify::Event>) -> bool {
     use notify::event::{AccessKind, AccessMode};
 

@@ -1,26 +1,26 @@
-/** The public types of pack and unpack, which caches share. */
+/** The public types of `pack()` and `unpack()`. Caches share them. */
 
-/** Limits of what a reader accepts. Everything is counted while it happens, never taken from a header. */
+/** Limits on what a reader accepts. All of them are counted during decoding; no header is trusted. */
 export interface Limits {
-  /** All files together. @default 64 GiB */
+  /** Total size of all files in bytes. @default 64 GiB */
   maxBytes?: number
-  /** Entries of the archive. @default 5_000_000 */
+  /** Number of entries in the archive. @default 5_000_000 */
   maxFiles?: number
-  /** One file. @default 64 GiB */
+  /** Size of one file in bytes. @default 64 GiB */
   maxFileBytes?: number
   /**
-   * Decoded bytes for one compressed byte, once 64 MiB are decoded: over the whole where the archive's size is known first
-   * (a path, an object of a store), else over the bytes read so far. A file of zeros has up to 33 000. By default a restore
-   * does not apply it to the bytes that a pointer declares; if you give it, it does. @default 1000
+   * Highest ratio of decoded to compressed bytes. Checked once 64 MiB are decoded. Applies to the whole archive if its
+   * size is known in advance (a path, or an object of a store), and otherwise to the bytes read so far. A file of zeros
+   * reaches up to 33 000. A restore applies it to bytes that a signed pointer declares only if you set it. @default 1000
    */
   maxRatio?: number
-  /** What decoder and buffers may take. @default 192 MiB */
+  /** Memory in bytes for the decoder and its buffers. @default 192 MiB */
   maxMemoryBytes?: number
-  /** What must stay free on the disk. @default 64 MiB */
+  /** Bytes that must stay free on the disk. @default 64 MiB */
   minFreeBytes?: number
 }
 
-/** How far a call has come. */
+/** Progress of a call. */
 export interface Progress {
   phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit'
   files: number
@@ -28,7 +28,7 @@ export interface Progress {
   totalBytes?: number
 }
 
-/** How a restore ended. */
+/** Outcome of a restore. */
 export type RestoreOutcome =
   | 'restored'
   | 'unchanged'
@@ -47,40 +47,46 @@ export type RestoreOutcome =
   | 'superseded'
   | 'error'
 
-/** What a restore did. `ok` is true for 'restored' and 'unchanged'; for every other outcome the target is as it was. */
+/**
+ * Result of a restore. `ok` is true for 'restored' and 'unchanged'. After any other outcome the target is as it was
+ * before.
+ */
 export interface RestoreResult {
   ok: boolean
   outcome: RestoreOutcome
-  /** For people, if it is not ok. */
+  /** Human-readable reason, if `ok` is false. */
   reason?: string
   key?: string
   generation?: string
-  /** Where it stopped, if it is not ok. */
+  /** Phase in which it failed, if `ok` is false. */
   stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit'
   files: number
   bytes: number
   compressedBytes: number
-  /** Entries that the target had already (mode 'merge'). */
+  /** Number of entries that the target already had (mode 'merge'). */
   skippedFiles: number
-  /** Pipes and devices of the archive, which are not made; absent if there are none. */
+  /** Number of pipes and devices in the archive. They are not created. Absent if there are none. */
   skipped?: { path: string; why: string }[]
   retries: number
-  /** How the target was changed; 'children' and 'merge' are atomic for each child or file only. */
+  /** How the target was changed. 'children' and 'merge' are atomic only for each child or file. */
   commit?: 'rename' | 'exchange' | 'children' | 'merge'
-  /** Milliseconds of each phase, and `total`. */
+  /** Duration of each phase in milliseconds, and `total`. */
   timings: Record<string, number>
   ticket?: string
 }
 
-/** Which tree it is, so that what is no cache is left out. */
+/** Kind of tree. Excludes files that are not part of the cache for this kind. */
 export type Preset = 'deno' | 'node_modules' | 'vite' | 'none'
 
 export interface PackOptions {
-  /** Globs against the path relative to the directory; one without `/` matches a name at any depth. */
+  /**
+   * Glob patterns to exclude, matched against the path relative to the directory. A pattern without `/` matches a name
+   * at any depth.
+   */
   exclude?: string[]
   /** @default 'none' */
   preset?: Preset
-  /** -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
+  /** Compression level: -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
   level?: number
   /** @default 'tar.zst' */
   format?: 'tar.zst' | 'tar.gz' | 'tar'
@@ -88,27 +94,33 @@ export interface PackOptions {
 }
 
 export interface UnpackOptions {
-  /** 'if-empty' refuses a target that holds anything, 'replace' exchanges it as a whole, 'merge' adds what is not there. @default 'if-empty' */
+  /**
+   * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it as a
+   * whole, 'merge' adds missing files and overwrites nothing. @default 'if-empty'
+   */
   mode?: 'if-empty' | 'replace' | 'merge'
-  /** Which symbolic links are made: those that stay in the tree, all relative ones, all, or none. An archive with another one is refused. @default 'contained' */
+  /**
+   * Which symbolic links are created: those that stay inside the tree, all relative ones, all, or none. An archive with
+   * any other link is refused. @default 'contained'
+   */
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject'
   /**
-   * What happens to a path that the archive has twice, as `tar -r` and `tar -u` write it. 'replace': the last entry replaces
-   * the earlier one, never through a link; a directory is not replaced and replaces nothing. 'reject': the archive is
-   * refused. @default 'replace'
+   * What to do with a path that occurs twice in the archive, as `tar -r` and `tar -u` write it. 'replace': the last
+   * entry replaces the earlier one, never through a link; directories are not replaced and replace nothing. 'reject':
+   * the archive is refused. @default 'replace'
    */
   duplicates?: 'replace' | 'reject'
   /**
-   * Size of the archive in bytes, as its sender declared it (`Content-Length`). Another size is 'corrupt', and an archive of
-   * this size may lack its end marker.
+   * Size of the archive in bytes, as its sender declared it (`Content-Length`). If the size differs, the outcome is
+   * 'corrupt'. An archive of exactly this size may lack the end marker.
    */
   contentLength?: number
   limits?: Limits
-  /** For the whole call, disk and commit included. @default Infinity */
+  /** Time limit in milliseconds for the whole call, disk writes and commit included. @default Infinity */
   deadlineMs?: number
   signal?: AbortSignal
-  /** Throw instead of resolving with an outcome that is not ok. @default false */
+  /** Whether to throw instead of resolving with an outcome that is not ok. @default false */
   strict?: boolean
-  /** At most ten times a second. */
+  /** Called with the progress, at most ten times a second. */
   onProgress?(progress: Progress): void
 }

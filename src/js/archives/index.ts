@@ -1,4 +1,4 @@
-/** pack and unpack: directories as streams, for people with their own transport. */
+/** pack and unpack: directories as streams, for programs that bring their own transport. */
 
 export type {
   Limits,

@@ -1,4 +1,4 @@
-/** Checks what pack, unpack and the restore of a cache have in common. */
+/** Checks the options that `pack()`, `unpack()` and the restore of a cache have in common. */
 
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
@@ -11,7 +11,7 @@ export const MODES = ['if-empty', 'replace', 'merge'] as const
 export const DUPLICATES = ['replace', 'reject'] as const
 export const SYMLINKS = ['contained', 'relative', 'verbatim', 'reject'] as const
 
-/** A directory that may be replaced: not the root of everything, and nobody's home. */
+/** Checks that a directory may be replaced: it is neither a filesystem root nor a home directory. */
 export function checkTarget(name: string, value: unknown): string {
   const path = resolve(check.absolutePath(name, value))
   const home = homeDirectory()
@@ -20,7 +20,7 @@ export function checkTarget(name: string, value: unknown): string {
   return path
 }
 
-/** None for a user without an entry in the password file and without HOME, as pods have them. */
+/** Undefined for a user without an entry in the password file and without HOME, which is common in Kubernetes pods. */
 function homeDirectory(): string | undefined {
   try {
     return homedir()
@@ -29,7 +29,7 @@ function homeDirectory(): string | undefined {
   }
 }
 
-/** Checked limits, as the addon takes them. */
+/** Checks the limits and converts them for the addon. */
 export function checkLimits(name: string, value: Limits | undefined): Limits {
   const given = check.options(name, value, [
     'maxBytes',

@@ -6,8 +6,15 @@ import type { PackOptions } from './contract.js'
 import { PRESETS } from './options.js'
 
 /**
- * A tar.zst stream of a directory: pull-driven, bounded memory. It ends with an error if a file changed while it was read,
- * twice in a row; what was read before that is no archive and must be thrown away.
+ * Packs a directory into an archive stream. The stream is pull-driven and uses bounded memory. If a file changes while
+ * it is read, the file is read again; if it changes twice in a row, the stream ends with an error. Discard what was
+ * read before an error: it is not a complete archive.
+ *
+ * @param directory Absolute path of the directory.
+ * @param options Format, compression level, and what to exclude.
+ * @returns A stream of the archive's bytes; tar.zst by default.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments. The stream fails with ERR_IO, ERR_UNSTABLE or
+ * ERR_NOT_FOUND.
  */
 export function pack(directory: string, options?: PackOptions): ReadableStream<Uint8Array> {
   const path = check.absolutePath('directory', directory)
@@ -50,7 +57,7 @@ export function pack(directory: string, options?: PackOptions): ReadableStream<U
         packer.cancel()
       },
     },
-    // Nothing is packed before somebody reads.
+    // Packing starts with the first read.
     { highWaterMark: 0 },
   )
 }

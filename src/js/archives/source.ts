@@ -4,13 +4,13 @@ import { messageOf } from '../native/callbacks.js'
 import { invalidArgument } from '../native/errors.js'
 import { type native, unwrap } from '../native/native.js'
 
-/** What {@link Unpacker.push} and `drained` answer (src/addon/archives). */
+/** Result of {@link Unpacker.push} and `drained` (src/addon/archives). */
 const WAIT = 1
 const STOP = 2
 
 export type Unpacker = InstanceType<ReturnType<typeof native>['Unpacker']>
 
-/** A source that is pulled: the next chunk, and the end of all interest, also while a chunk is waited for. */
+/** A source that is pulled. `close()` ends it, even while a chunk is awaited. */
 export interface Chunks {
   next(): Promise<{ done?: boolean; value?: unknown }>
   giveUp(): void
@@ -26,7 +26,7 @@ export function checkStream(source: unknown): void {
 }
 
 export function openChunks(source: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>): Chunks {
-  // The source may fail at its end, or have failed before: the result of the call says what matters.
+  // An error of the source at its end is ignored: the result of the call already says whether the archive was complete.
   const quietly = (end: () => Promise<unknown> | undefined): void => void (async () => end())().catch(() => {})
   if ('getReader' in source) {
     const reader = source.getReader()
@@ -36,7 +36,7 @@ export function openChunks(source: ReadableStream<Uint8Array> | AsyncIterable<Ui
   return { next: () => iterator.next(), giveUp: () => quietly(() => iterator.return?.()) }
 }
 
-/** Pulls the source as fast as the unpacker reads, until one of them ends. */
+/** Pulls the source as fast as the unpacker reads, until either of them ends. */
 export async function feed(unpacker: Unpacker, chunks: Chunks): Promise<void> {
   try {
     for (;;) {

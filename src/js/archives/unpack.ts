@@ -1,16 +1,25 @@
 /** `unpack()`: an archive, staged, verified and committed. */
 
 import { guarded } from '../native/callbacks.js'
-import { WarmswapError, type ErrorCode } from '../native/errors.js'
+import { type ErrorCode, WarmswapError } from '../native/errors.js'
 import { native, unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
 import type { RestoreOutcome, RestoreResult, UnpackOptions } from './contract.js'
-import { DUPLICATES, MODES, SYMLINKS, checkLimits, checkTarget } from './options.js'
-import { type Unpacker, checkStream, feed, openChunks } from './source.js'
+import { checkLimits, checkTarget, DUPLICATES, MODES, SYMLINKS } from './options.js'
+import { checkStream, feed, openChunks, type Unpacker } from './source.js'
 
 const PROGRESS_EVERY_MS = 100
 
-/** Any of tar, tar.gz, tar.zst, told by their magic bytes; staged, verified, then committed at once. */
+/**
+ * Unpacks a tar, tar.gz or tar.zst archive into a directory. The format is detected by magic bytes. The tree is staged
+ * next to the target, verified, and then committed atomically.
+ *
+ * @param source Absolute path of an archive, or a stream or iterable of its bytes.
+ * @param directory Absolute path of the target. It is created if it does not exist.
+ * @param options Mode, limits, time limit and signal.
+ * @returns The outcome. `ok` is true for 'restored' and 'unchanged'.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments; with `strict`, also for an outcome that is not ok.
+ */
 export async function unpack(
   source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>,
   into: string,
@@ -46,7 +55,7 @@ export async function unpack(
   if (strict) signal?.throwIfAborted()
 
   const started = performance.now()
-  // Before the native call: a source that cannot be read throws here.
+  // Before the native call, so that a source that cannot be read throws here.
   const chunks =
     path === undefined ? openChunks(source as ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>) : undefined
   const unpacker = unwrap(native().startUnpack(path, target, nativeOptions))
@@ -55,7 +64,7 @@ export async function unpack(
   if (signal?.aborted) stop()
   const stopShowing = showProgress(unpacker, given.onProgress)
   try {
-    // Not waited for: a source that stalls would stall the call.
+    // Not awaited: a source that stalls would stall the call.
     if (chunks) void feed(unpacker, chunks)
     return resultOf(unwrap(await unpacker.result()), { strict, signal, started })
   } finally {
@@ -93,12 +102,12 @@ function resultOf(
   }
 }
 
-/** The entries that an archive has and a restore does not make, if there are any. */
+/** Converts the counts of entries that a restore does not create. Undefined if there are none. */
 export function leftOut(skipped: string[][]): Pick<RestoreResult, 'skipped'> {
   return skipped.length === 0 ? {} : { skipped: skipped.map(([path = '', why = '']) => ({ path, why })) }
 }
 
-/** Asks now and then how far it is; keeps nothing alive. Returns what stops it. */
+/** Polls the progress at intervals, without keeping the process alive. Returns a function that stops the polling. */
 function showProgress(unpacker: Unpacker, onProgress: UnpackOptions['onProgress']): () => void {
   if (onProgress === undefined) return () => {}
   const notify = guarded('options.onProgress of unpack()', onProgress)

@@ -1,14 +1,14 @@
-/** One generation: its place at once, its facts when somebody asks. */
+/** One generation. Its number and path are known; its other fields are read on first use. */
 
 import { sep } from 'node:path'
 import type { NativeBundles, NativeGeneration } from '../native/binding.cjs'
 import { unwrap } from '../native/native.js'
 import type { Generation } from './contract.js'
 
-/** The name of a generation's directory (src/core/bundles/layout.rs). */
+/** Name of a generation's directory (src/core/bundles/layout.rs). */
 const nameOf = (number: number): string => String(number).padStart(6, '0')
 
-/** Facts that are read when somebody asks. */
+/** Fields that are read on first use. */
 export class StoredGeneration implements Generation {
   declare readonly fingerprint?: string
   readonly number: number
@@ -23,7 +23,7 @@ export class StoredGeneration implements Generation {
     this.#facts = facts
   }
 
-  /** Everything in the head. Not part of the contract. */
+  /** Reads all fields of the generation's manifest. Not part of the public API. */
   facts(): NativeGeneration {
     this.#facts ??= unwrap(this.#native.head(this.number))
     return this.#facts
@@ -50,7 +50,7 @@ export class StoredGeneration implements Generation {
     return meta === undefined ? undefined : JSON.parse(meta)
   }
 
-  /** All fields, for logs and messages. */
+  /** Returns all fields, for logs and messages. */
   toJSON(): Generation {
     const { number, path, digest, publishedAt, files, bytes, fingerprint, meta } = this
     return {
@@ -66,14 +66,15 @@ export class StoredGeneration implements Generation {
   }
 }
 
-// Not a getter of the class: an optional property may not be declared as `string | undefined` (exactOptionalPropertyTypes).
+// Not a getter of the class: with exactOptionalPropertyTypes, an optional property cannot be declared as `string |
+// undefined`.
 Object.defineProperty(StoredGeneration.prototype, 'fingerprint', {
   get(this: StoredGeneration) {
     return this.facts().fingerprint
   },
 })
 
-/** When the stage of a generation was made, and its fence. */
+/** When the stage of a generation was created, and its fence. */
 export function buildFacts(generation: Generation): { startedAt: number | undefined; fence: number | undefined } {
   const { startedAt, fence } = (generation as StoredGeneration).facts()
   return { startedAt, fence }

@@ -1,35 +1,39 @@
 /**
- * Handing a generation to a child: the number travels, never the descriptor. The child pins it and says so, and
- * only then may the parent let go. Either side may come first: the child asks, and the parent offers and answers.
+ * Hands a generation over to a child. Only its number is sent, never a descriptor. The child pins the generation and
+ * confirms; only then may the parent release its pin. Either side may start first: the child sends a request, and the
+ * parent sends an offer and answers requests.
  */
 
 import type { ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { type MessagePort, type Worker, isMainThread, parentPort } from 'node:worker_threads'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { isMainThread, type MessagePort, parentPort, type Worker } from 'node:worker_threads'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as check from '../native/validate.js'
 import type { Pin } from './contract.js'
 import { PinHandle } from './pin.js'
 import { idOf, openBundles } from './store.js'
 import { timerMs } from './wait.js'
 
-/** `id` is of one hand-over: an offer is made twice when both sides are there at once, and a child can take several. */
+/**
+ * `id` identifies one hand-over. An offer is sent twice if both sides start at the same time, and a child can take over
+ * several generations.
+ */
 type Message =
   | { warmswap: 'offer'; id: string; root: string; store?: string; generation: number }
   | { warmswap: 'ask' }
   | { warmswap: 'taken'; id: string }
   | { warmswap: 'refused'; id: string; reason: string }
 
-/** The offers that this thread has answered. */
+/** The offers that this thread has already answered. */
 const answered = new Set<string>()
 
 type Offer = Extract<Message, { warmswap: 'offer' }>
 
 const DEFAULT_TIMEOUT_MS = 10_000
-/** A child may be there long before its parent has something to hand over. */
+/** Longer than a start takes: a child may wait for its parent long before the parent has something to hand over. */
 const TAKE_OVER_TIMEOUT_MS = 30_000
 
-/** Either end of a child's channel. */
+/** One end of the channel between parent and child. */
 interface Channel {
   send(message: Message): void
   listen(listener: (message: unknown) => void): () => void
@@ -43,7 +47,7 @@ function channelTo(child: ChildProcess | Worker): Channel {
       child,
       "a worker, or a child process with an IPC channel (fork(), or spawn() with 'ipc' in stdio)",
     )
-  // With a callback a closed channel is no 'error' event: the child's exit is told below.
+  // With a callback, a closed channel emits no 'error' event. The exit handler below reports the end of the child.
   return { send: (message) => void child.send(message, () => {}), listen: (listener) => listening(child, listener) }
 }
 
@@ -63,11 +67,19 @@ const is = <Kind extends Message['warmswap']>(
 ): message is Extract<Message, { warmswap: Kind }> =>
   typeof message === 'object' && message !== null && (message as { warmswap?: unknown }).warmswap === kind
 
-/** An exit that was told before anybody listened. */
+/** Whether the process had already exited before a listener was added. */
 const hasEnded = (child: ChildProcess | Worker): boolean =>
   'postMessage' in child ? child.threadId < 0 : child.exitCode !== null || child.signalCode !== null
 
-/** Gives a child process the generation: it pins it and says so before this resolves; then the parent may release. */
+/**
+ * Hands the generation of a pin over to a child. Resolves once the child has its own pin; then the parent may release
+ * its pin.
+ *
+ * @param child A worker thread, or a child process with an IPC channel.
+ * @param pin The pin on the generation.
+ * @throws {WarmswapError} ERR_CLOSED if the pin was released or the child ends, ERR_TIMEOUT if the child does not call
+ * `takeOver()` in time, ERR_INVALID_ARGUMENT for other arguments.
+ */
 export async function handOver(
   child: ChildProcess | Worker,
   pin: Pin,
@@ -76,11 +88,11 @@ export async function handOver(
   if (!(pin instanceof PinHandle)) throw invalidArgument('pin', pin, 'a pin of this copy of warmswap')
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = check.options('options', options, ['timeoutMs'])
   check.milliseconds('options.timeoutMs', timeoutMs)
-  // A released pin keeps nothing until the child has its own.
+  // A released pin would not keep the generation until the child has its own.
   if (pin.released)
     throw new WarmswapError(
       'ERR_CLOSED',
-      `the pin on generation ${pin.generation.number} was released: hand over one that is held`,
+      `the pin on generation ${pin.generation.number} was released. Hand over a pin that is held`,
       {
         path: pin.path,
       },
@@ -108,7 +120,7 @@ export async function handOver(
           )
       })
       const ended = (): void =>
-        reject(new WarmswapError('ERR_WORKER_EXITED', `the child ended before it took generation ${number} over`))
+        reject(new WarmswapError('ERR_WORKER_EXITED', `the child ended before it took over generation ${number} over`))
       const emitter = child as NodeJS.EventEmitter
       emitter.once('exit', ended)
       if (hasEnded(child)) ended()
@@ -117,7 +129,7 @@ export async function handOver(
           reject(
             new WarmswapError(
               'ERR_TIMEOUT',
-              `the child did not take generation ${number} over within ${timeoutMs} ms; it has to call takeOver()`,
+              `the child did not take generation ${number} within ${timeoutMs} ms; it has to call takeOver()`,
             ),
           ),
         timerMs(timeoutMs),
@@ -134,7 +146,13 @@ export async function handOver(
   }
 }
 
-/** In the child: the pin that the parent handed over. ERR_TIMEOUT if it hands none over in time (30 s), ERR_CLOSED if it goes before. */
+/**
+ * Takes over a generation from the parent; call it in the child.
+ *
+ * @returns A pin of this thread or process on the generation.
+ * @throws {WarmswapError} ERR_TIMEOUT if the parent offers no generation within the time limit (30 s by default),
+ * ERR_CLOSED if the parent ends before.
+ */
 export async function takeOver(options?: { timeoutMs?: number }): Promise<Pin> {
   const { timeoutMs = TAKE_OVER_TIMEOUT_MS } = check.options('options', options, ['timeoutMs'])
   check.milliseconds('options.timeoutMs', timeoutMs, { infinity: true })
@@ -166,13 +184,13 @@ async function offered(channel: ParentChannel, timeoutMs: number): Promise<Offer
         resolve(message)
       })
       const forget = channel.ends(() =>
-        reject(new WarmswapError('ERR_CLOSED', 'the parent went before it handed a generation over')),
+        reject(new WarmswapError('ERR_CLOSED', 'the parent ended before it handed over a generation')),
       )
       const late = (): void =>
         reject(
           new WarmswapError(
             'ERR_TIMEOUT',
-            `the parent handed no generation over within ${timeoutMs} ms; it has to call handOver()`,
+            `the parent handed over no generation within ${timeoutMs} ms; it has to call handOver()`,
           ),
         )
       const timer = timeoutMs === Infinity ? undefined : setTimeout(late, timerMs(timeoutMs))
@@ -189,7 +207,7 @@ async function offered(channel: ParentChannel, timeoutMs: number): Promise<Offer
 }
 
 interface ParentChannel extends Channel {
-  /** Calls once when the parent is gone. */
+  /** Calls the listener once when the parent has ended. */
   ends(listener: () => void): () => void
 }
 
@@ -205,7 +223,7 @@ function channelToParent(): ParentChannel {
       'takeOver() needs a parent: call it in a worker thread, or in a child process with an IPC channel',
     )
   return {
-    // With a callback a closed channel is no 'error' event: that the parent is gone is told by 'disconnect'.
+    // With a callback, a closed channel emits no 'error' event: 'disconnect' reports the end of the parent.
     send: (message) => void process.send?.(message, undefined, undefined, () => {}),
     listen: (listener) => listening(process, listener),
     ends: (listener) => once(process, 'disconnect', listener),

@@ -1,18 +1,18 @@
-/** What watchers must not look at. */
+/** Ignore patterns for file watchers. */
 
 import { sep } from 'node:path'
 import * as check from '../native/validate.js'
 
 /**
- * Returns patterns for chokidar (as `ignored` functions use picomatch), @parcel/watcher (`ignore`), Vite
- * (`server.watch.ignored`) and Vitest (`test.exclude`), so that what is written in a store causes no rebuild loop, and tests
- * in kept generations do not run. `current.json` is not among them: it is the file to watch.
+ * Returns patterns for chokidar (as `ignored` functions that use picomatch), @parcel/watcher (`ignore`), Vite
+ * (`server.watch.ignored`) and Vitest (`test.exclude`). With them, writes to a store cause no rebuild loop, and tests
+ * inside kept generations do not run. `current.json` is not excluded: watch this file to notice publishes.
  */
 export function bundleIgnores(root: string): string[] {
   const path = escaped(check.absolutePath('root', root).split(sep).join('/'))
-  // Each folder itself too: @parcel/watcher keeps a kernel watch on what only a pattern excludes, and cannot give it back
-  // once a stage was renamed.
-  return ['gens', 'pins', 'owners', 'stage', 'trash', 'views', 'set-aside']
+  // The patterns name each folder and its contents: @parcel/watcher keeps a kernel watch on a folder whose contents
+  // alone are excluded, and cannot remove it after a stage was renamed.
+  return ['gens', 'pins', 'owners', 'stage', 'trash', 'views', 'named', 'set-aside']
     .flatMap((name) => [`${path}/${name}`, `${path}/${name}/**`])
     .concat(
       [
@@ -21,6 +21,7 @@ export function bundleIgnores(root: string): string[] {
         'fence',
         'boot',
         'config.json',
+        'bounds.json',
         'FORMAT',
         'made.json',
         'current',
@@ -31,5 +32,5 @@ export function bundleIgnores(root: string): string[] {
     )
 }
 
-/** A project may lie in `/home/me/[id]/app (copy)`. */
+/** The path of a project may contain glob characters: `/home/me/[id]/app (copy)`. */
 const escaped = (path: string): string => path.replace(/[*?[\]{}()!+@|\\]/g, '\\$&')

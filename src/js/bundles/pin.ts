@@ -1,26 +1,32 @@
-/** A reader's hold on a generation. */
+/** A reader's pin on a generation. */
 
 import { resolve as resolvePath, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { NativeBundles } from '../native/binding.cjs'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
 import type { Generation, Pin } from './contract.js'
 
-/** A pin that was dropped without release() holds its generation until the thread ends: say so, and never act in a finalizer. */
+/**
+ * Warns about a pin that was garbage-collected without `release()`. It still holds its generation until the thread
+ * ends: a finalizer must not release it, because paths of the generation may still be in use.
+ */
 const dropped = new FinalizationRegistry<string>((path) => {
-  process.emitWarning(`a pin on '${path}' was dropped without release(): the generation stays until this thread ends`, {
-    type: 'WarmswapWarning',
-    code: 'WARMSWAP_PIN_DROPPED',
-  })
+  process.emitWarning(
+    `a pin on '${path}' was dropped without release(): the generation is kept until this thread ends`,
+    {
+      type: 'WarmswapWarning',
+      code: 'WARMSWAP_PIN_DROPPED',
+    },
+  )
 })
 
-/** A pin for a share that the native side has counted. */
+/** Creates a pin for a share that the native side has already counted. */
 export class PinHandle implements Pin {
   readonly generation: Generation
   readonly path: string
-  /** Of the store. Not part of the contract. */
+  /** Root of the store. Not part of the public API. */
   readonly root: string
   readonly #native: NativeBundles
   #released = false
@@ -33,14 +39,19 @@ export class PinHandle implements Pin {
     dropped.register(this, this.path, this)
   }
 
-  /** The store's id, if it has one. Not part of the contract. */
+  /** Id of the store, if it has one. Not part of the public API. */
   get store(): string | null {
     return this.#native.id
   }
 
-  /** Whether release() was called. Not part of the contract. */
+  /** Whether `release()` was called. Not part of the public API. */
   get released(): boolean {
     return this.#released
+  }
+
+  /** The descriptor of the lock. A child that inherits it holds the generation too. Not part of the contract. */
+  get descriptor(): number | undefined {
+    return this.#native.pinDescriptor(this.generation.number) ?? undefined
   }
 
   url(relative: string): string {
@@ -48,11 +59,11 @@ export class PinHandle implements Pin {
     if (preserving !== undefined) {
       throw new WarmswapError(
         'ERR_UNSUPPORTED',
-        `pin.url() under ${preserving}: Node would load a module graph of several generations through links; start without ${preserving}, or read files by pin.resolve()`,
+        `pin.url() under ${preserving}: Node would mix modules of several generations, because links are not resolved. Start without ${preserving}, or read files through pin.resolve()`,
       )
     }
     const url = pathToFileURL(this.resolve(relative))
-    // Modules stay loaded under their URL: another store at the same path needs other ones.
+    // Node caches modules by URL: another store at the same path needs other URLs.
     const id = this.#native.distinguishingId
     if (id !== null) url.searchParams.set('store', id)
     return url.href
@@ -88,7 +99,7 @@ export class PinHandle implements Pin {
   }
 }
 
-/** The flag under which links are not resolved to the generation they lead to, if it is on. */
+/** The Node flag that leaves symbolic links unresolved, if it is set. */
 function preservesSymlinks(): string | undefined {
   const flags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
   const flag = flags.find((each) => /^--preserve-symlinks(-main)?$/.test(each))

@@ -6,8 +6,9 @@ import type { NativeBundles } from '../native/binding.cjs'
 import { native, unwrap } from '../native/native.js'
 import { DEFAULT_TIMEOUT_MS } from './wait.js'
 
-/** Warns about each directory that the link replaced since the last call: only its owner removes it. */
+/** Warns about each directory that the link replaced since the last call, which is never removed, and about maxBytes. */
 export function reportSetAside(bundles: NativeBundles): void {
+  reportExcess(bundles)
   for (const path of bundles.setAside()) {
     process.emitWarning(
       `the link of a store replaced a directory with files. It is kept at '${path}': remove it when you no longer need it ('npx warmswap doctor' lists such directories)`,
@@ -16,14 +17,25 @@ export function reportSetAside(bundles: NativeBundles): void {
   }
 }
 
-/** Whether there is a real directory at a path. */
+/** Warns if pinned generations alone exceed the bound of the store, once until they fit again. */
+export function reportExcess(bundles: NativeBundles): void {
+  const excess = bundles.excessBytes()
+  if (excess === null || excess === undefined) return
+  process.emitWarning(
+    `the store '${bundles.root}' has ${excess.bytes} bytes in its current and pinned generations, more than maxBytes (${excess.maxBytes}). None of them is removed. Release pins ('npx warmswap bundles pins' lists them), or raise maxBytes`,
+    { type: 'WarmswapWarning', code: 'WARMSWAP_MAX_BYTES' },
+  )
+}
+
+/** Whether the path is a directory and not a symbolic link. */
 export function isDirectory(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }
 
 /**
- * Makes `link` a real directory with the files that it shows, for a tool that builds into it without a store. The next
- * publish with this link replaces it. Does nothing where `root` is no store, or `link` is a directory already.
+ * Turns `link` into a real directory with the same files, for a tool that builds into it without a store. The next
+ * publish with this link replaces the directory. Does nothing if `root` is not a store, or if `link` already is a
+ * directory.
  */
 export async function giveDirectory(root: string, link: string): Promise<void> {
   if (isDirectory(link) || !existsSync(join(root, 'FORMAT'))) return

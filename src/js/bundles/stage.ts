@@ -1,4 +1,4 @@
-/** A tree that is being built. */
+/** A tree that is being built for publication. */
 
 import { relative as relativePath, resolve as resolvePath, sep } from 'node:path'
 import { abortable } from '../native/abort.js'
@@ -15,7 +15,7 @@ import { waiting } from './wait.js'
 const PUBLISH_OPTIONS = ['require', 'ifChanged', 'expect', 'fingerprint', 'meta', 'signal', 'timeoutMs'] as const
 export type PublishOptions = NonNullable<Parameters<Stage['publish']>[0]>
 
-/** A stage, until it is published or discarded. */
+/** A stage, usable until it is published or discarded. */
 export class OpenStage implements Stage {
   readonly path: string
   readonly #bundles: NativeBundles
@@ -71,7 +71,7 @@ export class OpenStage implements Stage {
     })
   }
 
-  /** Publishes, and pins the result before anybody can collect it. Not part of the contract. */
+  /** Publishes the stage, and pins the result before it can be collected. Not part of the public API. */
   async publishAndPin(options?: PublishOptions): Promise<{ pin: Pin; changed: boolean }> {
     const facts = await this.#commit(options, { pin: true })
     return {
@@ -129,7 +129,7 @@ function jsonOf(name: string, value: unknown): string {
     const text = JSON.stringify(value) as string | undefined
     if (text !== undefined) return text
   } catch {
-    // Cycles and bigints: the message below says what is accepted.
+    // JSON.stringify fails for cycles and bigints. The message below says what is expected.
   }
-  throw invalidArgument(name, value, 'a value that JSON can carry')
+  throw invalidArgument(name, value, 'a value that JSON.stringify() accepts')
 }

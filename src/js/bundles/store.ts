@@ -3,32 +3,70 @@
 import { isAbsolute, relative as relativePath, resolve as resolvePath, sep } from 'node:path'
 import { abortable } from '../native/abort.js'
 import type { NativeBuildLock, NativeBundles } from '../native/binding.cjs'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
+import { invalidArgument, isWarmswapError, WarmswapError } from '../native/errors.js'
 import { native, unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
-import type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
+import type {
+  BundleStore,
+  BundleStoreOptions,
+  Generation,
+  NamedPin,
+  NamedPinOptions,
+  Pin,
+  PinRecord,
+  Stage,
+  WriteOptions,
+} from './contract.js'
 import { StoredGeneration } from './generation.js'
+import { isNamed, listNamed, pinNamed, releaseNamed } from './named-pin.js'
 import { PinHandle } from './pin.js'
 import { reportSetAside } from './replaced.js'
 import { OpenStage } from './stage.js'
 import { DEFAULT_TIMEOUT_MS, type WaitOptions, waiting } from './wait.js'
 import { PointerWatch } from './watch.js'
 
-/** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
+/**
+ * Opens the bundle store at `root`. Creates it if it does not exist, and repairs what killed processes left behind.
+ *
+ * @param root Directory of the store.
+ * @param options Durability, generations to keep, `link`, time limit and signal.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments, ERR_UNSUPPORTED for a filesystem whose flock cannot
+ * be trusted, ERR_TIMEOUT if another process holds the writer lock.
+ *
+ * @example
+ * const store = await openBundles('.cache/bundles')
+ * const stage = await store.stage()
+ * await stage.write('index.js', code)
+ * await stage.publish()
+ */
 export async function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore> {
   const path = check.absolutePath('root', root)
   const {
     durability = 'process',
     keep,
     graceMs,
+    maxBytes,
+    maxAgeMs,
     link,
     adopt = false,
     ...wait
-  } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'adopt', 'signal', 'timeoutMs'])
+  } = check.options('options', options, [
+    'durability',
+    'keep',
+    'graceMs',
+    'maxBytes',
+    'maxAgeMs',
+    'link',
+    'adopt',
+    'signal',
+    'timeoutMs',
+  ])
   const given = {
     durability: check.oneOf('options.durability', durability, ['process', 'power']),
     ...(keep === undefined ? {} : { keep: check.wholeNumber('options.keep', keep) }),
     ...(graceMs === undefined ? {} : { graceMs: check.milliseconds('options.graceMs', graceMs) }),
+    ...(maxBytes === undefined ? {} : { maxBytes: check.bound('options.maxBytes', maxBytes) }),
+    ...(maxAgeMs === undefined ? {} : { maxAgeMs: check.bound('options.maxAgeMs', maxAgeMs) }),
     ...(link === undefined ? {} : { link: outside(path, check.absolutePath('options.link', link)) }),
     adopt: check.boolean('options.adopt', adopt),
   }
@@ -38,14 +76,14 @@ export async function openBundles(root: string, options?: BundleStoreOptions): P
   return new Store(bundles)
 }
 
-/** A link inside its own store would be swept; one that holds the store would be adopted into itself. */
+/** A link inside its own store would be swept. A link that contains the store would adopt the store into itself. */
 function outside(root: string, link: string): string {
   const holds = (folder: string, path: string): boolean => {
     const way = relativePath(folder, path)
     return !isAbsolute(way) && way !== '..' && !way.startsWith(`..${sep}`)
   }
   if (holds(root, link) || holds(link, root))
-    throw invalidArgument('options.link', link, `a path outside of root '${root}' that does not hold root either`)
+    throw invalidArgument('options.link', link, `a path outside root '${root}' that does not hold root either`)
   return resolvePath(link)
 }
 
@@ -63,7 +101,7 @@ export class Store implements BundleStore {
     this.capabilities = { filesystem: bundles.filesystem, clone: bundles.cloneOffered }
   }
 
-  /** The native store, while this one is open. Not part of the contract. */
+  /** The native store, while this one is open. Not part of the public API. */
   open(): NativeBundles {
     if (this.#closed) throw new WarmswapError('ERR_CLOSED', `the store '${this.root}' was closed`)
     return this.#native
@@ -74,11 +112,26 @@ export class Store implements BundleStore {
     return number === 0 ? null : new StoredGeneration(this.#native, this.root, number)
   }
 
-  pin(options?: { generation?: number }): Pin {
+  pin(options?: { generation?: number }): Pin
+  pin(options: NamedPinOptions): Promise<NamedPin>
+  pin(options?: { generation?: number } | NamedPinOptions): Pin | Promise<NamedPin> {
     if (options === undefined) return this.#toPin(unwrap(this.open().pin()))
-    const { generation } = check.options('options', options, ['generation'])
+    if (isNamed(options)) return pinNamed(() => this.open(), this.root, options)
+    const { generation } = check.options<Partial<NamedPinOptions>>('options', options, [
+      'generation',
+      'name',
+      'expiresAt',
+    ])
     if (generation !== undefined) check.wholeNumber('options.generation', generation, 1)
     return this.#toPin(unwrap(this.open().pin(generation)))
+  }
+
+  async pins(): Promise<PinRecord[]> {
+    return await listNamed(this.open())
+  }
+
+  async release(name: string, options?: WriteOptions): Promise<boolean> {
+    return await releaseNamed(() => this.open(), name, options)
   }
 
   async stage(options?: WriteOptions & { from?: 'empty' | 'current'; fenced?: boolean }): Promise<Stage> {
@@ -119,7 +172,10 @@ export class Store implements BundleStore {
     }
   }
 
-  /** A pin on a generation of this fingerprint whose content is complete: the current one first, then the newest. */
+  /**
+   * Finds a generation of this fingerprint whose content is complete, and pins it. Tries the current one first, then
+   * the others from new to old.
+   */
   async #find(fingerprint: string): Promise<Pin | null> {
     const current = unwrap(this.open().current())
     const found = (await this.list()).filter((generation) => generation.fingerprint === fingerprint)
@@ -147,7 +203,7 @@ export class Store implements BundleStore {
 
   async #verifies(number: number): Promise<boolean> {
     try {
-      // Files that were added, and changed modes, do not take away what was published.
+      // Added files and changed modes do not make a generation incomplete.
       return (await this.verify(number)).problems.every(({ problem }) => problem === 'extra' || problem === 'mode')
     } catch (error) {
       if (isWarmswapError(error) && error.code === 'ERR_GENERATION_CORRUPT') return false
@@ -185,7 +241,9 @@ export class Store implements BundleStore {
   ): Promise<{ removed: number[]; kept: number[]; pinned: number[]; sweptStages: number }> {
     const { timeoutMs, signal } = waiting(check.options('options', options, ['signal', 'timeoutMs']))
     const bundles = this.open()
-    return await abortable(signal, (token) => bundles.collect(timeoutMs, token))
+    const collected = await abortable(signal, (token) => bundles.collect(timeoutMs, token))
+    reportSetAside(bundles)
+    return collected
   }
 
   async list(): Promise<Generation[]> {
@@ -218,7 +276,7 @@ export class Store implements BundleStore {
   async close(): Promise<void> {
     for (const watch of this.#watches) watch[Symbol.dispose]()
     this.#closed = true
-    // Who removes the folder next must not meet a collection at work.
+    // A caller that removes the folder after close() must not collide with a running collection.
     unwrap(await this.#native.settled())
   }
 
@@ -227,13 +285,16 @@ export class Store implements BundleStore {
   }
 
   #toPin(number: number): Pin {
-    // Most pins are of the same generation again.
+    // Most calls pin the same generation as the call before.
     if (this.#pinned?.number !== number) this.#pinned = new StoredGeneration(this.#native, this.root, number)
     return new PinHandle(this.#native, this.root, this.#pinned)
   }
 }
 
-/** The lock that one builder holds over all threads and processes; the kernel frees it when its process dies. */
+/**
+ * Acquires the lock that only one builder in all threads and processes holds. The kernel releases it when the builder's
+ * process ends.
+ */
 export async function acquireBuildLock(
   store: BundleStore,
   wait: { timeoutMs: number; signal?: AbortSignal | undefined },
@@ -247,12 +308,15 @@ function storeOf(store: BundleStore): Store {
   throw invalidArgument('store', store, 'a store that openBundles() of this copy of warmswap opened')
 }
 
-/** Throws ERR_CLOSED if the store was closed, ERR_INVALID_ARGUMENT if it is no store of this copy of warmswap. */
+/**
+ * Checks that the store is open. Throws ERR_CLOSED if it was closed, and ERR_INVALID_ARGUMENT if it is not a store of
+ * this copy of warmswap.
+ */
 export function assertOpen(store: BundleStore): void {
   storeOf(store).open()
 }
 
-/** The store's id, if it has one. */
+/** Id of the store, if it has one. */
 export function idOf(store: BundleStore): string | null {
   return storeOf(store).open().id
 }

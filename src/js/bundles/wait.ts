@@ -10,7 +10,7 @@ export interface WaitOptions {
   signal: AbortSignal | undefined
 }
 
-/** Checked options of a call that waits; Infinity waits for ever. */
+/** Checks the options of a call that waits. Infinity never times out. */
 export function waiting(options: WriteOptions): WaitOptions {
   return {
     timeoutMs: check.milliseconds('options.timeoutMs', options.timeoutMs ?? DEFAULT_TIMEOUT_MS, { infinity: true }),
@@ -18,7 +18,7 @@ export function waiting(options: WriteOptions): WaitOptions {
   }
 }
 
-/** Node runs a longer timer at once. */
+/** Node runs a longer timer immediately. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 export const timerMs = (milliseconds: number): number => Math.min(milliseconds, LONGEST_TIMER_MS)

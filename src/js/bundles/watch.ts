@@ -1,13 +1,16 @@
-/** Events for the pointer. */
+/** Reports changes of the current generation. */
 
 import { watch as watchDirectory } from 'node:fs'
 import { guarded } from '../native/callbacks.js'
 import type { Generation } from './contract.js'
 
-/** Events are hints and can be lost (a full queue, a removed root): a look at the pointer stands behind them. */
+/**
+ * Filesystem events can be lost (a full queue, a removed root). The pointer is therefore also read at this interval, in
+ * milliseconds.
+ */
 const SAFETY_TICK_MS = 1000
 
-/** Tells of the current generation whenever it is another one. */
+/** Calls the listener when the current generation changed. */
 export class PointerWatch implements Disposable {
   readonly #current: () => Generation | null
   readonly #listener: (generation: Generation) => void
@@ -37,7 +40,7 @@ export class PointerWatch implements Disposable {
       })
       return watcher.on('error', () => {})
     } catch {
-      // No inotify watches left (ENOSPC): the tick alone.
+      // No inotify watches are left (ENOSPC): polling alone finds changes.
       return undefined
     }
   }
@@ -47,7 +50,7 @@ export class PointerWatch implements Disposable {
     try {
       generation = this.#current()
     } catch {
-      // Somebody damaged or removed the store: the next look tells more, and whoever pins gets the error.
+      // The store was damaged or removed: polling continues, and `pin()` reports the error.
       return
     }
     if (generation === null || generation.number === this.#seen) return

@@ -1,11 +1,17 @@
-/** Caches: a tree streamed to a store and back. Two verbs that are advisory: they resolve with an outcome. */
+/**
+ * Caches: a tree is streamed to a store and back. `restore` and `snapshot` resolve with an outcome instead of
+ * rejecting.
+ */
 
 import type { RestoreOutcome, RestoreResult } from '../archives/contract.js'
 import type { NativeCache, NativePruneReport, NativeSnapshotReport } from '../native/binding.cjs'
 import { WarmswapError } from '../native/errors.js'
-import { native, unwrap, type NativeFailure } from '../native/native.js'
+import { type NativeFailure, native, unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
 import type { Budget, Cache, CacheInfo, RestoreOptions, SnapshotOptions, SnapshotResult } from './contract.js'
+import { ensure } from './ensure.js'
+import type { EnsureOptions, EnsureResult } from './ensure-contract.js'
+import { checkEnsureOptions } from './ensure-options.js'
 import { type CacheEvent, CacheEvents } from './events.js'
 import { parseStoreLocation } from './location.js'
 import type { CheckedUrl, FileLocation, MemoryLocation, S3Location } from './location-types.js'
@@ -14,31 +20,37 @@ import { outcomeError, restoreResult, snapshotResult } from './results.js'
 
 /** Options of `openCache()`. */
 export interface CacheOptions {
-  /** Secret of 16 bytes or more that signs pointers and verifies them. */
+  /** Secret of at least 16 bytes that signs and verifies pointers. */
   hmacKey?: string | Uint8Array
-  /** Whether writing calls end as 'disabled'. @default false */
+  /** Whether the cache is read-only. Calls that write then end as 'disabled'. @default false */
   readOnly?: boolean
   /**
-   * Whether writes are conditional (If-Match, If-None-Match), so that one of two concurrent writers of a key ends as 'superseded'.
-   *
-   * - 'auto': if the store honours conditions, which a small object finds out once. Results have `guard: 'none'` if it does not.
-   * - 'required': the snapshot ends as 'unguarded' and writes nothing under the key if the store does not honour them. If a policy denies the small object, the conditions are sent and trusted.
-   * - 'off': no condition is sent, and `guard` is 'none'.
-   *
+   * Whether writes are conditional (If-Match, If-None-Match), so that one of two concurrent writers of a key ends as
+   * 'superseded'.
+   * - 'auto': conditional if the store honours conditions, which is probed once with a small object. Results carry
+   *   `guard: 'none'` if it does not.
+   * - 'required': if the store does not honour conditions, a snapshot ends as 'unguarded' and writes nothing under the
+   *   key. If a policy denies the probe, conditions are sent and trusted.
+   * - 'off': no conditions are sent, and `guard` is 'none'.
    * @default 'auto'
    */
   conditions?: 'auto' | 'required' | 'off'
-  /** Called once for each call. */
+  /** Called once per call, when it has ended. */
   onEvent?(event: CacheEvent): void
 }
 
 /**
- * Opens a store. Does no I/O. `undefined` gives a cache whose calls all answer 'disabled'.
+ * Opens a cache. Does no I/O.
  *
- * `store` is a URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the same
- * fields. TypeScript checks URLs that are literals: the scheme, and the names of the options of an S3 URL.
+ * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the
+ * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
+ * call ends as 'disabled'.
+ * @param options Signing secret, read-only mode, conditional writes and the event listener.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
  *
- * Throws ERR_INVALID_ARGUMENT if the location or an option is wrong.
+ * @example
+ * const cache = openCache('s3://bucket/prefix?region=eu-central-1')
+ * const { outcome, ticket } = await cache.restore({ key: 'site-1', directory })
  */
 export function openCache<const Url extends string>(
   store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined,
@@ -89,6 +101,22 @@ class OpenCache implements Cache {
     return result
   }
 
+  async ensure(key: string, options: EnsureOptions): Promise<EnsureResult> {
+    const checked = checkEnsureOptions(key, options)
+    if (this.#closed) throw new WarmswapError('ERR_CLOSED', 'this cache was closed')
+    const running = ensure(this.#handle, checked)
+    this.#running.add(running)
+    try {
+      const result = await running
+      const { role, reason, ms, restore } = result
+      const { bytes = 0, files = 0 } = restore ?? {}
+      this.#events.emit({ verb: 'ensure', key, outcome: role, reason, ms, bytes, files })
+      return result
+    } finally {
+      this.#running.delete(running)
+    }
+  }
+
   #emit(verb: 'restore' | 'snapshot', key: string, result: RestoreResult | SnapshotResult): void {
     const { outcome, reason, timings, bytes, files } = result
     this.#events.emit({ verb, key, outcome, reason, ms: timings.total ?? 0, bytes, files })
@@ -125,7 +153,7 @@ class OpenCache implements Cache {
     return this.#emitRemoval('remove', name, report)
   }
 
-  /** One event of a call that removes; its result. */
+  /** Reports one call that removes objects, and returns its result. */
   #emitRemoval<Outcome extends CacheEvent['outcome']>(
     verb: 'prune' | 'remove',
     key: string,
@@ -151,13 +179,14 @@ class OpenCache implements Cache {
   async close(): Promise<void> {
     this.#closed = true
     await Promise.allSettled(this.#running)
+    unwrap(await this.#handle.waitForBackground())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  /** Runs a native call whose token the signal raises; counted, so that close() can wait for it. */
+  /** Runs a native call that the signal can cancel. `close()` waits for the calls counted here. */
   async #call<T>(
     signal: AbortSignal | undefined,
     start: (token: InstanceType<ReturnType<typeof native>['CancelToken']>) => Promise<T | NativeFailure>,

@@ -1,22 +1,27 @@
 /** The public types of caches. */
 
+import type { EnsureOptions, EnsureResult } from './ensure-contract.js'
 import type { Limits, Preset, Progress, RestoreOutcome, RestoreResult } from '../archives/contract.js'
 
-/** How much time and patience a call has. */
+/** Time limits and retries of a call. */
 export interface Budget {
-  /** The whole call, hard: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others */
+  /**
+   * Time limit in milliseconds for the whole call: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others
+   */
   deadlineMs?: number
-  /** How long a connection that is waited for may be silent. @default 3_000 */
+  /** How long, in milliseconds, a connection may be silent while data is awaited. @default 3_000 */
   idleMs?: number
-  /** Least throughput over a window of `idleMs` while the network is waited for; 0 is off. @default 0 */
+  /**
+   * Minimum throughput in bytes per second, measured over `idleMs` while the network is awaited. 0 is off. @default 0
+   */
   minBytesPerSecond?: number
-  /** How often one request may be tried, inside the deadline. @default 3 */
+  /** Number of attempts for each request, within the deadline. @default 3 */
   attempts?: number
-  /** Stops the work, not only the promise. After the commit has begun it is ignored. */
+  /** Cancels the work, not only the promise. Ignored once the commit has begun. */
   signal?: AbortSignal
 }
 
-/** How a snapshot ended. */
+/** Outcome of a snapshot. */
 export type SnapshotOutcome =
   | 'uploaded'
   | 'unchanged'
@@ -37,106 +42,156 @@ export type SnapshotOutcome =
   | 'no-space'
   | 'error'
 
-/** What a snapshot did. */
+/** Result of a snapshot. */
 export interface SnapshotResult {
   ok: boolean
   outcome: SnapshotOutcome
   /**
-   * Human-readable: why it is not ok; or what a restore of it needs because the defaults refuse it, such as
-   * `symlinks: 'relative'` or `limits.maxRatio of 26000`.
+   * Human-readable. If `ok` is false, the reason. Otherwise which options a restore of this snapshot needs because the
+   * defaults refuse it, such as `symlinks: 'relative'` or `limits.maxRatio of 26000`.
    */
   reason?: string
   generation?: string
   files: number
   bytes: number
   compressedBytes: number
-  /** Bytes that were sent, repetitions included; 0 for 'unchanged'. */
+  /** Bytes that were sent, retries included. 0 for 'unchanged'. */
   uploadedBytes: number
-  /** What was left out, and why. */
+  /** Number of excluded entries for each reason. */
   skipped: { path: string; why: string }[]
-  /** 'none' if writes were not conditional, so that the later one of two concurrent writers wins. */
+  /** 'none' if writes were not conditional: the later one of two concurrent writers wins. */
   guard: 'etag' | 'none'
   timings: Record<string, number>
 }
 
-/** Where a tree goes and what is accepted. */
+/** Target and conditions of a restore. */
 export interface RestoreOptions extends Budget {
   key: string
-  /** Tried in turn where nothing is under `key`, or nothing that can be used. */
+  /** Keys to try in order if `key` has no usable tree. */
   fallbackKeys?: string[]
-  /** Absolute; made if it is absent. A symbolic link is followed to the directory that it leads to. */
+  /** Absolute path of the target. It is created if it does not exist. A symbolic link is followed. */
   into: string
-  /** 'if-empty' refuses a target with entries, 'replace' exchanges it, 'merge' adds and never overwrites. @default 'if-empty' */
+  /**
+   * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it, 'merge'
+   * adds missing files and overwrites nothing. @default 'if-empty'
+   */
   mode?: 'if-empty' | 'replace' | 'merge'
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject'
-  /** What happens to a path that the archive has twice: the last entry replaces the earlier one, or the archive is refused. @default 'replace' */
+  /**
+   * What to do with a path that occurs twice in the archive: the last entry replaces the earlier one, or the archive is
+   * refused. @default 'replace'
+   */
   duplicates?: 'replace' | 'reject'
-  /** What the snapshot's machine must have been; anything else is 'incompatible'. */
+  /** Properties that the snapshot must have been recorded with. If one differs, the outcome is 'incompatible'. */
   expect?: { platform?: string; arch?: string; libc?: string; fingerprint?: string }
   limits?: Limits
-  /** Connections at once. @default 8 */
+  /** Number of connections at the same time. @default 8 */
   concurrency?: number
-  /** Throw where `ok` would be false. @default false */
+  /** Whether to throw if `ok` would be false. @default false */
   strict?: boolean
   onProgress?(progress: Progress): void
 }
 
-/** What becomes a generation, and what must not. */
+/** Source and checks of a snapshot. */
 export interface SnapshotOptions extends Budget {
   key: string
-  /** Absolute. A symbolic link is followed to the directory that it leads to. */
+  /** Absolute path of the directory to save. A symbolic link is followed. */
   from: string
-  /** Of the restore that this snapshot builds on: it may only replace what that restore saw. */
+  /**
+   * Ticket of the restore that this snapshot is based on. The snapshot replaces the key's tree only if it is still the
+   * one that the restore read.
+   */
   ticket?: string
-  /** Globs of what stays out. */
+  /** Glob patterns to exclude. */
   exclude?: string[]
   preset?: Preset
-  /** Recorded with the generation, for `expect.fingerprint` of a restore; such as a hash of the lock file. At most 512 bytes. */
+  /**
+   * Text recorded with the generation, for `expect.fingerprint` of a restore, such as a hash of the lock file. At most
+   * 512 bytes.
+   */
   fingerprint?: string
   guard?: {
-    /** @default 1 */
+    /** Minimum number of files. Fewer end as 'empty'. @default 1 */
     minFiles?: number
-    /** @default 1 */
+    /** Minimum total size in bytes. Less ends as 'empty'. @default 1 */
     minBytes?: number
-    /** Largest share of files or bytes that may be missing against the current generation. @default 0.5 */
+    /**
+     * Largest allowed decrease of files or bytes compared with the current generation, from 0 to 1. A larger one ends
+     * as 'shrunk'. @default 0.5
+     */
     maxShrink?: number
-    /** @default false */
+    /** Whether to accept a tree that is much smaller than the current generation. @default false */
     allowShrink?: boolean
   }
-  /** Wait until the tree has been unchanged this long (the 'dependencies are ready' signal). 0 is off. @default 0 */
+  /**
+   * Waits until the tree has been unchanged for this many milliseconds, as a sign that dependencies are complete. 0 is
+   * off. @default 0
+   */
   quietMs?: number
-  /** false for a daemon that must be able to exit while the snapshot runs detached. @default true */
+  /**
+   * Whether the call keeps the process alive. Set it to false in a daemon that must be able to exit during a snapshot.
+   * @default true
+   */
   keepProcessAlive?: boolean
-  /** Of the compression. @default 3 */
+  /** Compression level, -7 to 19. @default 3 */
   level?: number
   limits?: Limits
   strict?: boolean
   onProgress?(progress: Progress): void
 }
 
-/** A store and the calls on it. All of them resolve with an outcome whatever the world does. */
+/**
+ * A cache: a store and the calls on it. Calls resolve with an outcome whatever happens on the network, on the disk or
+ * in other processes.
+ */
 export interface Cache extends AsyncDisposable {
-  /** Never rejects for anything the world does: resolves with an outcome. `strict: true` throws instead. */
+  /**
+   * Restores the tree of a key into a directory. Never rejects because of the network, the disk or other processes:
+   * resolves with an outcome. With `strict: true` it throws instead.
+   */
   restore(options: RestoreOptions): Promise<RestoreResult>
-  /** A key that ends in .tar, .tgz, .tar.gz or .tar.zst is one object, read and written as such (conditionally); any other key is a pointer and immutable blobs. */
+  /**
+   * Saves a directory under a key. A key that ends in .tar, .tgz, .tar.gz or .tar.zst is stored as one object, written
+   * conditionally. Any other key is a pointer with immutable blobs.
+   */
   snapshot(options: SnapshotOptions): Promise<SnapshotResult>
-  /** What a key holds; null where there is nothing. Rejects where the store cannot say. */
+  /**
+   * Restores the tree of this fingerprint. If there is none, exactly one of all callers builds and publishes it, while the
+   * others wait and then restore it. Needs a store with conditional writes. With another store, and after `deadlineMs`, it
+   * builds alone.
+   *
+   * Rejects with what `build` threw. A caller that waited for that build gets its message. An aborted signal rejects with
+   * its reason. If the tree cannot be written to `into`, the error has an `outcome`.
+   */
+  ensure(key: string, options: EnsureOptions): Promise<EnsureResult>
+  /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>
-  /** Removes generations that nobody needs: keeps the current one and the `keep - 1` newest others, and everything younger than `olderThanMs` (@default 3_600_000, because a snapshot may be about to point to it). */
+  /**
+   * Removes generations that are no longer needed. Keeps the current one, the `keep - 1` newest others, and everything
+   * younger than `olderThanMs` (@default 3_600_000, because a running snapshot may be about to refer to it).
+   */
   prune(
     options: Budget & { key: string; keep?: number; olderThanMs?: number },
   ): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }>
-  /** Removes the key and all its objects (a site was deleted). */
+  /** Removes a key and all its objects, for example when its site was deleted. */
   remove(key: string, budget?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome; reason?: string }>
-  /** Finds out what the store can do, with small objects that it removes again. All are false for a cache without a store or with `readOnly`; `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if the store does not accept the credentials, and with another outcome if it cannot say. */
+  /**
+   * Probes what the store permits, with small objects that are removed again. All fields are false for a cache without
+   * a store or with `readOnly`. `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if
+   * the store refuses the credentials, and with another outcome if the probe fails.
+   */
   probe(
     budget?: Budget,
   ): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }>
-  /** Waits for the calls that run; later ones reject with ERR_CLOSED. */
+  /**
+   * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
+   * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
+   * with ERR_CLOSED.
+   */
   close(): Promise<void>
 }
 
-/** What a key holds. */
+/** What is stored under a key. */
 export interface CacheInfo {
   generation: string
   files: number

@@ -1,21 +1,21 @@
-/** One event per call, because a library is silent and a cache that stopped working is otherwise not noticed (decocms/studio#5824). */
+/** One event per call. Without it, a cache that stopped working is not noticed (decocms/studio#5824). */
 
 import type { RestoreOutcome } from '../archives/contract.js'
 import { guarded } from '../native/callbacks.js'
 import type { SnapshotOutcome } from './contract.js'
 
-/** How one call ended. */
+/** Outcome and figures of one call. */
 export interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune' | 'remove'
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove' | 'ensure'
   key: string
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed'
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed' | 'built' | 'alone'
   reason?: string
   ms: number
   bytes: number
   files: number
 }
 
-/** Tells the program's listener and, with WARMSWAP_LOG=1, standard error. */
+/** Calls the program's listener and, with WARMSWAP_LOG=1, writes to standard error. */
 export class CacheEvents {
   readonly #listener: ((event: CacheEvent) => void) | undefined
 

@@ -1,4 +1,4 @@
-/** Caches: the module's interface. */
+/** The public interface of caches. */
 
 export { type CacheOptions, openCache } from './caches.js'
 export type {
@@ -10,6 +10,7 @@ export type {
   SnapshotOutcome,
   SnapshotResult,
 } from './contract.js'
+export type { EnsureBuild, EnsureEvent, EnsureLock, EnsureOptions, EnsureResult } from './ensure-contract.js'
 export type { CacheEvent } from './events.js'
 export { cacheLocationFromEnv } from './location.js'
 export type { FileLocation, MemoryLocation, S3Location, StoreLocation, StoreUrl } from './location-types.js'

@@ -1,11 +1,22 @@
-/** Where a store is: a URL, or an object with the same fields. Messages never repeat a value that can be a secret. */
+/**
+ * Locations of stores: a URL, or an object with the same fields. Error messages never contain a value that can be a
+ * secret.
+ */
 
 import { fileURLToPath } from 'node:url'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as validate from '../native/validate.js'
 import type { S3Location } from './location-types.js'
 
-/** Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`, `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from any record; no bucket gives `store: undefined`, which every call answers with 'disabled'. */
+/**
+ * Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`,
+ * `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from a record such as `process.env`. Without a
+ * bucket, `store` is undefined, and every call on the cache ends as 'disabled'.
+ *
+ * @param env The record.
+ * @param prefix Start of the variable names.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value is not a string.
+ */
 export function cacheLocationFromEnv(
   env: Record<string, string | undefined>,
   prefix: string,
@@ -41,7 +52,7 @@ export function cacheLocationFromEnv(
   return { store: { scheme: 's3', bucket, ...given }, ...found }
 }
 
-/** The scheme and options that the addon takes. */
+/** The scheme and options in the form that the addon expects. */
 export function parseStoreLocation(store: unknown): { scheme: string; options: Record<string, string> } | undefined {
   if (store === undefined) return undefined
   if (typeof store === 'string') return parseUrl(store)
@@ -52,10 +63,7 @@ export function parseStoreLocation(store: unknown): { scheme: string; options: R
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue
     if (typeof value !== 'string' && typeof value !== 'boolean')
-      throw new WarmswapError(
-        'ERR_INVALID_ARGUMENT',
-        `store.${name} is not accepted; accepted is a string, true or false`,
-      )
+      throw new WarmswapError('ERR_INVALID_ARGUMENT', `Invalid store.${name}. Expected a string, true or false`)
     given[name] = String(value)
   }
   return { scheme: validate.string('store.scheme', scheme), options: given }
@@ -67,7 +75,7 @@ function parseUrl(text: string): { scheme: string; options: Record<string, strin
   const refuse = (why: string): WarmswapError =>
     new WarmswapError(
       'ERR_INVALID_ARGUMENT',
-      `store is not a location that is known (${why}); accepted are 'file:///absolute/folder', 's3://bucket/prefix?region=…&endpoint=…' and 'memory:name'`,
+      `Invalid store: ${why}. Expected 'file:///absolute/folder', 's3://bucket/prefix?region=…&endpoint=…' or 'memory:name'`,
     )
   let url: URL
   try {
@@ -75,7 +83,7 @@ function parseUrl(text: string): { scheme: string; options: Record<string, strin
   } catch {
     throw refuse('it is not a URL')
   }
-  // They would end up in process lists and logs; objects and the environment keep them apart.
+  // In a URL they would appear in process lists and logs. Objects and the environment do not have this problem.
   const holdsCredentials =
     url.username !== '' || url.password !== '' || SECRETS.some((name) => url.searchParams.has(name))
   if (holdsCredentials)

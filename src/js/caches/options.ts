@@ -1,8 +1,8 @@
-/** Checks the options of the calls on caches, and gives them the addon's form. */
+/** Checks the options of the calls on caches, and converts them for the addon. */
 
-import { DUPLICATES, MODES, PRESETS, SYMLINKS, checkLimits, checkTarget } from '../archives/options.js'
+import { checkLimits, checkTarget, DUPLICATES, MODES, PRESETS, SYMLINKS } from '../archives/options.js'
 import type { NativeBudget, NativeProgress, NativeRestoreOptions, NativeSnapshotOptions } from '../native/binding.cjs'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as validate from '../native/validate.js'
 import type { Budget, RestoreOptions, SnapshotOptions } from './contract.js'
 import { progressListener } from './progress.js'
@@ -11,22 +11,22 @@ const MAX_FINGERPRINT_BYTES = 512
 
 export const BUDGET = ['deadlineMs', 'idleMs', 'minBytesPerSecond', 'attempts', 'signal'] as const
 export const CONDITIONS = ['auto', 'required', 'off'] as const
-/** Longest timer that native code keeps as one; beyond it a deadline would be none. */
+/** Longest timer that native code supports; a longer deadline would have no effect. */
 const LONGEST_MS = 7 * 86_400_000
 
 export function secretBytes(value: unknown): Uint8Array {
   const bytes = typeof value === 'string' ? new TextEncoder().encode(value) : value
-  // The value itself is never shown: it is a secret.
+  // The message never contains the value: it is a secret.
   if (!(bytes instanceof Uint8Array) || bytes.length < 16)
     throw new WarmswapError(
       'ERR_INVALID_ARGUMENT',
-      'options.hmacKey is not accepted; accepted is a string or Uint8Array of 16 bytes or more',
+      'Invalid options.hmacKey. Expected a string or Uint8Array of at least 16 bytes',
     )
   return bytes
 }
 
-/** It is in the pointer, which is small. */
-function fingerprint(value: unknown): string {
+/** The fingerprint is stored in the pointer, which is small. */
+export function checkFingerprint(value: unknown): string {
   const text = validate.string('options.fingerprint', value)
   if (Buffer.byteLength(text) > MAX_FINGERPRINT_BYTES)
     throw invalidArgument(
@@ -67,9 +67,9 @@ function guard(value: SnapshotOptions['guard']): {
   }
 }
 
-function level(value: unknown): number {
+export function checkLevel(value: unknown): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < -7 || value > 19)
-    throw invalidArgument('options.level', value, 'a whole number from -7 to 19')
+    throw invalidArgument('options.level', value, 'an integer from -7 to 19')
   return value
 }
 
@@ -92,7 +92,7 @@ export function checkBudget(name: string, given: Budget, deadlineMs: number): Na
   }
 }
 
-/** A call of restore() or snapshot() in the addon's form, and what stays in JavaScript. */
+/** Options of restore() or snapshot() for the addon, and those that stay in JavaScript. */
 interface CheckedCall<NativeOptions> {
   native: NativeOptions
   signal: AbortSignal | undefined
@@ -158,10 +158,10 @@ export function checkSnapshotOptions(
     ...(given.ticket === undefined ? {} : { ticket: validate.string('options.ticket', given.ticket) }),
     exclude: validate.strings('options.exclude', given.exclude ?? []),
     preset: validate.oneOf('options.preset', given.preset ?? 'none', PRESETS),
-    fingerprint: given.fingerprint === undefined ? '' : fingerprint(given.fingerprint),
+    fingerprint: given.fingerprint === undefined ? '' : checkFingerprint(given.fingerprint),
     guard: guard(given.guard),
     quietMs: validate.milliseconds('options.quietMs', given.quietMs ?? 0),
-    ...(given.level === undefined ? {} : { level: level(given.level) }),
+    ...(given.level === undefined ? {} : { level: checkLevel(given.level) }),
     limits: checkLimits('options.limits', given.limits),
     budget: checkBudget('options', given, 120_000),
   }

@@ -1,4 +1,4 @@
-/** How far a call on a cache has come. */
+/** Progress of a call on a cache. */
 
 import type { Progress } from '../archives/contract.js'
 import type { NativeProgress } from '../native/binding.cjs'
@@ -14,7 +14,7 @@ export function progressListener(
   return ({ stage, ...rest }) => notify({ ...rest, phase: PHASES[stage] ?? 'lookup' })
 }
 
-/** The core's stages as the contract names them. */
+/** The names of the core's phases in the public API. */
 const PHASES: Record<string, Progress['phase']> = {
   credentials: 'credentials',
   lookup: 'lookup',

@@ -1,9 +1,9 @@
-/** Reports of the addon as results and errors. */
+/** Converts reports of the addon to results and errors. */
 
 import type { RestoreOutcome, RestoreResult } from '../archives/contract.js'
 import { leftOut } from '../archives/unpack.js'
 import type { NativeRestoreReport, NativeSnapshotReport } from '../native/binding.cjs'
-import { WarmswapError, type ErrorCode } from '../native/errors.js'
+import { type ErrorCode, WarmswapError } from '../native/errors.js'
 import type { SnapshotOutcome, SnapshotResult } from './contract.js'
 
 export function restoreResult(report: NativeRestoreReport): RestoreResult {

@@ -185,7 +185,7 @@ export function durationOf(name: string, text: string | undefined): number | und
 /** A whole number. */
 export function countOf(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined
-  if (!/^-?\d{1,15}$/.test(text)) throw wrongArguments(`${name} is '${text}'. Expected a whole number`)
+  if (!/^-?\d{1,15}$/.test(text)) throw wrongArguments(`Invalid ${name}: '${text}'. Expected an integer`)
   return Number(text)
 }
 
@@ -199,6 +199,7 @@ function withUnit(
   if (text === undefined) return undefined
   const [, digits, unit = ''] = /^(\d+(?:\.\d+)?) ?([a-z]*)$/i.exec(text.trim()) ?? []
   const factor = units[unit.toLowerCase()]
-  if (digits === undefined || factor === undefined) throw wrongArguments(`${name} is '${text}'. Expected ${expected}`)
+  if (digits === undefined || factor === undefined)
+    throw wrongArguments(`Invalid ${name}: '${text}'. Expected ${expected}`)
   return rounded(Number(digits) * factor)
 }

@@ -41,16 +41,36 @@ export const OPTIONS = {
     'read-only': 'flag',
   },
   inspect: { ...KEY, 'read-only': 'flag' },
+  ensure: {
+    ...KEY,
+    ...LIMITS,
+    into: 'text',
+    fingerprint: 'text',
+    'fingerprint-file': 'list',
+    'restore-deadline-ms': 'text',
+    'upload-deadline-ms': 'text',
+    'ttl-ms': 'text',
+    'on-failure': 'text',
+    mode: 'text',
+    symlinks: 'text',
+    level: 'text',
+    conditions: 'text',
+    'read-only': 'flag',
+  },
   prune: { ...KEY, keep: 'text', 'older-than-ms': 'text', 'read-only': 'flag' },
   remove: { ...KEY, 'read-only': 'flag' },
   probe: { ...STORE, 'read-only': 'flag' },
 } as const satisfies Record<string, Record<string, OptionKind>>
 
-export type CacheCommand = keyof typeof OPTIONS
+/** The commands that are one call of a cache. `ensure` runs a command, in cache-ensure.ts. */
+export type CacheCommand = Exclude<keyof typeof OPTIONS, 'ensure'>
 
 export const HELP = `Usage:
   warmswap cache save <directory> --store <url> --key <key>      make a directory the next generation of a key
   warmswap cache restore <directory> --store <url> --key <key>   write the tree of a key to the directory
+  warmswap cache ensure --store <url> --key <key> --into <directory> --fingerprint <text> -- <command>
+                                                                 restore the tree of a fingerprint; or one of all callers
+                                                                 builds it with the command while the others wait
   warmswap cache inspect --store <url> --key <key>               print what a key holds
   warmswap cache prune --store <url> --key <key>                 remove generations that are no longer needed
   warmswap cache remove --store <url> --key <key>                remove a key with all its objects
@@ -86,6 +106,18 @@ save:
                          them, required (else the outcome is unguarded) or off
   --allow-shrink         accept a tree that is much smaller than the current one
   --quiet-ms <time>      wait until the tree has been unchanged for this time
+ensure:
+  --into <directory>     where the tree is written. Unchanged if the command fails
+  --fingerprint <text>   identifies the inputs of the command, such as a version
+  --fingerprint-file <file>  as --fingerprint, by the content of a file, such as a lock file. Repeatable
+  --deadline-ms <time>   how long to wait for other callers; then it builds alone. Default: no limit
+  --restore-deadline-ms, --upload-deadline-ms <time>  limits of the transfers. Default 120s each
+  --ttl-ms <time>        how long a builder may be silent before another one takes over. Default 30s
+  --on-failure <mode>    a failed command also fails the callers that waited for it (share, default), or one of them runs
+                         its own (retry)
+  --mode <mode>          if-empty (default) or replace
+  The command writes into the directory in $WARMSWAP_BUILD_DIR. It gets SIGTERM if the lease is lost, and can be started
+  again then. With --json its standard output goes to standard error.
 prune:
   --keep <n>             generations to keep, the current one included
   --older-than-ms <time> keep everything younger. Default 1h
@@ -93,7 +125,7 @@ Limits of save and restore: --max-bytes, --max-files, --max-file-bytes, --max-ra
 Sizes are written as 500MB or 2GiB. Where a restore with the defaults refuses what 'save' accepts, 'save' names the option.
 A key is signed and verified with $WARMSWAP_HMAC_KEY if that is set.
 
-Exit codes:
+Exit codes ('ensure' has that of the command if the command fails):
   0  done, unchanged, or nothing under the key (restore without --required)
   1  failed, or the store does not accept the credentials
   2  wrong arguments, or the directory to save does not exist

@@ -21,6 +21,7 @@ export function inShellWords(message: string): string {
     .replace(/\b(?:options\.)?limits\.(\w+)( of (?=\d))?/g, (_, name: string, of?: string) =>
       of === undefined ? optionOf(name) : `${optionOf(name)} `,
     )
+    .replace(/\bInvalid options\.(?:into|from)\b/g, 'Invalid directory')
     .replace(/\boptions\.(?:into|from)\b/g, 'the directory')
     .replace(/\boptions\.(\w+)(?:\[\d+\])?/g, (whole, name: string) => {
       const option = optionOf(name.replace(/^fallbackKeys$/, 'fallbackKey'))
@@ -28,9 +29,8 @@ export function inShellWords(message: string): string {
     })
     .replace(/\bexpect\.(\w+) is\b/g, '--expect $1 is')
     .replace(/\bits symlinks are '(\w+)'(?: or 'verbatim')?/g, 'it has --symlinks $1')
-    .replace(/(?<!-)\bsymlinks '(\w+)' would make\b/g, '--symlinks $1 would make')
+    .replace(/\bUse symlinks '(\w+)'/g, 'Use --symlinks $1')
     .replace(/(?<!-)\bsymlinks is '(\w+)'/g, '--symlinks is $1')
-    .replace(/\bthe option conditions is\b/g, '--conditions is')
 }
 
 function optionOf(name: string): string {

@@ -1,4 +1,4 @@
-/** `warmswap cache save|restore|inspect|prune|remove|probe`: a store from the shell, exit code by outcome. */
+/** `warmswap cache save|restore|ensure|inspect|prune|remove|probe`: a store from the shell, exit code by outcome. */
 
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -7,17 +7,18 @@ import { type Budget, type Cache, openCache } from '../caches/index.js'
 import { isWarmswapError } from '../native/errors.js'
 import {
   Answer,
-  type OptionKind,
-  type Values,
   countOf,
   durationOf,
+  type OptionKind,
   parse,
   sizeOf,
   splitCommand,
+  type Values,
   wrongArguments,
 } from './arguments.js'
+import { cacheEnsure, ensureArguments } from './cache-ensure.js'
 import { type CacheCommand, HELP, OPTIONS } from './cache-help.js'
-import { NOTHING, type Result, describe, headline, inShellWords } from './cache-report.js'
+import { describe, headline, inShellWords, NOTHING, type Result } from './cache-report.js'
 import { progressBar } from './progress.js'
 
 const EXIT: Record<string, number> = {
@@ -49,6 +50,8 @@ type Given = Values<(typeof OPTIONS)['save'] & (typeof OPTIONS)['restore'] & (ty
   Values<{ json: 'flag'; quiet: 'flag' }>
 
 export async function cache(args: string[]): Promise<number> {
+  const ensured = ensureArguments(args)
+  if (ensured !== undefined) return await cacheEnsure(ensured)
   const call = read(args)
   try {
     return await execute(call)
@@ -118,7 +121,7 @@ function print(command: CacheCommand, result: Result, { json, quiet }: Given, co
   else if (code !== 0) console.error(`warmswap: ${headline(result)}`)
 }
 
-/** A signal of the system aborts the call, which then tidies up: parts of an upload, the stage beside the target. */
+/** Aborts the call on a signal. The call then cleans up: parts of an upload, and the stage next to the target. */
 function endingSignals(): { signal: AbortSignal; readonly code: number | undefined } {
   const controller = new AbortController()
   let code: number | undefined
@@ -180,7 +183,7 @@ async function run(
 }
 
 async function save(cache: Cache, from: string, values: Given, budget: Budget): Promise<Result> {
-  // The API answers 'empty', which in a script hides a misspelt path.
+  // The API ends as 'empty', which in a script would hide a misspelt path.
   if (!statSync(from, { throwIfNoEntry: false })?.isDirectory())
     throw wrongArguments(`'${from}' is not a directory, or does not exist. Expected the directory to save`)
   const bar = progressBar(values)
@@ -261,14 +264,14 @@ function expectationOf(pairs: string[]): Record<string, string> {
     const at = pair.indexOf('=')
     const name = pair.slice(0, Math.max(at, 0))
     if (!EXPECTED.includes(name))
-      throw wrongArguments(`--expect is '${pair}'. Expected name=value, with the name ${EXPECTED.join(', ')}`)
+      throw wrongArguments(`Invalid --expect: '${pair}'. Expected name=value, with the name ${EXPECTED.join(', ')}`)
     if (Object.hasOwn(expected, name)) throw wrongArguments(`--expect names ${name} twice`)
     expected[name] = pair.slice(at + 1)
   }
   return expected
 }
 
-/** Without the options that were not given. */
+/** Returns the options that were given. */
 function present<T extends object>(given: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
     [Name in keyof T]?: Exclude<T[Name], undefined>

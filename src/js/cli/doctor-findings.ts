@@ -15,7 +15,7 @@ export interface Finding {
   name: string
   text: string
   isProblem?: boolean
-  /** For --json. */
+  /** Fields that only --json prints. */
   facts?: Record<string, unknown>
 }
 

@@ -5,8 +5,8 @@ import { messageOf } from '../native/callbacks.js'
 import { native, unwrap } from '../native/native.js'
 import { parse } from './arguments.js'
 import {
-  type Finding,
   cacheFindings,
+  type Finding,
   limitFindings,
   lockFindings,
   storeFindings,
@@ -82,7 +82,7 @@ async function examine(path: string, store: string | undefined): Promise<Finding
   return [
     ...versions,
     ...filesystemFindings(path, filesystem),
-    // Stores are on such filesystems only.
+    // Stores are only opened on such filesystems.
     ...(filesystem.trusted ? storeFindings(path) : []),
     ...(await lockFindings(path)),
     ...limitFindings(),
@@ -111,7 +111,7 @@ function filesystemFindings(path: string, { name, trusted }: { name: string; tru
     },
     {
       name: 'caches',
-      text: 'yes: staged beside the target, committed in the way that fits its mount',
+      text: 'yes: staged beside the target, committed by the method that its mount supports',
       facts: { available: true },
     },
     { name: 'state', text: 'yes: native root', facts: { available: true } },

@@ -1,22 +1,23 @@
 /**
- * `warmswap lock hold`: what `lock run` starts where a lock is kept by lease (not for users). It renews the lease in a
- * session of its own until the pipe that is its descriptor 4 has no other end any more: `lock run` and the command have it.
+ * `warmswap lock hold`: started by `lock run` where a lock is kept by lease (not for users). It renews the lease in a
+ * session of its own, until no process has the other end of the pipe at its descriptor 4. `lock run` and the command
+ * have that end.
  */
 
 import { Socket } from 'node:net'
-import { type ErrorCode, isWarmswapError } from '../native/errors.js'
 import { isRunning, signalProcess } from '../keeper/processes.js'
 import { acquireLock } from '../locks/index.js'
+import { type ErrorCode, isWarmswapError } from '../native/errors.js'
 import { wrongArguments } from './arguments.js'
 import { reportNothing, reportWait } from './lock-wait.js'
 
-/** What it reports: once that it has the lock or cannot get it, and that it was lost. */
+/** Messages to `lock run`: once that the lock is acquired or cannot be acquired, and that it was lost. */
 export type FromHolder = { held: Record<string, string> } | { failed: { code: ErrorCode; message: string } }
 export type ToHolder = { release: true } | { command: number; started: string | undefined }
 
 const LIFELINE_FD = 4
 
-/** What it is started with, as JSON. */
+/** Its arguments, as JSON. */
 export interface HoldOptions {
   metadata: Record<string, unknown>
   timeoutMs?: number | undefined
@@ -51,7 +52,7 @@ export async function hold([path, given]: string[]): Promise<number> {
       if (end.signal.aborted) resolve()
       lock.signal.addEventListener('abort', () => resolve(), { once: true })
     })
-    // Nothing excludes others from what the command does any more.
+    // The lock is lost: other processes may now run at the same time as the command.
     if (lock.signal.aborted && command !== undefined && isRunning(command.pid, command.started))
       signalProcess(command.pid, 'SIGTERM')
     lock.release()
@@ -64,7 +65,7 @@ export async function hold([path, given]: string[]): Promise<number> {
   return 0
 }
 
-/** `lock run` may have ended. */
+/** `lock run` may already have ended. */
 function send(message: FromHolder): void {
   process.send?.(message, undefined, undefined, () => {})
 }

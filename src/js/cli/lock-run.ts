@@ -13,27 +13,27 @@ import { dirname, resolve } from 'node:path'
 import type { Stream } from 'node:stream'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
-import { WarmswapError, isWarmswapError } from '../native/errors.js'
 import { startOf } from '../keeper/processes.js'
-import { type LockOptions, acquireLock } from '../locks/index.js'
+import { acquireLock, type LockOptions } from '../locks/index.js'
+import { isWarmswapError, WarmswapError } from '../native/errors.js'
 import { durationOf, parse, wrongArguments } from './arguments.js'
 import type { FromHolder, HoldOptions, ToHolder } from './lock-hold.js'
 import { reportNothing, reportWait } from './lock-wait.js'
 
 const USAGE = "one path, then '--' and the command"
 
-/** What shells answer. */
+/** Exit codes that shells use. */
 const CANNOT_START: Record<string, number> = { ENOENT: 127, EACCES: 126 }
 
-/** Where the command has what keeps the lock: above the descriptors that scripts open by number. */
+/** Descriptor by which the command keeps the lock: higher than those that scripts open by number. */
 const INHERITED_FD = 62
 
-/** A lock that is held for a command. */
-interface CommandLock {
+/** What is held for a command. */
+export interface CommandLock {
   readonly env: Record<string, string>
-  /** What the command inherits; none with --close. */
+  /** The descriptor that the command inherits. None with --close. */
   readonly inherited?: number | Stream
-  /** Raised when the lock is lost. */
+  /** Aborts when the lock is lost. */
   readonly lost: AbortSignal
   started(command: ChildProcess): void
   release(): Promise<void>
@@ -44,7 +44,7 @@ const NOT_FREE = 75
 
 export async function run(args: string[], help: string): Promise<number> {
   const { path, command, rest, close, options } = parseRun(args, help)
-  // From here on no signal ends this process without a word to the command.
+  // From here on, a signal does not end this process before the command was notified.
   const signals = new Signals()
   let held: CommandLock
   try {
@@ -112,14 +112,14 @@ function metadataOf(text: string | undefined): object {
   throw wrongArguments(`--metadata is not a JSON object. Expected one such as '{"url":"http://localhost:3000"}'`)
 }
 
-/** Everybody may read the record, and options carry tokens. */
+/** All users can read the record, and command-line options can contain tokens. */
 function withoutOptions(command: string, args: string[]): string {
   const first = args.findIndex((arg) => arg.startsWith('-'))
   return [command, ...(first < 0 ? args : args.slice(0, first))].join(' ')
 }
 
-/** Passes signals on to the command; those that come before there is one end the wait for the lock. */
-class Signals {
+/** Forwards signals to the command. A signal that comes before the command has started ends the wait for the lock. */
+export class Signals {
   readonly #early = new AbortController()
   #received: NodeJS.Signals | undefined
   #command: ChildProcess | undefined
@@ -129,12 +129,12 @@ class Signals {
     for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) process.on(signal, () => this.#receive(signal))
   }
 
-  /** Raised by a signal that comes before the command is started. */
+  /** Aborts on a signal that comes before the command has started. */
   get early(): AbortSignal {
     return this.#early.signal
   }
 
-  /** The exit code after such a signal, as of a shell. */
+  /** The exit code after such a signal, as in a shell. */
   get exitCode(): number | undefined {
     return this.#received === undefined ? undefined : 128 + constants.signals[this.#received]
   }
@@ -182,7 +182,7 @@ async function hold(path: string, given: HoldOptions, close: boolean, signal: Ab
   }
 }
 
-/** Has the lock held by a process that a signal to this one, its group or its terminal does not reach. */
+/** Starts a process that holds the lock and does not receive the signals of this process, its group or its terminal. */
 async function holdApart(path: string, given: HoldOptions, signal: AbortSignal): Promise<CommandLock> {
   const program = fileURLToPath(new URL('./cli.js', import.meta.url))
   const holder = spawn(process.execPath, [program, 'lock', 'hold', path, JSON.stringify(given)], {
@@ -223,12 +223,19 @@ async function holdApart(path: string, given: HoldOptions, signal: AbortSignal):
   }
 }
 
-/** One that has ended is seen by its end. */
+/** If the process has ended, the exit handler reports it. */
 function send(holder: ChildProcess, message: ToHolder): void {
   if (holder.connected) holder.send(message, () => {})
 }
 
-async function execute(command: string, args: string[], held: CommandLock, signals: Signals): Promise<number> {
+/** Runs a command that inherits what keeps the lock. Resolves with its exit code, as of a shell. */
+export async function execute(
+  command: string,
+  args: string[],
+  held: CommandLock,
+  signals: Signals,
+  cwd?: string,
+): Promise<number> {
   const between: IOType[] = Array.from({ length: INHERITED_FD - 3 }, () => 'ignore')
   const stdio = [
     'inherit' as const,
@@ -236,7 +243,7 @@ async function execute(command: string, args: string[], held: CommandLock, signa
     'inherit' as const,
     ...(held.inherited === undefined ? [] : [...between, held.inherited]),
   ]
-  const child = spawn(command, args, { stdio, env: { ...process.env, ...held.env } })
+  const child = spawn(command, args, { stdio, env: { ...process.env, ...held.env }, ...(cwd && { cwd }) })
   signals.forwardTo(child)
   held.started(child)
   held.lost.addEventListener('abort', () => child.kill('SIGTERM'), { once: true })

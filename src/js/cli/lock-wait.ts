@@ -1,6 +1,6 @@
 /** What `lock run` and its holder print while they wait for a lock. */
 
-import { type LockOptions, describeHolder } from '../locks/index.js'
+import { describeHolder, type LockOptions } from '../locks/index.js'
 
 let reported = ''
 

@@ -1,7 +1,7 @@
 /** `warmswap lock ls|why|sweep|run`: reports the holders of locks, and holds a lock for a command of any language. */
 
-import { basename, join, resolve } from 'node:path'
 import { readdirSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
 import { describeHolder, inspectLock, sweepLocks } from '../locks/index.js'
 import { messageOf } from '../native/callbacks.js'
 import { native } from '../native/native.js'

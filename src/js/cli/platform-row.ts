@@ -1,8 +1,8 @@
-/** The row of docs/platforms.md that describes this machine and runtime. */
+/** The row of docs/reference/platforms.md that describes this machine and runtime. */
 
 import type { Finding } from './doctor-findings.js'
 
-/** What is known about warmswap on a platform or in a runtime. docs/platforms.md has the same table. */
+/** What is known about warmswap on a platform or in a runtime. docs/reference/platforms.md has the same table. */
 interface PlatformRow {
   name: string
   built: string

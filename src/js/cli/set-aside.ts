@@ -1,6 +1,6 @@
 /** Finds stores of bundles, their links, and the directories that the links replaced: only their owner removes them. */
 
-import { type Dirent, existsSync, readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs'
+import { type Dirent, existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 
 const MAX_DEPTH = 4

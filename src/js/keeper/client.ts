@@ -1,4 +1,4 @@
-/** The host's side of its keeper (keeper.ts): one keeper for each thread that starts processes. */
+/** The host's side of its keeper (keeper.ts). Each thread that starts processes has one keeper. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -8,7 +8,7 @@ import { isMainThread } from 'node:worker_threads'
 import { type Charge, type Fact, KEEPER_MARK, WORKER_MARK } from './facts.js'
 import { forks, startOf } from './processes.js'
 
-/** A process that the keeper ends when this one ends. */
+/** A process that the keeper ends when this process ends. */
 export interface Kept {
   /** The process was started, as the leader of a group and session. */
   started(pid: number): void
@@ -16,7 +16,9 @@ export interface Kept {
   ended(): void
 }
 
-/** Announces a process before it is started: there is no moment at which the end of this process leaves it behind. */
+/**
+ * Announces a process before it is started, so that the keeper also ends it if this process is killed during the start.
+ */
 export function keep(charge: Charge): Kept {
   const { mark } = charge
   report(`charge ${mark}`, { charge })
@@ -47,6 +49,11 @@ export function keepFolder(folder: string): void {
   report(`folder ${folder}`, { folder })
 }
 
+/** Removes a folder when this process ends, also by SIGKILL. */
+export function removeAtEnd(folder: string): void {
+  report(`folder ${folder}`, { folder })
+}
+
 /** The race of this folder has cleaned up itself. */
 export function doneWith(folder: string): void {
   facts.delete(`folder ${folder}`)
@@ -54,7 +61,10 @@ export function doneWith(folder: string): void {
   write({ done: folder })
 }
 
-/** vitest's main process is the parent of a worker of pool `forks`, which goes on without it. */
+/**
+ * Ends this process with its parent: vitest's main process is the parent of workers of pool `forks`, which otherwise
+ * keep running.
+ */
 function watchOwnParent(): void {
   if (!isMainThread || !process.connected || process.env.VITEST_POOL_ID === undefined || facts.has('parent')) return
   report('parent', {
@@ -64,11 +74,14 @@ function watchOwnParent(): void {
   })
 }
 
-/** What the keeper has to know, by subject: the next keeper gets all of it if this one ends. */
+/** Facts for the keeper, by subject. If the keeper ends, the next one gets all of them. */
 const facts = new Map<string, Fact>()
 let keeper: ChildProcess | undefined
 let hasWarned = false
-/** Processes that the kernel had started before the first one of this host: also the next keeper counts from there. */
+/**
+ * Number of processes that the kernel had started before the first one of this host. A replacement keeper also counts
+ * from there.
+ */
 let before: number | undefined
 
 function report(key: string, fact: Fact): void {
@@ -78,12 +91,12 @@ function report(key: string, fact: Fact): void {
   else write(fact)
 }
 
-/** Written before it returns: the pipe's buffer in the kernel holds it, also while the keeper still starts. */
+/** Written synchronously: the kernel's pipe buffer holds the facts, even while the keeper is still starting. */
 function write(...some: Fact[]): void {
   keeper?.stdin?.write(some.map((fact) => `${JSON.stringify(fact)}\n`).join(''))
 }
 
-/** A restart that does not help is not repeated. */
+/** Restarts are limited: if one does not help, another would not either. */
 const SHORT_LIFE_MS = 1000
 
 function startKeeper(): ChildProcess | undefined {
@@ -116,12 +129,12 @@ function startKeeper(): ChildProcess | undefined {
   started.once('error', (error) => lost(error.message))
   started.once('exit', (code, signal) => lost(signal ?? `exit code ${code}`))
   started.unref()
-  // A host ends when its work is done: neither the keeper nor the pipe to it may keep it.
+  // Neither the keeper nor its pipe may keep the host alive.
   ;(started.stdin as Socket | null)?.unref()
   return started
 }
 
-/** Without the marks of this process, code that is loaded first, and reports of coverage. */
+/** The environment without the marks of this process, without preloaded code, and without coverage reports. */
 function environment(): NodeJS.ProcessEnv {
   const {
     WARMSWAP_RACE: _race,

@@ -2,7 +2,7 @@
 
 /** The variable of a worker of startProcess() and of all that it starts: `<pid of the host>:<random>`. */
 export const WORKER_MARK = 'WARMSWAP_WORKER'
-/** The variable of a keeper: no other keeper counts it among the processes that its host left. */
+/** Variable of a keeper. Other keepers do not count a process that has it among those that their host left. */
 export const KEEPER_MARK = 'WARMSWAP_KEEPER'
 
 /** A process that is about to be started, with everything that it will start. */
@@ -13,7 +13,7 @@ export interface Charge {
   readonly killDetached: boolean
   /** How long it may take to end by itself once its host has ended. */
   readonly graceMs: number
-  /** The race that it belongs to: it is forgotten with the race, and not when it ends. */
+  /** Race that the process belongs to: the process is forgotten with the race, and not when it ends. */
   readonly race?: string
 }
 
@@ -26,5 +26,5 @@ export type Fact =
   /** A folder to remove, until its race is done. */
   | { folder: string }
   | { done: string }
-  /** The host is of no use without the process that started it: it ends with it. */
+  /** The host has no purpose without the process that started it: it ends with that process. */
   | { host: number; hostStarted: string | undefined; parent: number }

@@ -1,16 +1,19 @@
 /**
- * The keeper: a process that outlives its host just long enough to end what the host has started. One for each host,
- * started with the first process that it watches, in a session of its own, so that the signals of a terminal or group do
- * not reach it. Node cannot ask the kernel for a death signal (prctl PR_SET_PDEATHSIG), but the end of a pipe is as good:
- * the host holds the other end of this process's standard input, and when the host ends, SIGKILL included, the kernel
- * closes it. What the host has written before is still in the pipe: a keeper that has just been started loses nothing.
+ * The keeper: a process that outlives its host only to end the processes that the host has started. Each host has one.
+ * It starts with the first process to watch, in a session of its own, so that signals of a terminal or group do not
+ * reach it.
  *
- * It is not the parent of what it ends: the kernel gives orphans to init or to the nearest subreaper, which reaps them.
+ * Node cannot request a death signal from the kernel (prctl PR_SET_PDEATHSIG). A pipe has the same effect: the host
+ * holds the other end of the keeper's standard input, and the kernel closes it when the host ends, even by SIGKILL.
+ * What the host wrote before is still in the pipe, so a keeper that was just started misses nothing.
+ *
+ * The keeper is not the parent of the processes it ends: the kernel reparents orphans to init or to the nearest
+ * subreaper, which reaps them.
  */
 
 import { rmSync, writeSync } from 'node:fs'
 import type { Fact } from './facts.js'
-import { type ProcessFacts, isRunning, runningProcesses, parentOf, signalProcess, startOf } from './processes.js'
+import { isRunning, type ProcessFacts, parentOf, runningProcesses, signalProcess, startOf } from './processes.js'
 import { Environments, Ward } from './ward.js'
 
 /** Processes that the kernel had started before the host started its first. */
@@ -19,15 +22,15 @@ const wards = new Map<string, Ward>()
 const folders = new Set<string>()
 const reported = new Set<string>()
 
-/** Processes that fork while they are killed are found by another look. */
+/** Repeated, because a process can fork while its group is killed. */
 const ROUNDS = 100
 const PAUSE_MS = 20
 /** A process that was being started when its host ended carries its mark once it has called exec. */
 const START_MS = 1000
-/** How often the leaders are looked for: see Ward. */
+/** How often the keeper checks the leaders: see Ward. */
 const CONFIRM_MS = 10_000
 const PARENT_MS = 200
-/** After the end of a worker its children have this long to end too. */
+/** Time for the children of a worker to end on their own after the worker has ended. */
 const TIDY_MS = 200
 const TIDY_ROUNDS = 10
 
@@ -73,7 +76,7 @@ function done(folder: string): void {
   for (const [mark, { charge }] of wards) if (charge.race === folder) wards.delete(mark)
 }
 
-/** A host that outlives its parent, perhaps too busy to see it, starts nothing more. Its end closes the pipe. */
+/** The host's parent has ended. Kills the host, which starts nothing more; its end closes the pipe. */
 function watchParent({ host, hostStarted, parent }: Extract<Fact, { host: number }>): void {
   const timer = setInterval(() => {
     const now = parentOf(host)
@@ -95,7 +98,7 @@ async function cleanUp(): Promise<void> {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 }
 
-/** Lets those that see the end of their host end by themselves, with their exit handlers. */
+/** Gives processes that notice the end of their host time to end on their own, with their exit handlers. */
 async function ownEnds(): Promise<void> {
   const begun = performance.now()
   const isAwaited = (ward: Ward): boolean => performance.now() - begun < ward.charge.graceMs && ward.isRunning
@@ -103,7 +106,7 @@ async function ownEnds(): Promise<void> {
   while ([...wards.values()].some(isAwaited)) await pause()
 }
 
-/** Kills what belongs to these wards. Returns how many processes were found. */
+/** Kills the processes of these wards. Returns how many were found. */
 function kill(some: readonly Ward[]): number {
   if (some.length === 0) return 0
   const running = runningProcesses()
@@ -129,7 +132,7 @@ function report({ pid, started, command }: ProcessFacts): void {
   try {
     writeSync(2, text)
   } catch {
-    // Nobody reads the host's standard error any more.
+    // No process reads the host's standard error any more.
   }
 }
 

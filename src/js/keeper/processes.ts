@@ -1,7 +1,7 @@
 /** Processes as the kernel shows them: /proc on Linux, ps elsewhere. */
 
 import { spawnSync } from 'node:child_process'
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 export interface ProcessFacts {
   pid: number
@@ -66,6 +66,14 @@ function fromPs(...which: string[]): ProcessFacts[] {
         command: command ?? '',
       },
     ]
+  })
+}
+
+/** The processes in the group or the session that this process leads. Linux only. */
+export function groupOf(leader: number): number[] {
+  return numbers('/proc').filter((pid) => {
+    const stat = statOf(pid)
+    return stat !== undefined && (stat.group === leader || stat.session === leader)
   })
 }
 

@@ -1,16 +1,19 @@
-/** One charge of the keeper: which processes belong to it, on proof. */
+/** The processes that belong to one entry of the keeper, by proof. */
 
-import { KEEPER_MARK, WORKER_MARK, type Charge } from './facts.js'
-import { type ProcessFacts, descendsFrom, environmentOf, forks, isRunning, read, startOf } from './processes.js'
+import { type Charge, KEEPER_MARK, WORKER_MARK } from './facts.js'
+import { descendsFrom, environmentOf, forks, isRunning, type ProcessFacts, read, startOf } from './processes.js'
 
 interface Leader {
   readonly pid: number
   readonly started: string | undefined
-  /** When it was last seen, in processes that the kernel had started by then; at first, an earlier moment. */
+  /**
+   * When the leader was last seen, counted in processes that the kernel had started until then. Initially an earlier
+   * moment.
+   */
   seen: number
 }
 
-/** What belongs to a charge. */
+/** The processes that belong to one entry. */
 export interface Members {
   /** In the leader's group or session. */
   readonly inside: ProcessFacts[]
@@ -28,14 +31,14 @@ export class Ward {
     private readonly before: number,
   ) {}
 
-  /** Whether the host has announced a start, and has not reported what became of it. */
+  /** Whether the host has announced a start and has not reported its result. */
   get isStarting(): boolean {
     return this.#isStarting
   }
 
   started(pid: number, started: string | undefined): void {
     this.#isStarting = false
-    // Off Linux the host does not know: there it costs a program.
+    // Off Linux the host does not know the count, because reading it would start a program.
     this.#leader = { pid, started: started ?? startOf(pid), seen: this.before }
     this.confirm()
   }
@@ -45,18 +48,18 @@ export class Ward {
     this.#leader = undefined
   }
 
-  /** Whether the leader runs. Its number cannot belong to another process until then, nor for some time after. */
+  /** Whether the leader runs. Until it ends, and for some time after, its pid cannot belong to another process. */
   get isRunning(): boolean {
     return this.#leader !== undefined && isRunning(this.#leader.pid, this.#leader.started)
   }
 
-  /** Notes that the leader is there, as long as it is. */
+  /** Records that the leader is running, as long as it is. */
   confirm(): void {
     const leader = this.#leader
     if (leader?.started !== undefined && startOf(leader.pid) === leader.started) leader.seen = forks()
   }
 
-  /** The processes that are proven to belong to this charge. */
+  /** The processes that provably belong to this entry. */
   members(running: readonly ProcessFacts[], environments: Environments): Members {
     this.confirm()
     const leader = this.#isProven() ? this.#leader?.pid : undefined
@@ -68,7 +71,7 @@ export class Ward {
         .map(({ pid }) => pid),
     )
     const all = running.filter((each) => own.has(each.pid) || descendsFrom(each, own, running))
-    // One that was being started when the host ended is killed as a whole: its leader is not known.
+    // A process that was being started when the host ended is killed with its whole tree: its leader is not known.
     const belongs = (each: ProcessFacts): boolean => isInside(each) || this.#isStarting
     return {
       inside: all.filter(belongs),
@@ -77,8 +80,8 @@ export class Ward {
   }
 
   /**
-   * Whether the number of the group and session still means this leader's. The kernel gives pids out in turn, so a
-   * number is not used again before it has started about as many processes as there are numbers.
+   * Whether the number of the group and session still belongs to this leader. The kernel assigns pids in sequence, so
+   * that a number is reused only after about as many process starts as there are numbers.
    */
   #isProven(): boolean {
     return this.#leader !== undefined && forks() - this.#leader.seen < PIDS / 2
@@ -96,7 +99,7 @@ export class Ward {
   }
 }
 
-/** The environments of one look at all processes, each read once. */
+/** The environments of all processes in one scan, each read once. */
 export class Environments {
   readonly #read = new Map<number, string[]>()
 
@@ -110,5 +113,5 @@ export class Environments {
   }
 }
 
-/** Where the numbers start again: 32 768 by default on small machines, 99 999 on macOS. */
+/** Highest pid before the numbers start again: 32 768 by default on small machines, 99 999 on macOS. */
 const PIDS = Number(read('/proc/sys/kernel/pid_max')) || 99_999

@@ -8,13 +8,13 @@ import type { Lock } from './contract.js'
 import type { Holder } from './holder.js'
 import type { CheckedLockOptions } from './options.js'
 
-/** A lock and what only this library's own callers see of it. */
+/** A lock, with members for callers inside this library. */
 export interface AcquiredLock {
   lock: Lock
   native: NativeLock
 }
 
-/** Takes the lock with options that were checked. */
+/** Acquires the lock with options that were checked. */
 export async function acquireChecked(checked: CheckedLockOptions): Promise<AcquiredLock> {
   const call = new Call(checked)
   try {
@@ -55,7 +55,7 @@ class LockHandle implements Lock {
 
   progress(phase: string): void {
     validate.string('phase', phase)
-    // Waiters would read the phase of a process that no longer has the lock.
+    // Otherwise waiters would read the phase of a process that no longer has the lock.
     this.assertHeld()
     this.#native.progress(phase)
   }
@@ -74,7 +74,7 @@ class LockHandle implements Lock {
 
   release(): { released: boolean; reason?: 'lost' } {
     const isReleased = unwrap(this.#native.release())
-    // Of one that was lost the signal is still to hear.
+    // The signal of a lost lock can still be reported.
     if (isReleased) this.#call.close()
     return isReleased ? { released: true } : { released: false, reason: 'lost' }
   }

@@ -1,37 +1,37 @@
-/** Calls that wait for a lock or hold one, and what the addon reports of them. */
+/** Calls that wait for a lock or hold one, and the addon's events for them. */
 
 import { abortable } from '../native/abort.js'
 import type { CancelToken, LockListener, NativeLockEvent, NativeLockOptions } from '../native/binding.cjs'
 import { attempt } from '../native/callbacks.js'
 import { WarmswapError } from '../native/errors.js'
 import { type NativeFailure, native, unwrap } from '../native/native.js'
-import { type Holder, describeHolder } from './holder.js'
+import { describeHolder, type Holder } from './holder.js'
 import type { CheckedLockOptions, WaitFacts } from './options.js'
 
-/** After so long without `onWait` a process warning says who is waited for. */
+/** If `onWait` is not set, a process warning names the holder after this time. */
 const WARN_AFTER_MS = 10_000
 
-/** A free lock in memory is taken without a turn of the event loop; one of so many calls, some 10 ms, gives it one. */
+/** A free lock in memory is acquired synchronously. One of this many calls (some 10 ms) yields to the event loop. */
 const CALLS_A_TURN = 64
 
-/** Calls that wait or hold, by the number that the addon names them with. */
+/** Calls that wait or hold, by the number that the addon uses for them. */
 const calls = new Map<number, Call>()
 let lastCall = 0
 let theListener: LockListener | undefined
 
-/** Hears of all calls: a native function for each of them would cost more than an uncontended lock. */
+/** Receives the events of all calls. A native function for each call would cost more than an uncontended lock. */
 export function listener(): LockListener {
   theListener ??= new (native().LockListener)((event) => calls.get(event.call)?.receive(event))
   return theListener
 }
 
-/** One call: what the addon tells of its wait, and of the lock that it got. */
+/** One call: the addon's reports of its wait and of its lock. */
 export class Call {
   readonly #number = ++lastCall
   readonly #checked: CheckedLockOptions
   #isWarned = false
   #loss: WarmswapError | undefined
-  /** Made for who asks for the signal: few do. */
+  /** Created on first use, because few callers read the signal. */
   #lost: AbortController | undefined
 
   constructor(checked: CheckedLockOptions) {
@@ -39,7 +39,7 @@ export class Call {
     calls.set(this.#number, this)
   }
 
-  /** Runs the native call, with a token where there is a signal that can raise it. */
+  /** Runs the native call, with a cancellation token if there is a signal. */
   async run<T>(
     start: (options: NativeLockOptions, token?: CancelToken) => T | NativeFailure | Promise<T | NativeFailure>,
   ): Promise<T> {
@@ -63,7 +63,7 @@ export class Call {
     return this.#lost.signal
   }
 
-  /** Nothing will be heard any more. */
+  /** Removes the call: no further events are handled. */
   close(): void {
     calls.delete(this.#number)
   }
@@ -81,7 +81,7 @@ export class Call {
     } else if (waitedMs >= WARN_AFTER_MS && !this.#isWarned) {
       this.#isWarned = true
       process.emitWarning(
-        `waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder, liveness)}; 'npx warmswap lock why ${path}' tells more`,
+        `waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder, liveness)}; 'npx warmswap lock why ${path}' has details`,
         'WarmswapLockWarning',
       )
     }
@@ -89,7 +89,7 @@ export class Call {
 
   #reportLoss({ reason }: NativeLockEvent): void {
     const { path } = this.#checked
-    this.#loss = new WarmswapError('ERR_LOCK_LOST', `the lock '${path}' is not held any more: ${reason}`, { path })
+    this.#loss = new WarmswapError('ERR_LOCK_LOST', `the lock '${path}' is no longer held: ${reason}`, { path })
     this.#lost?.abort(this.#loss)
     this.close()
   }

@@ -3,20 +3,32 @@
 import type { Holder, Liveness } from './holder.js'
 
 export interface LockOptions {
-  /** 'auto' decides by filesystem type before any lock call. @default 'auto' */
+  /** How the lock is kept. 'auto' decides by filesystem type before any lock call. @default 'auto' */
   mode?: 'auto' | 'kernel' | 'lease'
-  /** Infinity allowed; 0 is one try. @default Infinity */
+  /** Longest wait in milliseconds. 0 tries once; Infinity never times out. @default Infinity */
   timeoutMs?: number
-  /** How long the record may stay unchanged; it is renewed every third of it. @default 30_000 */
+  /**
+   * How long, in milliseconds, a lease's record may stay unchanged before the lease counts as expired. It is renewed
+   * every third of this time. @default 30_000
+   */
   leaseTtlMs?: number
-  /** Unverifiable foreign holder, measured as locally observed non-change. @default 600_000 */
+  /**
+   * How long, in milliseconds, the record of an unverifiable holder on another machine must stay unchanged, as observed
+   * here, before the lock is taken over. @default 600_000
+   */
   foreignStaleMs?: number
-  /** JSON that others see in {@link Holder}; at most 32 KiB of it. */
+  /** JSON value that other processes see in {@link Holder}. At most 32 KiB. */
   metadata?: Record<string, unknown>
-  /** The lock outlives this process as long as a child started with `lock.childEnv()` and `lock.childFd()` lives. ERR_UNSUPPORTED on Windows. @default false */
+  /**
+   * Keeps the lock beyond the end of this process, as long as a child lives that was started with `lock.childEnv()` and
+   * `lock.childFd()`. @default false
+   */
   coverChildren?: boolean
   signal?: AbortSignal
-  /** Without it, one process warning after 10 s says who is waited for, also when it is this very thread. First call within 100 ms of blocking, then on each change of holder or progress and every 10 s. */
+  /**
+   * Called while the caller waits: first within 100 ms, then on each change of holder or progress, and every 10 s.
+   * Without it, one process warning names the holder after 10 s, even if it is this thread.
+   */
   onWait?(info: { path: string; waitedMs: number; holder: Holder | null; liveness: Liveness }): void
 }
 
@@ -24,38 +36,44 @@ export interface LockOptions {
 export interface Lock extends Disposable {
   readonly path: string
   readonly token: string
-  /** Fencing token: grows with each acquisition of this path, also after the lock's files were deleted. */
+  /** Fencing token. It grows with each acquisition of this path, even after the lock's files were deleted. */
   readonly generation: number
   readonly mode: 'kernel' | 'lease'
-  /** The dead holder whose lock this was: an orphan's leftovers may need cleaning. */
+  /** The dead holder that this lock was taken over from. Check for incomplete work that it left. */
   readonly tookOverFrom: Holder | null
   /** Aborts when the lock is lost. */
   readonly signal: AbortSignal
   /** Throws ERR_LOCK_LOST unless the lock is held. */
   assertHeld(): void
-  /** Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is held. */
+  /**
+   * Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is
+   * held.
+   */
   progress(phase: string): void
-  /** Fenced atomic rename: refused with ERR_FENCED once a later generation exists. */
+  /** Renames a file or directory atomically. Fails with ERR_FENCED if a later holder has already published. */
   publish(from: string, to: string): Promise<void>
-  /** WARMSWAP_LOCK and its generation, for {@link publishFenced} in a child. */
+  /** Environment with WARMSWAP_LOCK and the lock's generation, for {@link publishFenced} in a child. */
   childEnv(): Record<string, string>
-  /** With coverChildren: pass it in `stdio`. */
+  /** Descriptor to pass in `stdio` of a child, with `coverChildren`. */
   childFd(): number
-  /** Idempotent, synchronous; dispose calls it. */
+  /** Releases the lock. Synchronous; calling it again does nothing. Dispose calls it. */
   release(): { released: boolean; reason?: 'lost' }
 }
 
 export interface SweepLocksOptions extends AnswerOptions {
   /**
-   * Guard, records and spare of a lock are removed if nobody has used the lock for this time. In milliseconds; Infinity keeps
-   * them. Locks in lease mode keep theirs. @default 86_400_000, one day
+   * Removes the files of locks (guard, records, spare) that no process has used for this many milliseconds. Infinity
+   * keeps them. Files of locks in lease mode are always kept. @default 86_400_000 (one day)
    */
   unusedMs?: number
 }
 
-/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+/** Time limit for a filesystem that does not respond, and a signal that ends the wait. */
 export interface AnswerOptions {
   signal?: AbortSignal
-  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  /**
+   * Longest wait in milliseconds; then the call rejects with ERR_TIMEOUT. Infinity is allowed. The operation itself
+   * continues in the background until the filesystem responds. @default 30_000
+   */
   timeoutMs?: number
 }

@@ -1,8 +1,8 @@
-/** Who holds a lock, and how it is described. */
+/** The holder of a lock, and its description in messages. */
 
 import { hostname } from 'node:os'
 
-/** Who holds a lock. */
+/** The holder of a lock. */
 export interface Holder {
   readonly pid?: number
   readonly hostname?: string
@@ -12,25 +12,25 @@ export interface Holder {
   readonly progress?: { phase: string; at: string }
   readonly metadata?: Record<string, unknown>
   /**
-   * With `coverChildren`: the process that acquired the lock, once a child that inherited it has it. `pid` and `command`
-   * are the child's, and are missing where it cannot be seen from here.
+   * The process that acquired the lock, if a child that inherited it holds it now (`coverChildren`). `pid` and
+   * `command` are then the child's, and are missing if the child cannot be seen from here.
    */
   readonly inheritedFrom?: number
-  /** Why its directory is never taken over: it holds files that are not a lock's. */
+  /** Why the directory is never taken over: it contains files that do not belong to a lock. */
   readonly note?: string
   readonly format: 'warmswap' | 'owner-json' | 'ownerless'
 }
 
 export type Liveness = 'alive' | 'dead' | 'unknown'
 
-/** The holder in words. */
+/** Human-readable description of the holder. */
 export function describeHolder(holder: Holder | null, liveness: Liveness | null): string {
   const note = holder?.note === undefined ? '' : ` (${holder.note})`
   if (holder?.pid === undefined)
     return holder?.inheritedFrom === undefined
       ? `a holder that left no owner record${note}`
       : `a child of pid ${holder.inheritedFrom}, which has ended`
-  // The pid means nothing on another host; alive is only said of a process of this boot and pid namespace.
+  // A pid has no meaning on another host. 'alive' is only reported for a process of this boot and pid namespace.
   const isHere = liveness === 'alive' && holder.hostname?.split('+pidns-')[0] === hostname()
   const self = isHere && holder.pid === process.pid ? ' (this very process)' : ''
   const command = holder.command ? `, '${holder.command}'` : ''

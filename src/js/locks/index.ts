@@ -1,6 +1,6 @@
-/** Orphan-aware locks: the module's interface. */
+/** The public interface of locks. */
 
 export type { AnswerOptions, Lock, LockOptions, SweepLocksOptions } from './contract.js'
 export { describeHolder, type Holder, type Liveness } from './holder.js'
 export { acquireLock, inspectLock, publishFenced, sweepLocks, tryLock, waitForLock, withLock } from './locks.js'
-export { type PrewarmJob, type Prewarmed, prewarm } from './prewarm.js'
+export { type Prewarmed, type PrewarmJob, prewarm } from './prewarm.js'

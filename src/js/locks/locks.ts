@@ -1,4 +1,4 @@
-/** Orphan-aware locks: a killed holder never blocks anybody, a living one is never robbed. */
+/** Orphan-aware locks: a killed holder never blocks another process, and a live holder never loses its lock. */
 
 import { abortable } from '../native/abort.js'
 import { invalidArgument, isWarmswapError } from '../native/errors.js'
@@ -11,33 +11,47 @@ import type { Holder, Liveness } from './holder.js'
 import { checkAnswerOptions, checkLockOptions, checkSweepOptions } from './options.js'
 
 /**
- * Acquires a lock, waiting for it up to `timeoutMs`. `path` is the lock directory itself: any name that is not in use.
- * Its parent is made. The directory exists while the lock is held, or was left by a dead holder.
+ * Acquires a lock, waiting up to `timeoutMs`.
  *
- * A directory that is already at `path` is only taken over if it is empty, or holds nothing but the `owner.json` of a
- * dead holder. To lock an existing folder, lock `${folder}.lock`.
+ * The lock is a directory at `path`, which exists while the lock is held or after a holder was killed. Its parent is
+ * created. If a directory already exists at `path`, it is taken over only if it is empty, or contains nothing but the
+ * `owner.json` of a dead holder. To lock an existing folder, lock `${folder}.lock`.
  *
- * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_INVALID_ARGUMENT if `path` is an
- * ordinary folder, a file or a link, with ERR_UNTRUSTED if another user's entry holds a name that the lock needs, with
- * ERR_UNSUPPORTED if the filesystem cannot give what was asked for, with ERR_IO.
+ * @param path Path of the lock: a name that is not used for anything else.
+ * @param options Longest wait, signal, mode and the events of the wait.
+ * @returns The lock. Release it with `release()` or `using`.
+ * @throws {WarmswapError} ERR_LOCK_TIMEOUT (with `holder`) if the lock is not free in time. ERR_INVALID_ARGUMENT if
+ * `path` is an ordinary folder, a file or a link. ERR_UNTRUSTED if an entry of another user has a name that the lock
+ * needs. ERR_UNSUPPORTED if the filesystem does not support an option. ERR_IO if a system call fails. Aborting rejects
+ * with the signal's reason.
+ *
+ * @example
+ * const lock = await acquireLock('.cache/build.lock', { timeoutMs: 10_000 })
+ * try { await build() } finally { lock.release() }
  */
 export async function acquireLock(path: string, options?: LockOptions): Promise<Lock> {
   return (await acquireChecked(checkLockOptions(path, options))).lock
 }
 
-/** Takes the lock if it is free now; `null` where it is not. */
+/**
+ * Acquires the lock if it is free now. Returns `null` if another holder has it.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT and a `cause` if the filesystem does not answer within 3 s: then it is not known whether
+ * the lock is free. Rejects like {@link acquireLock} otherwise.
+ */
 export async function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null> {
   const checked = checkLockOptions(path, options)
   checked.native.timeoutMs = 0
   try {
     return (await acquireChecked(checked)).lock
   } catch (error) {
-    if (isWarmswapError(error) && error.code === 'ERR_LOCK_TIMEOUT') return null
+    // With a cause nothing is known of the lock: the call has not read its files in time.
+    if (isWarmswapError(error) && error.code === 'ERR_LOCK_TIMEOUT' && error.cause === undefined) return null
     throw error
   }
 }
 
-/** Runs a task under the lock, and gives it back however the task ends. */
+/** Runs a task while holding the lock, and releases the lock when the task has ended or failed. */
 export async function withLock<T>(
   path: string,
   task: (lock: Lock) => T | Promise<T>,
@@ -86,7 +100,7 @@ export async function inspectLock(
   }
 }
 
-/** Waits until nobody holds the lock. Acquires nothing, but removes what a provably dead holder left. */
+/** Waits until the lock has no holder. Does not acquire it, but removes the files of a holder that is proven dead. */
 export async function waitForLock(
   path: string,
   options?: LockOptions,
@@ -103,17 +117,19 @@ export async function waitForLock(
 }
 
 /**
- * Removes what killed processes left in a directory of locks, and the files of locks that nobody has used for `unusedMs`
- * (`.name.guard`, `.name.lease`, `.name.spare`). Never removes what a live process has: the sweep acquires a lock before it
- * removes its files, and a concurrent `acquireLock()` waits for it. Only entries whose content proves that this library made
- * them are removed, and in a directory that everybody may write to only those of this user, of root or of the directory's
- * owner.
+ * Removes the files that killed processes left in a directory of locks, and the files of locks that no process has used
+ * for `unusedMs` (`.name.guard`, `.name.lease`, `.name.spare`). Never removes files of a live process: the sweep
+ * acquires a lock before it removes the lock's files, and a concurrent `acquireLock()` waits for the sweep.
  *
- * `removed` has the paths that no longer exist, `held` the locks whose holders are alive or unknown. After the files of a lock
- * were removed, `publishFenced()` refuses the generations of its earlier holders, and later generations are larger.
+ * Only entries whose content proves that this library created them are removed. In a directory that all users may write
+ * to, only those of this user, of root or of the directory's owner are removed.
  *
- * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
- * continues in the background.
+ * After the files of a lock were removed, `publishFenced()` refuses the generations of its earlier holders, and later
+ * generations are larger.
+ *
+ * @returns `removed`: paths that no longer exist. `held`: locks whose holders are alive or unknown.
+ * @throws {WarmswapError} ERR_TIMEOUT if the sweep takes longer than `timeoutMs`; it continues in the background.
+ * Aborting rejects with the signal's reason.
  */
 export async function sweepLocks(
   directory: string,
@@ -124,7 +140,7 @@ export async function sweepLocks(
   return await abortable(signal, (token) => native().sweepLocks(path, unusedMs, timeoutMs, token))
 }
 
-/** What `lock.publish` does, for a child that was given `childEnv()`. */
+/** Does the same as `lock.publish`, in a child that was started with `childEnv()`. */
 export async function publishFenced(
   lock: { path: string; generation: number },
   from: string,

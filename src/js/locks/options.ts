@@ -19,7 +19,7 @@ const OPTION_NAMES = [
 
 export type WaitFacts = Parameters<NonNullable<LockOptions['onWait']>>[0]
 
-/** Options that were checked, in the addon's form. */
+/** Checked options in the addon's form. */
 export interface CheckedLockOptions {
   path: string
   native: Omit<NativeLockOptions, 'call' | 'inline'>
@@ -54,7 +54,7 @@ export function checkLockOptions(
   }
 }
 
-/** A shorter lease would be lost to a scheduler that is merely busy. */
+/** A shorter lease would be lost when the machine is busy and schedules the renewal late. */
 function atLeast(name: string, value: unknown, least: number): number {
   const milliseconds = validate.milliseconds(name, value)
   if (milliseconds < least) throw invalidArgument(name, value, `a number of milliseconds, ${least} or more`)
@@ -62,7 +62,7 @@ function atLeast(name: string, value: unknown, least: number): number {
 }
 
 function toJson(name: string, value: unknown): string {
-  const accepted = 'a plain object that JSON can hold'
+  const accepted = 'a plain object that JSON.stringify() accepts'
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidArgument(name, value, accepted)
   try {
     return JSON.stringify(value)

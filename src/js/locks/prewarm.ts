@@ -1,40 +1,46 @@
-/** Single flight with takeover: of all processes that need a thing one makes it; if that one dies, one other does. */
+/**
+ * Single flight with takeover: exactly one of the processes that need a result produces it. If that process dies,
+ * exactly one other does.
+ */
 
 import type { NativeLock } from '../native/binding.cjs'
 import { messageOf } from '../native/callbacks.js'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
+import { unwrap } from '../native/native.js'
+import * as validate from '../native/validate.js'
 import { type AcquiredLock, acquireChecked } from './acquire.js'
 import type { Lock, LockOptions } from './contract.js'
 import type { Holder } from './holder.js'
 import { checkLockOptions } from './options.js'
-import { unwrap } from '../native/native.js'
-import * as validate from '../native/validate.js'
 
-/** The thing that many want and one makes. */
+/** The result that several processes need and one produces. */
 // biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 export interface PrewarmJob<T extends {} | null> {
   /**
-   * The value, if it is there. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)` works; `null`
-   * is a value. Once run() has resolved, isReady() must return a value, else prewarm() rejects with ERR_NOT_READY.
+   * Returns the result if it exists. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)`
+   * works; `null` is a result. After `run()` has resolved, `isReady()` must return a result, otherwise `prewarm()`
+   * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false
   run(lock: Lock): Promise<T> | T
 }
 
-/** The value, and how this call got it. */
+/** The result, and how this call obtained it. */
 export interface Prewarmed<T> {
   value: T
   role: 'ran' | 'reused'
   waitedMs: number
-  /** The dead runner whose leftovers may need cleaning. */
+  /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null
 }
 
 /**
- * `run` happens once; if its process dies exactly one waiter runs it again; nobody throws for that.
+ * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers in all processes runs
+ * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
+ * because of that.
  *
- * Rejects with what `run` threw; for those who waited through that run ('share') with its message; with
- * ERR_NOT_READY where `run` resolved and `isReady` still says no; else like acquireLock.
+ * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
+ * `run` resolved and `isReady` still returns nothing. Otherwise the same errors as `acquireLock()`.
  */
 // biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 export async function prewarm<T extends {} | null>(
@@ -53,7 +59,8 @@ export async function prewarm<T extends {} | null>(
   const acquired = await acquireChecked(checked)
   const waitedMs = performance.now() - started
   try {
-    // Whoever had the lock before may have made it; only one who holds the lock can know that nobody is at it.
+    // The previous holder may have produced the result. Only while the lock is held is it certain that no process is
+    // producing it.
     const ready = await job.isReady()
     if (isValue(ready)) return { value: ready, role: 'reused', waitedMs, tookOverFrom: acquired.lock.tookOverFrom }
     if (onFailure === 'share') throwFailureWaitedFor(acquired.native, path)
@@ -71,7 +78,7 @@ function checkJob(job: unknown): void {
   validate.callback('job.run', run)
 }
 
-/** Whether isReady() answered with a value. */
+/** Whether `isReady()` returned a result. */
 function isValue<T>(answer: T | undefined | false): answer is T {
   return answer !== undefined && answer !== false
 }
@@ -88,18 +95,21 @@ async function runOnce<T extends {} | null>(
     if (!isValue(ready))
       throw new WarmswapError(
         'ERR_NOT_READY',
-        `job.run() for '${path}' resolved, and job.isReady() still answers ${ready}: run() must leave what isReady() looks for`,
+        `job.run() for '${path}' resolved, and job.isReady() still returns ${ready}: run() must leave the result that isReady() checks for`,
         { path },
       )
     return value
   } catch (error) {
-    // The record of the lock carries the message to those who wait; the first release counts.
+    // The lock's record carries the message to the waiters. Only the first release is recorded.
     unwrap(native.release(messageOf(error)))
     throw error
   }
 }
 
-/** A run that began before we asked and failed since is our failure too; one that failed earlier is not. */
+/**
+ * A run that began before this call and has failed since is also a failure of this call. One that failed earlier is
+ * not.
+ */
 function throwFailureWaitedFor(native: NativeLock, path: string): void {
   if (native.failure == null || native.waitedSince == null) return
   const { generation, message } = JSON.parse(native.failure) as { generation: number; message: string }

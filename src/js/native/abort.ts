@@ -1,10 +1,13 @@
-/** AbortSignal wiring: in the facade, because napi's own overwrites `onabort` and never reads `aborted`. */
+/**
+ * Connects AbortSignals to native calls. Done here, because napi's own support overwrites `onabort` and never reads
+ * `aborted`.
+ */
 
 import type { CancelToken } from './binding.cjs'
 import { isWarmswapError } from './errors.js'
-import { native, unwrap, type NativeFailure } from './native.js'
+import { type NativeFailure, native, unwrap } from './native.js'
 
-/** Runs a native call that can be cancelled. An abort rejects with the signal's own reason if the caller gave one. */
+/** Runs a native call that can be cancelled. Aborting rejects with the signal's reason. */
 export async function abortable<T>(
   signal: AbortSignal | undefined,
   start: (token: CancelToken) => T | NativeFailure | Promise<T | NativeFailure>,

@@ -1,4 +1,4 @@
-/** The file of the addon: where it is, and whether it is whole. */
+/** The file of the addon: where it is, and whether it is complete. */
 
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
@@ -6,7 +6,10 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 
-/** What the build knows of an addon, in `warmswap.<platform>.json` next to it. A local build has no such file. */
+/**
+ * Size and digest that the build recorded of an addon, in `warmswap.<platform>.json` next to it. A local build has no
+ * such file.
+ */
 export interface Seal {
   version: string
   size: number
@@ -22,7 +25,7 @@ export function hostAddon(): Record<string, string> {
   return file === undefined ? {} : { [HOST_ADDON]: file }
 }
 
-/** The file is not what was built. */
+/** The file differs from the one that was built. */
 export class DamagedAddon extends Error {}
 
 /** Platforms that have a package (package.json, napi.targets). */
@@ -37,7 +40,9 @@ const PLATFORMS = [
   'win32-arm64-msvc',
 ]
 
-/** Names of the packages that may be this machine's. Both of Linux: which libc runs is expensive to find out. */
+/**
+ * Names of the packages that may be for this machine. On Linux both libc variants, because detecting the libc is slow.
+ */
 export function candidates(): string[] {
   return PLATFORMS.filter(
     (name) =>
@@ -46,7 +51,10 @@ export function candidates(): string[] {
   )
 }
 
-/** The `require` of a file, hidden from webpack, which would follow `createRequire` into the addon and cannot parse that. */
+/**
+ * Returns `require` for a file. Hidden from webpack, which would otherwise follow `createRequire` into the addon and
+ * cannot parse it.
+ */
 export function requireFrom(file: string): NodeJS.Require {
   return process.getBuiltinModule('node:module').createRequire(file)
 }
@@ -55,7 +63,7 @@ declare const __webpack_require__: unknown
 
 /** The loader of the addon, next to this code; undefined where a bundler has moved this code. */
 export function loaderFile(): string | undefined {
-  // webpack writes the path that this file had during the build in the place of import.meta.url.
+  // webpack replaces import.meta.url by the path that this file had during the build.
   if (typeof __webpack_require__ !== 'undefined') return undefined
   try {
     const file = join(dirname(fileURLToPath(import.meta.url)), 'binding.cjs')
@@ -96,7 +104,7 @@ function resolved(require: NodeJS.Require, specifier: string): string | undefine
   }
 }
 
-/** What the build knows of this addon. */
+/** What the build recorded of this addon. */
 export function sealOf(file: string): Seal | undefined {
   try {
     const { version, size, sha256 } = JSON.parse(readFileSync(file.replace(/\.node$/, '.json'), 'utf8')) as Seal
@@ -108,21 +116,25 @@ export function sealOf(file: string): Seal | undefined {
   }
 }
 
-/** @throws {DamagedAddon} where the file is not whole. */
+/**
+ * Checks the file.
+ *
+ * @throws {DamagedAddon} if the file is incomplete or changed.
+ */
 export function checkAddon(file: string): void {
   const { size } = statSync(file)
   const seal = sealOf(file)
   const expected = seal?.size ?? leastElfSize(file)
   if (expected !== undefined && (seal === undefined ? size < expected : size !== expected))
     throw new DamagedAddon(`'${file}' is damaged. Expected ${expected} bytes, got ${size}.`)
-  // 15 ms; the threads of a process share the mapped file, and so its first check.
+  // This takes 15 ms. The threads of a process share the mapped file, so only the first one checks it.
   if (seal === undefined || !isMainThread) return
   const sha256 = createHash('sha256').update(readFileSync(file)).digest('hex')
   if (sha256 !== seal.sha256)
     throw new DamagedAddon(`'${file}' is damaged. Expected the SHA-256 ${seal.sha256}, got ${sha256}.`)
 }
 
-/** The size that a 64-bit ELF file has at least: the table of its sections is at the end. Undefined for other formats. */
+/** Smallest possible size of a 64-bit ELF file, whose section table is at the end. Undefined for other formats. */
 function leastElfSize(file: string): number | undefined {
   const head = Buffer.alloc(64)
   const descriptor = openSync(file, 'r')

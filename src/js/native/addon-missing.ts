@@ -1,12 +1,12 @@
-/** Why there is no addon, and the way out. */
+/** Why the addon cannot be loaded, and what to do. */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { DamagedAddon, candidates, findAddons, packageFolder } from './addon-file.js'
+import { candidates, DamagedAddon, findAddons, packageFolder } from './addon-file.js'
 import { messageOf } from './callbacks.js'
 
 const WITHOUT =
-  'Without it these work: the state in JavaScript, the Vite plugins stableState, staleDepRecovery and linkEnvironments, serveRequests, race points and the race kit.'
+  'The following works without it: the state in JavaScript, the Vite plugins stableState, staleDepRecovery and linkEnvironments, serveRequests, race points and the race kit.'
 
 /** The message for the error that loading failed with. Never throws. */
 export function describeMissing(error: unknown): string {

@@ -9,21 +9,21 @@ export type Reply<T> = T | import('./native.js').NativeFailure
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** Raised once, shared by a call and its caller. */
+/** Cancels the calls that it was passed to. Can be raised once. */
 export declare class CancelToken {
-  /** A token that is not raised. */
+  /** Creates a token that is not raised. */
   constructor()
-  /** Raises it. */
+  /** Raises the token. */
   cancel(): void
 }
 
-/** Hears what happens to the waits and locks of many calls. */
+/** Receives the events of many calls. */
 export declare class LockListener {
-  /** Calls a function with each event. */
+  /** Creates a listener that calls a function with each event. */
   constructor(listener: (event: NativeLockEvent) => void)
 }
 
-/** The build lock. */
+/** A held build lock. */
 export declare class NativeBuildLock {
   /** Releases the lock. */
   release(): void
@@ -31,664 +31,792 @@ export declare class NativeBuildLock {
 
 /** An open store. */
 export declare class NativeBundles {
-  /** The canonical root. */
+  /** Canonical path of the store's root. */
   get root(): string
-  /** The store's own name. */
+  /** Random id of the store. Missing for a store of an older version that this process cannot write to. */
   get id(): string | null
-  /** The id that the URLs of this store need, because this process has had another store at the same path. */
+  /** Id that the URLs of this store need, because this process has used another store at the same path. */
   get distinguishingId(): string | null
-  /** The filesystem's name. */
+  /** Name of the filesystem, such as `ext4`. */
   get filesystem(): string
-  /** Whether copies share blocks. */
+  /** Whether copies on this filesystem can share blocks. */
   get cloneOffered(): boolean
-  /** The number of the current generation; 0 is none. */
+  /** Number of the current generation. 0 if nothing has been published. */
   current(): Reply<number>
-  /** Whether a generation of this store is current. */
+  /** Whether a generation is the current one. `false` if the store was removed, moved or replaced. */
   isCurrent(generation: number): Reply<boolean>
-  /** The facts of a generation. */
+  /** Facts of a generation. Fails with `ERR_GENERATION_GONE` if it was collected. */
   head(generation: number): Reply<NativeGeneration>
-  /** Pins the current generation, or the one of this number; returns its number. */
+  /** Pins the current generation, or the one with this number. Returns its number. */
   pin(generation?: number | undefined | null): Reply<number>
-  /** Releases a pin. */
+  /** Releases one pin of a generation. */
   release(generation: number): void
-  /** Makes a stage. */
+  /** The descriptor of a pin, for a child to inherit. */
+  pinDescriptor(generation: number): number | null
+  /** Gives a generation a name until a time, and pins it. */
+  pinNamed(name: string, expiresAt: number, generation: number | undefined | null, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeNamedPin>>
+  /** The named pins that have not ended. */
+  namedPins(): Promise<Reply<Array<NativeNamedPin>>>
+  /** Ends a named pin; `false` if there was none. */
+  releaseNamed(name: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
+  /** Set if a collection found that pinned generations exceed the bound, once. */
+  excessBytes(): NativeExcess | null
+  /** Creates a stage. */
   stage(fromCurrent: boolean, fenced: boolean, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeStage>>
   /** Makes an older generation current again. */
   rollback(generation: number, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeGeneration>>
-  /** Makes the link a real directory with the files that it shows; `false` if there was no link. */
+  /**
+   * Replaces the link with a real directory that contains the same files. Resolves with `false` if there was no
+   * link.
+   */
   giveDirectory(link: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
-  /** The directories that a link replaced since the last call, where they are kept. */
+  /** Paths of the directories that a link replaced and that were set aside since the last call. */
   setAside(): Array<string>
-  /** Removes generations and stages that are not needed. */
+  /** Removes generations and stages that are no longer needed. */
   collect(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeCollected>>
-  /** The generations that are or were current. */
+  /** Lists the generations that are or were current. */
   list(): Promise<Reply<Array<NativeGeneration>>>
-  /** Compares a generation with its manifest. */
+  /** Compares every byte of a generation with its manifest. Without a number, the current generation. */
   verify(generation?: number | undefined | null): Promise<Reply<Array<NativeProblem>>>
-  /** Ends the collections of this handle that wait for the lock, and waits until none is at work. */
+  /** Ends the background collections of this handle that wait for the lock, and waits until none is running. */
   settled(): Promise<Reply<void>>
-  /** Waits for the build lock. */
+  /** Waits for the build lock and acquires it. */
   buildLock(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBuildLock>>
 }
 
 /** An opened cache. */
 export declare class NativeCache {
-  /** Restores. */
+  /** Restores, or builds once. */
+  ensure(options: NativeEnsureOptions, token: CancelToken, listener: (event: NativeEnsureEvent) => void): Reply<NativeEnsure>
+  /** Restores a key into a directory. */
   restore(options: NativeRestoreOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeRestoreReport>>
-  /** Snapshots. */
+  /** Uploads a directory as the new generation of a key. */
   snapshot(options: NativeSnapshotOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeSnapshotReport>>
-  /** Snapshots without keeping the process alive: the end is told to `done`, if anybody is left. */
+  /**
+   * Starts a snapshot that does not keep the process alive. Calls `done` with the result unless the environment has
+   * ended.
+   */
   snapshotDetached(options: NativeSnapshotOptions, token: CancelToken, done: (report: Reply<NativeSnapshotReport>) => void, progress?: ((progress: NativeProgress) => void) | undefined): void
-  /** What a key holds. */
+  /** Returns the facts of a key's current generation. */
   inspect(key: string, budget: NativeBudget, token: CancelToken): Promise<Reply<NativeInspectReport>>
-  /** Removes what nobody needs. */
+  /** Removes objects of the store that are no longer needed. */
   prune(key: string, keep: number, olderThanMs: number, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
   /** Removes a key. */
   remove(key: string, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
-  /** What the store can do; nothing where it cannot be reached. */
+  /** Waits up to 5 s for what earlier calls do after they have returned. */
+  waitForBackground(): Promise<Reply<void>>
+  /** Tests what the store supports. Resolves with an outcome other than `probed` if it cannot be reached. */
   probe(budget: NativeBudget, token: CancelToken): Promise<Reply<NativeAbilities>>
 }
 
 /** A versioned value that every thread of the process shares. */
 export declare class NativeCell {
-  /** The cell of this key; keys are opaque bytes. */
+  /** Returns the cell with this key. Keys are opaque bytes. */
   constructor(key: Uint8Array)
   /**
-   * The memory in which the core publishes the version, as 8 bytes that change by themselves. Absent where
-   * the engine takes no external memory (Electron).
+   * Memory in which the core publishes the version, as 8 bytes that change without a call. Missing if the engine
+   * supports no external memory (Electron).
    */
   word(): ArrayBuffer | null
-  /** The version of the latest write. */
+  /** Version of the latest write. */
   version(): bigint
-  /** Value and version, of one moment. */
+  /** Returns the value and its version, read atomically. */
   read(): NativeSnapshot
-  /** Writes whatever stood there; returns the new version. */
+  /** Replaces the value unconditionally and returns the new version. */
   write(bytes: Uint8Array): bigint
-  /** Writes only onto the expected version. */
+  /** Replaces the value if the current version is `expected`. */
   compareAndSet(expected: bigint, bytes: Uint8Array): Reply<NativeSwap>
   /**
-   * Calls `settle` once, with the version that is not `since` any more or with a failure. Neither the wait nor
-   * `settle` keeps the thread alive, and a wait ends with its thread.
+   * Calls `settle` once, with the first version that differs from `since` or with a failure. Neither the wait nor
+   * `settle` keeps the thread alive. The wait ends with its thread.
    */
   wait(since: bigint, timeoutMs: number, token: CancelToken, settle: (reply: Reply<bigint>) => void): Reply<void>
-  /** How many waits are pending, of all threads. */
+  /** Number of pending waits of all threads. */
   waiting(): number
 }
 
-/** A lock that is held. */
+/** A call of ensure. */
+export declare class NativeEnsure {
+  /** The next step. */
+  next(): Promise<Reply<NativeEnsureStep>>
+  /** The build has ended, with a message if it failed. */
+  settle(failure?: string | undefined | null): void
+  /** Shows waiters what the build is doing. */
+  setPhase(phase: string): void
+}
+
+/** A held lock. */
 export declare class NativeLock {
-  /** The random name of this taking. */
+  /** Random id of this acquisition. */
   get token(): string
-  /** The fencing token. */
+  /** Fencing token. Grows with each acquisition of the path. */
   get generation(): number
-  /** How it is kept. */
+  /** How the lock is held. */
   get mode(): 'kernel' | 'lease'
-  /** The dead holder that was followed: `Holder` as JSON. */
+  /** Dead holder whose lock was taken over, as JSON of `Holder`. */
   get tookOverFrom(): string | null
-  /** The generation that had the lock when the wait began. */
+  /** Generation that held the lock when the wait began. */
   get waitedSince(): number | null
-  /** The last failed run: `{ generation, message }` as JSON. */
+  /** Last failed run, as JSON of `{ generation, message }`. */
   get failure(): string | null
-  /** Fails unless the lock is held. */
+  /** Fails with `ERR_LOCK_LOST` unless the lock is held. */
   assertHeld(): Reply<void>
-  /** Tells waiters what is being done. */
+  /** Records what the holder is doing, for waiters to see. */
   progress(phase: string): void
-  /** Renames unless a later generation exists. */
+  /** Renames `from` to `to`. Rejects with `ERR_FENCED` if a later generation of the lock exists. */
   publish(from: string, to: string): Promise<Reply<void>>
-  /** The descriptor that children keep the lock with. */
+  /**
+   * File descriptor that children inherit to keep the lock. Fails with `ERR_INVALID_ARGUMENT` without
+   * `coverChildren`.
+   */
   childFd(): Reply<number>
-  /** Gives the lock back; `false` where it was lost. With the message of a failed run for those who waited. */
+  /**
+   * Releases the lock. Returns `false` if it was lost. `failure` is the message of a failed run, for the callers
+   * that waited.
+   */
   release(failure?: string | undefined | null): Reply<boolean>
 }
 
 /** A stage that is being written. */
 export declare class NativeStage {
-  /** Where to write. */
+  /** Directory to write into. */
   get path(): string
-  /** Writes files: paths, contents and modes, one each. */
+  /** Writes files into the stage. */
   write(files: Array<NativeFile>): Promise<Reply<void>>
-  /** Makes a link. */
+  /** Creates a symbolic link with any text as its target. */
   symlink(relative: string, target: string): Promise<Reply<void>>
   /** Copies or moves the contents of a directory into the stage. */
   adopt(directory: string, how: NativeCopyMethod): Promise<Reply<void>>
-  /** Makes it the current generation. */
+  /** Publishes the stage as the current generation. */
   publish(options: NativePublishOptions, token?: CancelToken | undefined | null): Promise<Reply<NativeGeneration>>
-  /** Removes it. */
+  /** Removes the stage. */
   discard(): Promise<Reply<void>>
 }
 
-/** A directory on its way to a stream; starts with the first pull. */
+/** A running `pack` call. Packing starts with the first call of `next`. */
 export declare class Packer {
-  /** The next bytes, or nothing at the end. */
+  /** Resolves with the next bytes, or with nothing at the end of the archive. */
   next(): Promise<Reply<Uint8Array | null>>
   /** Stops packing. */
   cancel(): void
 }
 
-/** An archive on its way to a target. */
+/** A running `unpack` call. */
 export declare class Unpacker {
-  /** Hands over bytes: 0 go on, 1 wait for `drained`, 2 stop. */
+  /** Adds bytes of the archive. Returns 0 to continue, 1 to wait for `drained` first, 2 to stop. */
   push(chunk: Uint8Array): number
-  /** Resolves when there is room (0) or nobody reads any more (2). */
+  /** Resolves with 0 when more bytes can be pushed, or with 2 when no more bytes are needed. */
   drained(): Promise<Reply<number>>
-  /** There are no more bytes. */
+  /** Marks the end of the archive. */
   end(): void
-  /** Where the bytes came from failed. */
+  /** Reports that the source of the bytes failed. */
   fail(reason: string): void
-  /** Stops. */
+  /** Cancels the call. */
   cancel(): void
-  /** Files, and their bytes, so far. */
+  /** Files and bytes written so far. */
   progress(): [number, number]
-  /** How it ended; can be asked once. */
+  /** Resolves with the result. Can be called once. */
   result(): Promise<Reply<NativeUnpackResult>>
 }
 
-/** Takes a lock: at once where it is free and nothing on the way waits. */
+/** Acquires a lock. Acquires it synchronously if it is free, `inline` is set and no step can block. */
 export declare function acquireLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Reply<NativeLock> | Promise<Reply<NativeLock>>
 
-/** Starts counting fault points; does nothing in a published build. */
+/** Starts to count fault injection points. Does nothing in a published build. */
 export declare function armFaults(): void
 
-/** All error codes with whether they are retryable, in the order of the README's table. */
+/** All error codes and whether they are retryable, in the order of the documented error table. */
 export declare function errorCodes(): Array<[string, boolean]>
 
-/** The filesystem of an existing path. */
+/** Returns the filesystem of an existing path. */
 export declare function filesystemOf(path: string): Reply<NativeFilesystem>
 
-/** Looks at a lock without taking it. */
+/** Reads the state of a lock without acquiring it. */
 export declare function inspectLock(path: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeInspection>>
 
-/** Whether this build has fault points and seeded bugs. */
+/** Whether this build has fault injection points and seeded bugs. */
 export declare function isTestingBuild(): boolean
 
-/** The `globalThis` of this thread's main realm, also when called from inside a vm context. */
+/** Returns `globalThis` of this thread's main realm, even when called from inside a vm context. */
 export declare function mainRealm(): typeof globalThis
 
-/** Microseconds of this boot's monotonic clock. */
+/** Current time of this boot's monotonic clock, in microseconds. */
 export declare function monotonicMicros(): number
 
-/** What a store can do. */
+/** Result of a probe: what the store supports. */
 export interface NativeAbilities {
-  /** `probed`, or why nothing is known. */
+  /** `probed`, or the outcome that explains why nothing is known. */
   outcome: string
-  /** For people. */
+  /** Human-readable reason, if nothing is known. */
   reason?: string
-  /** Conditions on PUT are honoured. */
+  /** Whether the store honours conditions on PUT. */
   conditionalPut: boolean
-  /** Conditions on completing a multipart upload are honoured. */
+  /** Whether the store honours conditions on completing a multipart upload. */
   conditionalMultipart: boolean
-  /** Ranges are exact. */
+  /** Whether range requests return exactly the requested range. */
   ranged: boolean
-  /** We may write. */
+  /** Whether these credentials may write. */
   writable: boolean
 }
 
-/** Time and patience of a call. */
+/** Time limits and attempts of a call. */
 export interface NativeBudget {
-  /** The whole call. */
+  /** Time for the whole call in milliseconds. `Infinity` means no limit. */
   deadlineMs: number
-  /** Longest silence. */
+  /** Longest time without a byte, in milliseconds. */
   idleMs: number
-  /** Least throughput; 0 is off. */
+  /** Lowest accepted throughput in bytes per second. 0 disables the check. */
   minBytesPerSecond: number
-  /** Tries of one request. */
+  /** Number of attempts for one request. */
   attempts: number
 }
 
 /** Options of `openBundles`. */
 export interface NativeBundleOptions {
-  /** What a publish survives. */
+  /** Which failures a publish survives. */
   durability: NativeDurability
-  /** Generations beside the current one. */
+  /** Number of previous generations to keep. Without it, the setting of the store is used. */
   keep?: number
-  /** Milliseconds. */
+  /**
+   * Time that an unpinned generation is kept after it stopped being current, in milliseconds. Without it, the
+   * setting of the store is used.
+   */
   graceMs?: number
-  /** An absolute path. */
+  /** Bytes; infinite removes the bound. */
+  maxBytes?: number
+  /** Milliseconds; infinite removes the bound. */
+  maxAgeMs?: number
+  /** Absolute path that becomes a link to a copy of the current generation. */
   link?: string
-  /** Whether a directory at `link` may be replaced. */
+  /** Whether a directory with files at `link` may be replaced. */
   adopt: boolean
 }
 
-/** What a key holds. */
+/** Facts of a key's current generation. */
 export interface NativeCacheInfo {
   /** Name of the generation. */
   generation: string
-  /** Files. */
+  /** Number of files. */
   files: number
-  /** Bytes of the files. */
+  /** Total bytes of the files. */
   bytes: number
-  /** Bytes in the store. */
+  /** Bytes of the archive in the store. */
   compressedBytes: number
-  /** RFC 3339. */
+  /** Time of the snapshot (RFC 3339). */
   createdAt: string
-  /** Who made it. */
+  /** Facts about the process that created it, such as platform and architecture. */
   producer: Record<string, string>
 }
 
-/** The result of a collection. */
+/** Result of a collection. */
 export interface NativeCollected {
   /** Generations that were removed. */
   removed: Array<number>
   /** Generations that were kept. */
   kept: Array<number>
-  /** Generations that a reader has pinned. */
+  /** Generations that were kept only because a reader has pinned them. */
   pinned: Array<number>
-  /** Stages of dead writers. */
+  /** Number of removed stages whose writers had died. */
   sweptStages: number
 }
 
-/** How the contents of a directory become those of a stage. */
+/** How the entries of a directory are brought into a stage. */
 export type NativeCopyMethod = 'clone' | 'copy' | 'move'
 
-/** What a publish survives. */
+/** Which failures a publish survives. */
 export type NativeDurability = 'process' | 'power'
 
-/** What the producer must have been. */
+/** Pinned generations exceed the bound of a store. */
+export interface NativeExcess {
+  /** Bytes of all generations. */
+  bytes: number
+  /** The bound. */
+  maxBytes: number
+}
+
+/** What happens during a call. */
+export interface NativeEnsureEvent {
+  /** Which. */
+  kind: 'waiting' | 'lost'
+  /** Host of the builder. */
+  host?: string
+  /** Process of the builder. */
+  pid?: number
+  /** What the builder is doing. */
+  phase?: string
+  /** Time since the call began. */
+  waitedMs?: number
+  /** Time until a take-over if the builder is silent. */
+  leaseLeftMs?: number
+}
+
+/** What to ensure. */
+export interface NativeEnsureOptions {
+  /** The key. */
+  key: string
+  /** Identifies the inputs. */
+  fingerprint: string
+  /** Target, and what a restore accepts. */
+  restore: NativeRestoreOptions
+  /** Compression level. */
+  level?: number
+  /** The lease. */
+  ttlMs: number
+  /** Time to coordinate with others; none for no limit. */
+  deadlineMs?: number
+  /** Whether a failed build that was waited for fails the call. */
+  sharesFailures: boolean
+  /** Time and patience of the upload. */
+  uploadBudget: NativeBudget
+}
+
+/** The next step of a call. */
+export interface NativeEnsureStep {
+  /** Where to build. Absent at the end of the call. */
+  directory?: string
+  /** `restored`, `built` or `alone`, at the end of a call that has its tree. */
+  role?: string
+  /** Why it is built alone, or why there is no tree. */
+  reason?: string
+  /** The generation. */
+  generation?: string
+  /** Milliseconds of the call. */
+  ms: number
+  /** The restore. */
+  restore?: NativeRestoreReport
+  /** The outcome of a call without a tree; `build` and `shared` for a failed build. */
+  outcome?: string
+}
+
+/** Expected producer of a snapshot. Another producer is 'incompatible'. */
 export interface NativeExpect {
-  /** As Node names it. */
+  /** Value of Node's `process.platform`. */
   platform?: string
-  /** As Node names it. */
+  /** Value of Node's `process.arch`. */
   arch?: string
   /** `glibc` or `musl`. */
   libc?: string
-  /** What the snapshot was given. */
+  /** Fingerprint that the snapshot was created with. */
   fingerprint?: string
 }
 
-/** A file for a stage. */
+/** A file to write into a stage. */
 export interface NativeFile {
-  /** Below the stage. */
+  /** Path relative to the stage. */
   path: string
-  /** Its bytes. */
+  /** Content. */
   contents: Uint8Array
   /** Permission bits. */
   mode: number
 }
 
-/** A filesystem and whether its kernel locks can be trusted. */
+/** A filesystem and whether its kernel locks are reliable. */
 export interface NativeFilesystem {
   /** Short name, such as `ext4`. */
   name: string
-  /** Whether bundles and kernel-mode locks are offered on it. */
+  /** Whether bundles and kernel-mode locks are available on it. */
   trusted: boolean
 }
 
 /** Facts of a generation. */
 export interface NativeGeneration {
-  /** Its number. */
+  /** Number of the generation. */
   number: number
-  /** Over everything in it. */
+  /** Digest over paths, types, modes, link targets and bytes. */
   digest: string
-  /** Milliseconds since the epoch. */
+  /** Time of the publish, in milliseconds since the epoch. */
   publishedAt: number
-  /** Files and links. */
+  /** Number of files and links. */
   files: number
-  /** Bytes of the files. */
+  /** Total bytes of the files. */
   bytes: number
-  /** When its stage was made, microseconds of this boot's clock; left out for another boot. */
+  /**
+   * Time at which the stage was created, in microseconds of this boot's monotonic clock. Missing if it was created
+   * in another boot.
+   */
   startedAt?: number
-  /** The fence of its stage. */
+  /** Fence of the stage, if it has one. */
   fence?: number
-  /** What it was made from. */
+  /** Identifies the inputs of the build. */
   fingerprint?: string
-  /** JSON text. */
+  /** The builder's own data, as JSON text. */
   meta?: string
-  /** Only of a publish: whether a new generation was made. */
+  /** Whether a new generation was created. Set by a publish only. */
   changed?: boolean
 }
 
-/** What may become a generation. */
+/** Minimum requirements on a tree that becomes a generation. */
 export interface NativeGuard {
-  /** Fewest files. */
+  /** Minimum number of files. */
   minFiles: number
-  /** Fewest bytes. */
+  /** Minimum number of bytes. */
   minBytes: number
-  /** Largest share that may be missing. */
+  /** Largest share by which the tree may be smaller than the current generation, from 0 to 1. */
   maxShrink: number
-  /** No limit to that. */
+  /** Disables `maxShrink`. */
   allowShrink: boolean
 }
 
-/** What stands at a lock's path. */
+/** State of a lock path. */
 export interface NativeInspection {
-  /** Alive or unknown. */
+  /** Whether a live or unverifiable holder has the lock. */
   held: boolean
-  /** `Holder` as JSON. */
+  /** Holder, as JSON of `Holder`. */
   holder?: string
-  /** Of the holder. */
+  /** Whether the holder is alive. */
   liveness?: 'alive' | 'dead' | 'unknown'
-  /** Milliseconds since it was taken. */
+  /** Milliseconds since the acquisition. */
   ageMs?: number
-  /** Why the path cannot be locked, or why what is there is never taken over. */
+  /** Why the path cannot be locked, or why its content is never taken over. */
   warning?: string
 }
 
-/** The end of an inspect or remove. */
+/** Result of an inspect. */
 export interface NativeInspectReport {
-  /** How it ended. */
+  /** Outcome. */
   outcome: string
-  /** Why. */
+  /** Human-readable reason, if there is one. */
   reason?: string
-  /** What is there. */
+  /** Facts of the current generation, if the key exists. */
   info?: NativeCacheInfo
 }
 
-/** What a reader accepts at most; what is left out has its default. */
+/** Limits of the reader. A missing field has its default. */
 export interface NativeLimits {
-  /** All files together. */
+  /** Total bytes of all files. Default 64 GiB. */
   maxBytes?: number
-  /** Entries. */
+  /** Number of entries. Default 5 000 000. */
   maxFiles?: number
-  /** One file. */
+  /** Bytes of one file. Default 64 GiB. */
   maxFileBytes?: number
-  /** Decoded bytes for one compressed byte. */
+  /** Decoded bytes for each compressed byte. Default 1000. */
   maxRatio?: number
-  /** Decoder and buffers. */
+  /** Memory in bytes for the decoder and its buffers. Default 192 MiB. */
   maxMemoryBytes?: number
-  /** What must stay free on the disk. */
+  /** Bytes that must stay free on the disk. Default 64 MiB. */
   minFreeBytes?: number
 }
 
-/** What happens to a wait or to a lock. */
+/** An event of a wait or of a held lock. */
 export interface NativeLockEvent {
-  /** Which call it is of. */
+  /** Id of the call that the event belongs to. */
   call: number
-  /** `lost` comes once, and nothing after it. */
+  /** Kind of the event. `lost` is sent once, and no event follows it. */
   kind: 'wait' | 'lost'
   /** Milliseconds since the call. */
   waitedMs: number
-  /** `Holder` as JSON. */
+  /** Current holder, as JSON of `Holder`. */
   holder?: string
-  /** Of the holder. */
+  /** Whether the current holder is alive. */
   liveness: 'alive' | 'dead' | 'unknown'
-  /** Why it was lost. */
+  /** Why the lock was lost. */
   reason?: string
 }
 
-/** How a lock is to be taken. */
+/** Options of an acquisition. */
 export interface NativeLockOptions {
-  /** Decided by filesystem, or asked for. */
+  /** Requested mode. */
   mode: 'auto' | 'kernel' | 'lease'
-  /** Milliseconds, 0 is one try. */
+  /** Longest wait in milliseconds. 0 is a single attempt, `Infinity` means no limit. */
   timeoutMs: number
-  /** Milliseconds. */
+  /** Time for which the record of a lease may stay unchanged, in milliseconds. */
   leaseTtlMs: number
-  /** Milliseconds. */
+  /** Time without change after which an unverifiable foreign holder counts as dead, in milliseconds. */
   foreignStaleMs: number
-  /** JSON. */
+  /** Metadata of the holder, as JSON text. */
   metadata?: string
-  /** Whether children keep the lock. */
+  /** Whether child processes keep the lock. */
   coverChildren: boolean
-  /** `worker_threads.threadId`. */
+  /** Value of `worker_threads.threadId`. */
   threadId: number
-  /** Names the call in its events. */
+  /** Id of the call in its events. */
   call: number
-  /** A free lock in memory may be taken without a turn of the event loop. */
+  /** Whether a free lock on an in-memory filesystem may be acquired synchronously. */
   inline: boolean
 }
 
-/** How to pack. */
+/** A generation that is kept under a name. */
+export interface NativeNamedPin {
+  /** The name. */
+  name: string
+  /** The generation. */
+  generation: number
+  /** Milliseconds since the epoch. */
+  pinnedAt: number
+  /** Milliseconds since the epoch. */
+  expiresAt: number
+  /** Only of a pin: whether the generation had the name before. */
+  resumed?: boolean
+}
+
+/** Options of `pack`. */
 export interface NativePackOptions {
-  /** Patterns of what is left out. */
+  /** Glob patterns of excluded entries. */
   exclude: Array<string>
-  /** A known kind of tree. */
+  /** Known kind of tree. */
   preset: 'deno' | 'node_modules' | 'vite' | 'none'
-  /** The codec's level. */
+  /** Compression level: -7 to 19 for tar.zst (default 3), 0 to 9 for tar.gz (default 6). */
   level?: number
-  /** How it is compressed. */
+  /** Archive format. */
   format: 'tar.zst' | 'tar.gz' | 'tar'
 }
 
-/** How an entry differs from the manifest. */
+/** A difference between a generation and its manifest. */
 export interface NativeProblem {
-  /** Where. */
+  /** Relative path of the entry. */
   path: string
-  /** The kind of difference. */
+  /** Kind of the difference. */
   problem: NativeProblemKind
 }
 
-/** How an entry differs. */
+/** Kind of a difference between an entry and the manifest. */
 export type NativeProblemKind = 'missing' | 'size' | 'hash' | 'mode' | 'extra'
 
-/** How far a call is. */
+/** Progress of a call. */
 export interface NativeProgress {
-  /** What it does. */
+  /** Current stage, such as 'download'. */
   stage: string
-  /** Files so far. */
+  /** Number of files so far. */
   files: number
-  /** Bytes so far. */
+  /** Number of bytes so far. */
   bytes: number
-  /** Bytes in all. */
+  /** Total number of bytes, if known. */
   totalBytes?: number
 }
 
-/** The end of a prune or remove. */
+/** Result of a prune or remove. */
 export interface NativePruneReport {
-  /** How it ended. */
+  /** Outcome. */
   outcome: string
-  /** Why. */
+  /** Human-readable reason, if there is one. */
   reason?: string
-  /** Paths that are gone. */
+  /** Paths of the removed objects. */
   removed: Array<string>
-  /** How long it took. */
+  /** Duration of the call in milliseconds. */
   ms: number
-  /** Bytes that are gone, where the store told. */
+  /** Bytes of the removed objects, as far as the store reported them. */
   bytes: number
 }
 
 /** Options of `publish`. */
 export interface NativePublishOptions {
-  /** Milliseconds. */
+  /** Time to wait for the writer lock, in milliseconds. `Infinity` means no limit. */
   timeoutMs: number
-  /** Paths that must be in the stage. */
+  /** Relative paths that must be in the stage. */
   require: Array<string>
-  /** Publish only what differs. */
+  /** Publishes only if the content differs from the current generation. */
   ifChanged: boolean
-  /** The number that must be current. */
+  /** Number of the generation that must be current. 0 means none. */
   expect?: number
-  /** What the stage was made from. */
+  /** Identifies the inputs of the build. */
   fingerprint?: string
-  /** JSON text. */
+  /** The builder's own data, as JSON text. */
   meta?: string
-  /** Pin the result before anybody can collect it. */
+  /** Whether to pin the new generation before a collection can remove it. */
   pin: boolean
 }
 
-/** What to restore. */
+/** Options of a restore. */
 export interface NativeRestoreOptions {
-  /** Tried in turn. */
+  /** Keys, tried in this order. */
   keys: Array<string>
-  /** Absolute. */
+  /** Absolute path of the target directory. */
   into: string
-  /** What may happen to a target that is not empty. */
+  /** How a target that already contains entries is treated. */
   mode: 'if-empty' | 'replace' | 'merge'
-  /** Which symbolic links are made. */
+  /** Which symbolic links the archive may contain. */
   symlinks: 'contained' | 'relative' | 'verbatim' | 'reject'
-  /** What happens to a path that the archive has twice. */
+  /** How a path that occurs twice in the archive is treated. */
   duplicates: 'replace' | 'reject'
-  /** What the producer must have been. */
+  /** Expected producer of the snapshot. */
   expect: NativeExpect
-  /** What is accepted at most. */
+  /** Limits of the reader. */
   limits: NativeLimits
-  /** Connections. */
+  /** Number of parallel connections. */
   concurrency: number
-  /** Time and patience. */
+  /** Time limits and attempts. */
   budget: NativeBudget
 }
 
-/** How a restore ended. */
+/** Result of a restore. The fields have the meaning of `RestoreResult`. */
 export interface NativeRestoreReport {
-  /** In one word. */
+  /** Outcome, such as 'restored' or 'miss'. */
   outcome: string
-  /** For people. */
+  /** Human-readable reason, if the call failed. */
   reason?: string
-  /** Which key. */
+  /** Key that was restored. */
   key?: string
-  /** Which generation. */
+  /** Generation that was restored. */
   generation?: string
-  /** Where it failed. */
+  /** Stage in which the call failed. */
   stage?: string
-  /** Files. */
+  /** Number of files. */
   files: number
-  /** Bytes of the files. */
+  /** Total bytes of the files. */
   bytes: number
   /** Bytes of the archive. */
   compressedBytes: number
-  /** Files that stayed. */
+  /** Entries that the target already had. */
   skippedFiles: number
-  /** Path and why. */
+  /** Pipes and devices of the archive, which are not created: path and reason of each. */
   skipped: Array<Array<string>>
-  /** Repeated requests. */
+  /** Number of repeated requests. */
   retries: number
-  /** How it was committed. */
+  /** How the target was changed: 'rename', 'exchange', 'children' or 'merge'. */
   commit?: string
-  /** Milliseconds by stage. */
+  /** Milliseconds of each stage. */
   timings: Array<[string, number]>
-  /** For a snapshot. */
+  /** Ticket for a later snapshot of the same key. */
   ticket?: string
 }
 
-/** What a cell holds at one moment. */
+/** Content of a cell at one moment. */
 export interface NativeSnapshot {
-  /** Absent before the first write. */
+  /** Value. Missing before the first write. */
   bytes?: Buffer
-  /** 0 before the first write. */
+  /** Version. 0 before the first write. */
   version: bigint
 }
 
-/** What to snapshot. */
+/** Options of a snapshot. */
 export interface NativeSnapshotOptions {
-  /** Its name. */
+  /** Key of the cache entry. */
   key: string
-  /** Absolute. */
+  /** Absolute path of the directory to upload. */
   from: string
-  /** Of a restore. */
+  /** Ticket of an earlier restore of the same key. The snapshot is 'superseded' if the key has changed since. */
   ticket?: string
-  /** Globs. */
+  /** Glob patterns of excluded entries. */
   exclude: Array<string>
-  /** A known kind of tree. */
+  /** Known kind of tree. */
   preset: 'deno' | 'node_modules' | 'vite' | 'none'
-  /** Recorded. */
+  /** Identifies the inputs of the tree. Recorded with the generation. */
   fingerprint: string
-  /** What may become a generation. */
+  /** Minimum requirements on the tree. */
   guard: NativeGuard
-  /** How long the tree must be unchanged. */
+  /** Milliseconds for which the tree must be unchanged. */
   quietMs: number
-  /** Of the compression. */
+  /** Compression level, -7 to 19. Default 3. */
   level?: number
-  /** What is packed at most. */
+  /** Limits of what is packed. */
   limits: NativeLimits
-  /** Time and patience. */
+  /** Time limits and attempts. */
   budget: NativeBudget
 }
 
-/** How a snapshot ended. */
+/** Result of a snapshot. The fields have the meaning of `SnapshotResult`. */
 export interface NativeSnapshotReport {
-  /** In one word. */
+  /** Outcome, such as 'stored'. */
   outcome: string
-  /** For people. */
+  /** Human-readable reason, if the call failed. */
   reason?: string
-  /** Which generation is current. */
+  /** Generation that is current after the call. */
   generation?: string
-  /** Files. */
+  /** Number of files. */
   files: number
-  /** Bytes of the files. */
+  /** Total bytes of the files. */
   bytes: number
   /** Bytes of the archive. */
   compressedBytes: number
-  /** Bytes that were sent. */
+  /** Bytes that were uploaded. */
   uploadedBytes: number
-  /** Path and why. */
+  /** Entries that were not packed: path and reason of each. */
   skipped: Array<Array<string>>
-  /** `etag` or `none`. */
+  /** Protection against concurrent writers: `etag` or `none`. */
   guard: string
-  /** Milliseconds by stage. */
+  /** Milliseconds of each stage. */
   timings: Array<[string, number]>
 }
 
-/** How a compare-and-set ended. */
+/** Result of a compare-and-set. */
 export interface NativeSwap {
   /** Whether the value was written. */
   ok: boolean
-  /** The version that stands now. */
+  /** Version after the call. */
   version: bigint
 }
 
-/** What a sweep found. */
+/** Result of a sweep. */
 export interface NativeSwept {
-  /** Paths that are gone. */
+  /** Removed paths. */
   removed: Array<string>
-  /** Lock directories whose holders are alive or unknown. */
+  /** Lock directories whose holders are alive or cannot be verified. */
   held: Array<string>
 }
 
-/** How to unpack. */
+/** Options of `unpack`. */
 export interface NativeUnpackOptions {
-  /** What may happen to a target that is not empty. */
+  /** How a target that already contains entries is treated. */
   mode: 'if-empty' | 'replace' | 'merge'
-  /** Which symbolic links are made. */
+  /** Which symbolic links the archive may contain. */
   symlinks: 'contained' | 'relative' | 'verbatim' | 'reject'
-  /** What happens to a path that the archive has twice. */
+  /** How a path that occurs twice in the archive is treated. */
   duplicates: 'replace' | 'reject'
-  /** Size of the archive as its sender declared it. */
+  /** Size of the archive in bytes, as declared by its sender. */
   declaredBytes?: number
-  /** What is accepted at most. */
+  /** Limits of the reader. */
   limits: NativeLimits
-  /** Milliseconds from now; `Infinity` is never. */
+  /** Time for the whole call in milliseconds. `Infinity` means no limit. */
   deadlineMs: number
 }
 
-/** How an unpack ended, in the words of `RestoreResult`. */
+/** Result of an unpack. The fields have the meaning of `RestoreResult`. */
 export interface NativeUnpackResult {
-  /** 'restored' or why not. */
+  /** Outcome, such as 'restored' or 'corrupt'. */
   outcome: string
-  /** For people, if not restored. */
+  /** Human-readable reason, if the outcome is not 'restored'. */
   reason?: string
-  /** The error's code, if not restored. */
+  /** Error code, if the outcome is not 'restored'. */
   code?: string
-  /** Where it stopped, if not restored. */
+  /** Stage in which it failed, if the outcome is not 'restored'. */
   stage?: string
-  /** How it was committed. */
+  /** How the target was changed: 'rename', 'exchange', 'children' or 'merge'. */
   commit?: string
-  /** Regular files. */
+  /** Number of regular files. */
   files: number
-  /** Their bytes. */
+  /** Total bytes of the regular files. */
   bytes: number
   /** Bytes read from the source. */
   compressedBytes: number
-  /** Entries that the target had already. */
+  /** Entries that the target already had. */
   skippedFiles: number
-  /** Pipes and devices of the archive: path and why. */
+  /** Pipes and devices of the archive, which are not created: path and reason of each. */
   skipped: Array<Array<string>>
-  /** Milliseconds until everything was staged and verified. */
+  /** Milliseconds until all files were staged and verified. */
   unpackMs: number
   /** Milliseconds of the commit. */
   commitMs: number
 }
 
-/** Opens a store. */
+/**
+ * Opens a store and creates it if it does not exist. Rejects with `ERR_TIMEOUT` if the writer lock is not free in
+ * time.
+ */
 export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
 
-/** Opens a cache; without a scheme it is disabled. */
+/** Opens a cache. Without a scheme, the cache is disabled. */
 export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean, conditions: 'auto' | 'required' | 'off'): Reply<NativeCache>
 
-/** Panics, to prove that a panic becomes an error; does nothing in a published build. */
+/** Panics, so that tests can check the conversion to an error. Does nothing in a published build. */
 export declare function panicForTests(): Reply<void>
 
-/** Panics on a thread of ours; does nothing in a published build. */
+/** Panics on a native thread. Does nothing in a published build. */
 export declare function panicLaterForTests(): Promise<Reply<void>>
 
-/** Renames unless a later generation of the lock exists. */
+/** Renames `from` to `to`. Rejects with `ERR_FENCED` if a later generation of the lock exists. */
 export declare function publishFenced(path: string, generation: number, from: string, to: string): Promise<Reply<void>>
 
-/** Prepares to pack a directory. */
+/** Prepares to pack a directory. Nothing is read yet. */
 export declare function startPack(directory: string, options: NativePackOptions): Reply<Packer>
 
-/** Starts to unpack into `target`: from the file `source`, or from what is pushed. */
+/** Starts to unpack into the directory `target`. Reads the file `source`, or the pushed bytes if there is none. */
 export declare function startUnpack(source: string | undefined | null, target: string, options: NativeUnpackOptions): Reply<Unpacker>
 
-/** Sweeps what killed processes left in a directory of locks, and the files of locks that were not used for `unused_ms`. */
+/**
+ * Removes what killed processes left in a directory of locks, and the files of locks that were not used for
+ * `unused_ms` milliseconds.
+ */
 export declare function sweepLocks(directory: string, unusedMs: number, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeSwept>>
 
-/** Waits until nobody holds a lock; `true` where a dead holder had left it. */
+/** Waits until the lock is free. Resolves with `true` if a dead holder had left it. */
 export declare function waitForLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>

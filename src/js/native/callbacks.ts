@@ -1,16 +1,18 @@
 /**
- * Callbacks of the program. Most run inside an event listener or a timer of this library, where an exception would be an
- * uncaught one of the host process. So an error of a callback becomes a process warning, and its caller goes on.
+ * Callbacks of the program. Most are called from an event listener or a timer of this library, where an exception would
+ * end the host process. So an error of a callback becomes a process warning, and the caller continues.
  */
 
 import { warn } from './warn.js'
 
 const CODE = 'WARMSWAP_CALLBACK_FAILED'
 
-/** What was reported of each callback. A listener that fails fails at each event, and one warning says so. */
+/**
+ * The callbacks that were reported. A listener that fails once usually fails at each event, and one warning is enough.
+ */
 const reported = new WeakMap<object, Set<string>>()
 
-/** Reports an error that no call can reject with: a process warning, once for each callback and what it is used as. */
+/** Reports an error that no call can reject with: one process warning for each callback and use. */
 function reportFailure(kind: string, error: unknown, callback: object): void {
   const kinds = reported.get(callback) ?? new Set()
   if (kinds.has(kind)) return
@@ -24,7 +26,7 @@ function reportFailure(kind: string, error: unknown, callback: object): void {
   )
 }
 
-/** The callback, with its errors reported: thrown ones, and those of a promise that it returns. */
+/** Wraps the callback so that its errors are reported: thrown ones, and rejections of a promise that it returns. */
 export function guarded<Args extends unknown[]>(
   kind: string,
   callback: (...args: Args) => unknown,
@@ -48,7 +50,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   )
 }
 
-/** The message of whatever was thrown. Never throws itself, also not for an object without a prototype. */
+/** The message of a thrown value. Never throws, not even for an object without a prototype. */
 export function messageOf(error: unknown): string {
   try {
     return error instanceof Error ? String(error.message) : String(error)

@@ -1,8 +1,11 @@
-/** What is thrown: one class, a closed table of codes, and a brand instead of `instanceof`. */
+/** The errors of this library: one class, a fixed table of codes, and a brand that replaces `instanceof`. */
 
 import type { Holder } from '../locks/holder.js'
 
-/** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
+/**
+ * All error codes. The reference documents the meaning of each, whether it is retryable, and which calls throw it.
+ * Codes are added, never renamed.
+ */
 export type ErrorCode =
   | 'ERR_INVALID_ARGUMENT'
   | 'ERR_UNSUPPORTED'
@@ -28,10 +31,13 @@ export type ErrorCode =
   | 'ERR_UNTRUSTED'
   | 'ERR_UNSTABLE'
 
-/** Registered, so that it is the same symbol in every realm, worker and duplicate copy of the package. */
+/** Registered symbol, so that it is the same in every realm, worker and duplicate copy of the package. */
 const BRAND = Symbol.for('warmswap.error@1')
 
-/** Codes after which the same call can succeed later without anybody changing the program. The core has the same table; a test holds them together. */
+/**
+ * Codes after which the same call can succeed later without a change to the program. The core has the same table; a
+ * test compares them.
+ */
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ERR_ABORTED',
   'ERR_TIMEOUT',
@@ -42,7 +48,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ERR_UNSTABLE',
 ])
 
-/** What a {@link WarmswapError} carries beside its code and message. */
+/** Details of a {@link WarmswapError} in addition to its code and message. */
 export interface ErrorFacts {
   path?: string | undefined
   syscall?: string | undefined
@@ -53,17 +59,17 @@ export interface ErrorFacts {
 
 /** The only error class of this library. Test with {@link isWarmswapError}, not with `instanceof`. */
 export class WarmswapError extends Error {
-  /** Row of the table in the README. */
+  /** One of the documented error codes. */
   readonly code: ErrorCode
-  /** Whether the same call can succeed later without anybody changing the program. */
+  /** Whether the same call can succeed later without a change to the program. */
   readonly retryable: boolean
-  /** The path it was about. */
+  /** The path that the error is about. */
   declare readonly path?: string
   /** The system call that failed. */
   declare readonly syscall?: string
-  /** Who holds the lock that was waited for. */
+  /** The holder of the lock that the call waited for. */
   declare readonly holder?: Holder
-  /** How the call of a cache ended that was told to throw, or had no other way to say it. */
+  /** Outcome of a call on a cache that throws instead of resolving. */
   declare readonly outcome?: string
 
   constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
@@ -77,17 +83,20 @@ export class WarmswapError extends Error {
     Object.defineProperty(this, BRAND, { value: true })
   }
 }
-// On the prototype, as Node's own errors have it: not an own property of each instance.
+// On the prototype, like the name of Node's own errors: not an own property of each instance.
 Object.defineProperty(WarmswapError.prototype, 'name', { value: 'WarmswapError', writable: true, configurable: true })
 
-/** Brand check, true across realms, workers and duplicate copies of the package. */
+/**
+ * Whether a value is a WarmswapError. Also true for errors from other realms, workers and duplicate copies of the
+ * package.
+ */
 export function isWarmswapError(error: unknown): error is WarmswapError {
   return typeof error === 'object' && error !== null && BRAND in error
 }
 
-/** A wrong argument: which one, what it was, what is accepted. */
-export function invalidArgument(name: string, value: unknown, accepted: string): WarmswapError {
-  return new WarmswapError('ERR_INVALID_ARGUMENT', `${name} is ${show(value)}; accepted is ${accepted}`)
+/** Creates the error for a wrong argument: its name, its value, and what is expected. */
+export function invalidArgument(name: string, value: unknown, expected: string): WarmswapError {
+  return new WarmswapError('ERR_INVALID_ARGUMENT', `Invalid ${name}: ${show(value)}. Expected ${expected}`)
 }
 
 function show(value: unknown): string {

@@ -1,8 +1,8 @@
-/** Failures as the addon hands them over, and how they are thrown. */
+/** Failures as the addon returns them, and their conversion to errors. */
 
 import { type ErrorCode, WarmswapError } from './errors.js'
 
-/** A failure as the addon hands it over (src/addon/error.rs). */
+/** A failure as the addon returns it (src/addon/error.rs). */
 export interface NativeFailure {
   warmswapFailure: true
   code: ErrorCode
@@ -19,13 +19,13 @@ export function isFailure(value: unknown): value is NativeFailure {
   return typeof value === 'object' && value !== null && 'warmswapFailure' in value
 }
 
-/** The value of a native call; its failure is thrown here, so that the stack is the caller's. */
+/** Returns the value of a native call, or throws its failure. Thrown here, so that the stack is the caller's. */
 export function unwrap<T>(reply: T | NativeFailure): T {
   if (isFailure(reply)) throw toError(reply)
   return reply
 }
 
-/** An error with everything the addon knows of it. */
+/** Creates an error with all details from the addon. */
 export function toError(failure: NativeFailure): WarmswapError {
   const detail = failure.detail === undefined ? {} : JSON.parse(failure.detail)
   return new WarmswapError(failure.code, failure.message, {

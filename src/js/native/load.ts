@@ -1,16 +1,19 @@
-/** Loading the addon. No module of this package does so when it is imported, apart from the state, which works without. */
+/**
+ * Loads the addon. Importing a module of this package does not load it, except for the state module, which also works
+ * without.
+ */
 
-import type * as Binding from './binding.cjs'
-import { HOST_ADDON, checkAddon, findAddons, loaderFile, requireFrom } from './addon-file.js'
+import { checkAddon, findAddons, HOST_ADDON, loaderFile, requireFrom } from './addon-file.js'
 import { describeMissing } from './addon-missing.js'
+import type * as Binding from './binding.cjs'
 import { WarmswapError } from './errors.js'
 
-/** The addon; throws ERR_UNSUPPORTED with what is missing, why, and the way out. */
+/** Returns the addon. Throws ERR_UNSUPPORTED with what is missing, why, and what to do. */
 export function loadBinding(): typeof Binding {
   try {
     const loader = loaderFile()
     if (loader === undefined) return loadFromHost()
-    // Before the loader: the kernel ends a process that maps a truncated file (SIGBUS).
+    // Checked before loading: the kernel ends a process that maps a truncated file (SIGBUS).
     if (process.env.NAPI_RS_NATIVE_LIBRARY_PATH === undefined) for (const file of findAddons()) checkAddon(file)
     return requireFrom(loader)(loader) as typeof Binding
   } catch (error) {

@@ -1,24 +1,23 @@
 /**
- * Values that a copy into another thread or process would lose without an error. The structured clone algorithm makes `{}`
- * of a Request, a URL, or any object that keeps its state in private fields.
- *
- * Portable: the cells of browsers and workerd use it too.
+ * Finds values that would be lost without an error when they are copied to another thread or process. The structured
+ * clone algorithm turns a Request, a URL, or any object with private fields into `{}`.
+ * Portable: the cells of browsers and workerd also use it.
  */
 
 import { messageOf } from './callbacks.js'
 import { WarmswapError } from './errors.js'
 
 /**
- * How the value is copied. 'clone' is the structured clone algorithm, which also copies some classes of the platform
- * (Blob, KeyObject). 'bytes' is V8's serialisation, which makes `{}` of those.
+ * How the value is copied. 'clone' is the structured clone algorithm, which also copies some platform classes (Blob,
+ * KeyObject). 'bytes' is V8's serialisation, which turns those into `{}`.
  */
 export type CopyMethod = 'clone' | 'bytes'
 
-/** Objects that are checked, in the order of the walk, at most: 0.3 ms. What lies behind them is not checked. */
+/** Maximum number of objects that are checked, in traversal order: 0.3 ms. Objects beyond are not checked. */
 const MOST_OBJECTS = 10_000
 const DEEPEST = 50
 
-/** Classes whose copy is empty or fails, by `Symbol.toStringTag`, and what to send in their place. */
+/** Classes whose copy is empty or fails, by `Symbol.toStringTag`, and what to send instead. */
 const INSTEAD: Record<string, string> = {
   Request: '{ url: request.url, method: request.method, headers: [...request.headers], body: await request.text() }',
   Response:
@@ -49,7 +48,7 @@ const UNCLONABLE = new Set(['Promise', 'WeakMap', 'WeakSet', 'WeakRef', 'Generat
 /** Blob is the one class of the table that the structured clone algorithm copies whole. */
 const CLONED = 'Blob'
 
-/** Classes of the language that are copied with everything they hold, by the tag of Object.prototype.toString. */
+/** Language classes that are copied completely, by the tag of Object.prototype.toString. */
 const WHOLE = new Set([
   'Date',
   'RegExp',
@@ -90,7 +89,7 @@ export function refuseLoss(name: string, value: unknown, how: CopyMethod): void 
 
 /** The error for a value that cannot be copied at all. */
 export function uncopyable(name: string, cause: unknown): WarmswapError {
-  // V8 quotes the whole source text of a function.
+  // V8's message contains the whole source text of a function.
   const [why = ''] = messageOf(cause).split('\n')
   return new WarmswapError(
     'ERR_INVALID_ARGUMENT',
@@ -139,7 +138,10 @@ function lossInProperties(holder: object, walk: Walk, depth: number): Loss | und
   return undefined
 }
 
-/** Whether a class has anything but its constructor. Without members nothing reads private state, so there is none to lose. */
+/**
+ * Whether a class has members other than its constructor. Without members no code reads private state, so none can be
+ * lost.
+ */
 function hasMembers(prototype: object): boolean {
   for (
     let each: object | null = prototype;
@@ -156,13 +158,13 @@ function isPlainPrototype(prototype: object): boolean {
   return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf')
 }
 
-/** Asks the algorithm itself, since which classes of the platform it copies differs between releases of Node. */
+/** Tries the algorithm itself, because the platform classes that it copies differ between releases of Node. */
 function arrivesEmpty(value: object, how: CopyMethod): boolean {
   if (how === 'bytes') return true
   try {
     return Object.getPrototypeOf(structuredClone(value)) === Object.prototype
   } catch {
-    // Not lost without an error: sending it fails, and says why.
+    // Not lost silently: sending it fails with a reason.
     return false
   }
 }

@@ -1,4 +1,4 @@
-/** The addon: loaded by the first call that needs it, its failures thrown as WarmswapErrors. */
+/** The addon: loaded by the first call that needs it. Its failures are thrown as WarmswapErrors. */
 
 import type * as Binding from './binding.cjs'
 import { loadBinding } from './load.js'
@@ -7,7 +7,11 @@ export { type NativeFailure, toError, unwrap } from './failure.js'
 
 let loaded: typeof Binding | undefined
 
-/** @throws {WarmswapError} ERR_UNSUPPORTED where the addon cannot be loaded; the message names the reason and the way out. */
+/**
+ * Returns the addon.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED if the addon cannot be loaded; the message has the reason and what to do.
+ */
 export function native(): typeof Binding {
   loaded ??= loadBinding()
   return loaded

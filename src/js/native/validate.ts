@@ -1,9 +1,12 @@
-/** Checks at the face: what is wrong is refused with ERR_INVALID_ARGUMENT before anything is done. */
+/** Argument checks: wrong arguments are refused with ERR_INVALID_ARGUMENT before anything is done. */
 
 import { isAbsolute } from 'node:path'
 import { invalidArgument } from './errors.js'
 
-/** An options object, or an empty one where it was left out. Unknown names are refused: a misspelt option must not be silently ignored. */
+/**
+ * Checks an options object, and returns an empty one if it was omitted. Unknown names are refused, because a misspelt
+ * option must not be silently ignored.
+ */
 export function options<T extends object>(
   name: string,
   value: T | undefined,
@@ -11,7 +14,7 @@ export function options<T extends object>(
 ): Partial<T> {
   if (value === undefined) return {}
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw invalidArgument(name, value, 'an object of options')
+    throw invalidArgument(name, value, 'an object with options')
   for (const key of Object.keys(value)) {
     if (!(known as readonly string[]).includes(key))
       throw invalidArgument(
@@ -49,18 +52,26 @@ export function callback(name: string, value: unknown): void {
   if (typeof value !== 'function') throw invalidArgument(name, value, 'a function')
 }
 
-/** Milliseconds: finite, or Infinity where the caller allows it. */
+/** Checks a duration in milliseconds: finite, or Infinity if the caller allows it. */
 export function milliseconds(name: string, value: unknown, allow: { infinity: boolean } = { infinity: false }): number {
   const fits =
     typeof value === 'number' && value >= 0 && (Number.isFinite(value) || (allow.infinity && value === Infinity))
   if (!fits)
-    throw invalidArgument(name, value, `a number of milliseconds, 0 or more${allow.infinity ? ', or Infinity' : ''}`)
+    throw invalidArgument(name, value, `a non-negative number of milliseconds${allow.infinity ? ', or Infinity' : ''}`)
   return value
 }
 
 export function wholeNumber(name: string, value: unknown, least = 0): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < least)
-    throw invalidArgument(name, value, `a whole number, ${least} or more`)
+    throw invalidArgument(name, value, least === 0 ? 'a non-negative integer' : `an integer of at least ${least}`)
+  return value
+}
+
+/** A whole number, or Infinity for no bound. */
+export function bound(name: string, value: unknown): number {
+  if (value === Infinity) return value as number
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
+    throw invalidArgument(name, value, 'a whole number, 0 or more, or Infinity')
   return value
 }
 

@@ -4,7 +4,7 @@
 export interface WarningFacts {
   /** Name of the warning in Node's output. @default 'WarmswapWarning' */
   type?: string
-  /** A name that programs can test, such as WARMSWAP_CALLBACK_FAILED. */
+  /** Code that programs can test, such as WARMSWAP_CALLBACK_FAILED. */
   code?: string
   /** Printed under the message. */
   detail?: string

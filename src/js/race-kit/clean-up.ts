@@ -1,4 +1,4 @@
-/** Clean-up in reverse order, each step tried, and no error of it in the place of the first one. */
+/** Cleans up in reverse order. Each step is tried, and an error of one does not replace the first error. */
 
 export class CleanUp {
   readonly #steps: (() => void | Promise<void>)[] = []
@@ -7,7 +7,7 @@ export class CleanUp {
     this.#steps.push(step)
   }
 
-  /** Runs every step, the last added first. Resolves with what went wrong. */
+  /** Runs every step, the last added first. Resolves with the errors. */
   async run(): Promise<unknown[]> {
     const errors: unknown[] = []
     for (const step of this.#steps.splice(0).reverse()) {
@@ -21,14 +21,14 @@ export class CleanUp {
   }
 }
 
-/** The first error, with what clean-up after it ran into as the property `cleanUpErrors`. */
+/** The first error. Errors of the clean-up after it become its property `cleanUpErrors`. */
 export function withCleanUpErrors(first: unknown, later: readonly unknown[]): unknown {
   if (later.length === 0) return first
   if (typeof first !== 'object' || first === null) return new AggregateError([first, ...later], String(first))
   return Object.assign(first, { cleanUpErrors: [...later] })
 }
 
-/** What to throw for errors of clean-up alone. */
+/** The error to throw if only the clean-up failed. */
 export function combined(errors: readonly unknown[]): unknown {
   return errors.length === 1
     ? errors[0]

@@ -21,7 +21,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   })
 }
 
-/** Timers fire up to a millisecond and more too late: the rest is turned through the event loop. */
+/** Timers fire late, by a millisecond or more: the rest of the time is spent in turns of the event loop. */
 const TIMER_SLACK_MS = 2
 
 export async function sleepUntil(at: number, signal?: AbortSignal): Promise<void> {

@@ -1,4 +1,4 @@
-/** Samples at delays, and the edge between failing and working that they show. */
+/** Samples at delays, and the edge between failing and working delays. */
 
 import type { ProbeResult } from './probes.js'
 import { wilson } from './statistics.js'
@@ -47,14 +47,16 @@ function pointOf(samples: Sample[]): SweepPoint {
   }
 }
 
-/** The greatest delay with a failure, and the smallest beyond it: neighbours among the delays that were tried. */
+/** The greatest delay with a failure, and the smallest delay beyond it: neighbours among the delays that were tried. */
 export function edgeOf(points: readonly SweepPoint[]): Edge {
   const delays = [...points].sort((one, other) => one.delayMs - other.delayMs)
   const last = delays.findLastIndex(({ pFail }) => pFail > 0)
   return { lastFailMs: delays[last]?.delayMs ?? null, firstOkMs: delays[last + 1]?.delayMs ?? null }
 }
 
-/** The next delay to try so that the edge gets narrower; undefined if it is narrow enough or on neither side known. */
+/**
+ * The next delay to try so that the edge gets narrower. Undefined if it is narrow enough, or not bounded on both sides.
+ */
 export function nextDelay({ lastFailMs, firstOkMs }: Edge, edgeMs: number): number | undefined {
   if (lastFailMs === null || firstOkMs === null || firstOkMs - lastFailMs <= edgeMs) return undefined
   return Math.round(((lastFailMs + firstOkMs) / 2) * 100) / 100

@@ -1,9 +1,9 @@
-/** vitest's `test` with a race and a folder, both gone when the test is over. */
+/** vitest's `test` with a race and a folder. Both are removed when the test has ended. */
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { type TestAPI, test as base } from 'vitest'
+import { test as base, type TestAPI } from 'vitest'
 import { doneWith, keepFolder } from '../keeper/client.js'
 import { combined } from './clean-up.js'
 import { addMatchers } from './matchers.js'
@@ -13,7 +13,7 @@ import { writePage } from './report-page.js'
 import { describe } from './timeline.js'
 import type { Race } from './types.js'
 
-/** What the fixtures need to know of a test. */
+/** The facts about a test that the fixtures need. */
 interface TaskFacts {
   name: string
   fullTestName?: string
@@ -47,7 +47,7 @@ export const test: TestAPI<{ tempRoot: string; race: Race }> = base.extend<{ tem
     const unreached = race.unreached()
     const errors = await race.close(passed)
     if (!passed || errors.length > 0) await leaveTraces({ artifacts, command, seed, events, outputs, unreached })
-    // vitest appends this to the errors of the test: the first one stays the first.
+    // vitest appends this to the errors of the test, so that the test's own error remains the first.
     if (errors.length > 0) throw combined(errors)
   },
 })
@@ -62,7 +62,7 @@ function repeatCommand(task: TaskFacts, seed: number): string {
   return `WARMSWAP_RACE_SEED=${seed} npx vitest run ${relative(process.cwd(), task.file.filepath)} -t "${name}"`
 }
 
-/** Where tools keep what may be deleted at any time; the next run of the same test replaces it. */
+/** A folder whose content may be deleted at any time. The next run of the same test replaces it. */
 function artifactsOf(task: TaskFacts): string {
   const slug = `${relative(process.cwd(), task.file.filepath)} ${task.fullTestName ?? task.name}`
     .replaceAll(/[^\w.-]+/g, '-')
@@ -76,11 +76,11 @@ interface Traces {
   seed: number
   events: ReturnType<RunningRace['events']>
   outputs: ReturnType<RunningRace['outputs']>
-  /** vitest's own 'timed out' does not say what was waited for. */
+  /** vitest's own 'timed out' does not say what the test waited for. */
   unreached: string | undefined
 }
 
-/** What a failure leaves: the time line as text and as a page, and the end of every process's output. */
+/** Writes the files for a failed test: the time line as text and as a page, and the end of every process's output. */
 async function leaveTraces({ artifacts, command, seed, events, outputs, unreached }: Traces): Promise<void> {
   mkdirSync(artifacts, { recursive: true })
   writeFileSync(join(artifacts, 'timeline.txt'), `${describe(events, events[0]?.at ?? 0)}\n`)

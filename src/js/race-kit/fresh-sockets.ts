@@ -1,7 +1,7 @@
 /**
- * Fresh sockets for fetch and the global agents: a kept one leads to the predecessor, which is a race of its own
- * (cloudflare/workers-sdk#14641) and is asked for with `reuse`. The user's dispatcher and agents stay the ones they
- * are, with their proxy, limits and certificates.
+ * Fresh sockets for fetch and the global agents. A kept socket leads to the predecessor. That is a race of its own
+ * (cloudflare/workers-sdk#14641), which the option `reuse` tests. The user's dispatcher and agents stay in use, with
+ * their proxy, limits and certificates.
  */
 
 import http from 'node:http'
@@ -12,12 +12,12 @@ interface Dispatcher {
   dispatch(options: object, handler: unknown): boolean
 }
 
-/** Where undici, Node's fetch, keeps its dispatcher; registered by it for just this: to be replaced. */
+/** Symbol under which undici, Node's fetch, keeps its dispatcher. undici registers it so that it can be replaced. */
 const FETCH_DISPATCHER = Symbol.for('undici.globalDispatcher.1')
 
-/** Until the returned function is called, fetch closes each connection after its answer. */
+/** Makes fetch close each connection after its response, until the returned function is called. */
 export function closeAfterUse(): () => void {
-  // Node loads its fetch when one of its classes is first looked at.
+  // Node loads its fetch when one of its classes is first read.
   void globalThis.Headers
   const scope = globalThis as { [FETCH_DISPATCHER]?: Dispatcher }
   const users = scope[FETCH_DISPATCHER]
@@ -27,12 +27,12 @@ export function closeAfterUse(): () => void {
   }) as Dispatcher
   scope[FETCH_DISPATCHER] = closing
   return () => {
-    // Whoever has set another one since wants that.
+    // Another dispatcher was set in the meantime: keep that one.
     if (scope[FETCH_DISPATCHER] === closing) scope[FETCH_DISPATCHER] = users
   }
 }
 
-/** Closes what http.globalAgent and https.globalAgent keep idle. */
+/** Closes the idle sockets of http.globalAgent and https.globalAgent. */
 export function dropIdleSockets(): void {
   for (const { freeSockets } of [http.globalAgent, https.globalAgent]) {
     for (const socket of Object.values(freeSockets).flatMap((each) => each ?? [])) socket.destroy()

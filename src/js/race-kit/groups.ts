@@ -1,24 +1,24 @@
-/** Process groups: who is in one, whose they are, and how they end. */
+/** Process groups: their members, the race they belong to, and how they are ended. */
 
-import { type ProcessFacts, descendsFrom, environmentOf, runningProcesses, signalProcess } from '../keeper/processes.js'
+import { descendsFrom, environmentOf, type ProcessFacts, runningProcesses, signalProcess } from '../keeper/processes.js'
 import { now, sleep } from './clock.js'
 
 export {
-  type ProcessFacts,
   descendsFrom,
-  runningProcesses,
   nameProcesses,
   numbers,
+  type ProcessFacts,
+  runningProcesses,
   signalProcess,
 } from '../keeper/processes.js'
 
-/** The variable that every process of a race carries, also one that has left its group: its value is the race's folder. */
+/** Variable that every process of a race carries, even one that has left its group. Its value is the race's folder. */
 export const MARK = 'WARMSWAP_RACE'
 
-/** The variable with the nonce of the incarnation that it belongs to. */
+/** Variable with the nonce of the process's incarnation. */
 export const NONCE = 'WARMSWAP_RACE_NONCE'
 
-/** Whether a process carries the mark of this race. Only Linux shows the environment of others. */
+/** Whether a process carries the mark of this race. Only Linux shows the environment of other processes. */
 export function isMarked(pid: number, mark: string): boolean {
   return environmentOf(pid).includes(`${MARK}=${mark}`)
 }
@@ -43,10 +43,10 @@ export function signalGroup(group: number, signal: NodeJS.Signals): void {
   signalProcess(-group, signal)
 }
 
-/** No event tells that a group has become empty, so it is asked for this often. */
+/** Polling interval in milliseconds: no event reports that a group has become empty. */
 const POLL_MS = 5
 
-/** Resolves with who is still there when the time is up; empty if nobody. */
+/** Resolves with the processes that still run when the time is up. Empty if there are none. */
 export async function waitUntilEmpty(group: number, deadlineMs: number): Promise<ProcessFacts[]> {
   const until = now() + deadlineMs
   for (;;) {
@@ -56,7 +56,7 @@ export async function waitUntilEmpty(group: number, deadlineMs: number): Promise
   }
 }
 
-/** Cheap, and true of most groups as soon as their leader has been reaped: only zombies make the walk through /proc necessary. */
+/** A fast check that suffices for most groups once their leader was reaped: only zombies require reading /proc. */
 export function isEmpty(group: number): boolean {
   try {
     process.kill(-group, 0)

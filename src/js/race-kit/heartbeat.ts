@@ -1,13 +1,16 @@
-/** Traffic that has nothing to do with what is measured: it tells whether the rest of the system lived through a restart. */
+/**
+ * Traffic that is independent of the measured target. It shows whether the rest of the system kept working during a
+ * restart.
+ */
 
-import { callback, milliseconds, options as checkOptions } from '../native/validate.js'
+import { callback, options as checkOptions, milliseconds } from '../native/validate.js'
 import { now, sleepUntil } from './clock.js'
 import type { Timeline } from './timeline.js'
 import type { Heartbeat } from './types.js'
 
-/** A beat that takes longer than this many periods is given up, so that one that hangs does not hide the next. */
+/** A beat that takes longer than this many periods is abandoned, so that one that hangs does not hide the next. */
 const LIMIT_PERIODS = 4
-/** And never before this many milliseconds: short periods are for precision, not for slow answers. */
+/** But not before this many milliseconds: short periods are for precision, not for slow answers. */
 const LEAST_LIMIT_MS = 250
 
 export class RunningHeartbeat implements Heartbeat {
@@ -68,12 +71,12 @@ export class RunningHeartbeat implements Heartbeat {
   }
 }
 
-/** A beat that does not listen to its signal is left behind. */
+/** A beat that ignores its signal is abandoned. */
 async function within(beat: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
   const aborted = new Promise<never>((_, reject) =>
     signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
   )
-  // Async, so that a beat that throws is raced too: else nobody would handle the abort that follows.
+  // Async, so that a beat that throws is raced too. Otherwise the abort that follows would be an unhandled rejection.
   const beating = async (): Promise<void> => beat(signal)
   await Promise.race([beating(), aborted])
 }

@@ -1,4 +1,7 @@
-/** Numbered requests and who answered them: lost, twice, and answers that go back in time. */
+/**
+ * Numbered requests and the instances that answered them. Finds lost requests, duplicate answers, and answers that go
+ * back in time.
+ */
 
 import { invalidArgument } from '../native/errors.js'
 import type { History, HistoryFindings } from './types.js'
@@ -7,7 +10,7 @@ interface Entry {
   request: unknown
   answers: unknown[]
   error?: unknown
-  /** The highest number that had been answered when this was asked: an answer below it goes back in time. */
+  /** The highest number that had been answered when this request was sent: an answer below it goes back in time. */
   askedAfter: From
   stale: boolean
   backwards: boolean
@@ -19,9 +22,9 @@ interface From {
 }
 
 /**
- * A register that only grows is linearizable if no read returns less than a read that had ended before it began
- * returned. The order of ask and answer in this process decides, not the clock: an old instance may still answer
- * what it was asked before its successor's first answer (that is draining), and nothing later.
+ * A register that only grows is linearizable if no read returns less than a read that had ended before it began. The
+ * order of requests and answers in this process counts, not the clock. An old instance may still answer requests that
+ * it received before its successor's first answer (draining), and no later ones.
  */
 export class RequestHistory<Q, A> implements History<Q, A> {
   readonly #entries: Entry[] = []
@@ -59,7 +62,7 @@ export class RequestHistory<Q, A> implements History<Q, A> {
     }
   }
 
-  /** How many were asked. */
+  /** Number of requests. */
   get size(): number {
     return this.#entries.length
   }

@@ -1,4 +1,4 @@
-/** Matchers for what a race returns. */
+/** Matchers for the results of a race. */
 
 import { expect } from 'vitest'
 import { invalidArgument } from '../native/errors.js'
@@ -11,16 +11,16 @@ import { samplesFor, supportedConfidence } from './statistics.js'
 
 export interface RaceMatchers<T = unknown> {
   /**
-   * Of a sweep's report: every probe (or the one named) was tried at `ms` or later, none failed there, and the control
-   * worked without a restart. With a confidence c the samples must
-   * also be enough to say 'it works in at least c of all cases' with confidence c: 0.95 takes 59.
+   * Checks a sweep's report: every probe (or the named one) was tried at `ms` or later, none failed there, and the
+   * control worked without a restart. With `confidence` c, the number of samples must also suffice to state 'works in
+   * at least c of all cases' with confidence c: 0.95 takes 59 samples.
    */
   toSettleWithin(ms: number, options?: { confidence?: number; probe?: string }): T
-  /** Of a history: every request was answered, and none twice. */
+  /** Checks a history: every request was answered, and none twice. */
   toAnswerEachOnce(): T
-  /** Of a history: no answer came from an incarnation or generation older than one seen before the request. */
+  /** Checks a history: no answer came from an incarnation or generation older than one seen before the request. */
   toNeverGoBackwards(): T
-  /** Of a race: nothing is alive or taken that belongs to no running instance. Await it. */
+  /** Checks a race: no process or port is left over that belongs to no running instance. Await it. */
   toLeakNothing(): T
 }
 
@@ -34,7 +34,7 @@ interface MatcherResult {
   message: () => string
 }
 
-/** Adds them to vitest's expect; again does no harm. */
+/** Adds the matchers to vitest's expect. Safe to call again. */
 export function addMatchers(): void {
   expect.extend({ toSettleWithin, toAnswerEachOnce, toNeverGoBackwards, toLeakNothing })
 }
@@ -62,7 +62,7 @@ function toSettleWithin(
   }
 }
 
-/** Where the control fails, what works after a restart says nothing. */
+/** If the control fails, results after a restart are meaningless. */
 function brokenRig({ facts: { controls } }: Report): string[] {
   const bad = controls.filter(failed)
   return bad.length === 0
@@ -79,7 +79,7 @@ function problemsOf({ facts }: Report, probe: string, ms: number, confidence: nu
   if (asked.length === 0 && beyond.length === 0)
     return [`'${probe}' was not tried at ${ms} ms or later: add such a delay`]
   const untried = asked.filter((delay) => !beyond.some(({ delayMs }) => delayMs === delay))
-  // Nothing seen is nothing shown: a slow setup must not make a test green.
+  // Without samples nothing is proven: a slow setup must not make a test green.
   if (bad.length === 0 && untried.length > 0)
     return [
       `'${probe}' was not tried at ${untried.join(', ')} ms: the time was up; raise budgetMs or the test's timeout`,
@@ -113,7 +113,7 @@ function judge(received: unknown, kinds: ('lost' | 'twice' | 'stale' | 'backward
           ...findings[kind].slice(0, 5).map((id) => `  ${received.describe(id)}`),
         ],
   )
-  // Nothing asked, nothing shown.
+  // Without requests nothing is proven.
   if (received.size === 0) return { pass: false, message: () => 'the history is empty: nothing was asked' }
   return { pass: lines.length === 0, message: () => (lines.length === 0 ? good : lines.join('\n')) }
 }

@@ -2,7 +2,7 @@
 
 import type { Outcome } from './types.js'
 
-/** Colours that are told apart in light and dark and by those who see no red and green (Okabe and Ito). */
+/** Colours that can be distinguished in light and dark mode and by colour-blind readers (Okabe and Ito). */
 export const OUTCOME_COLOURS: Record<Outcome, string> = {
   ok: '#009e73',
   'wrong-generation': '#cc79a7',

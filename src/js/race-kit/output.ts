@@ -1,4 +1,6 @@
-/** The last 64 KiB of a stream: a server that logs for an hour must not fill the memory of its test. */
+/**
+ * Keeps the last 64 KiB of a stream: the output of a server that logs for an hour must not fill the memory of its test.
+ */
 
 import { StringDecoder } from 'node:string_decoder'
 
@@ -20,7 +22,7 @@ export class OutputTail {
   }
 }
 
-/** Splits chunks into lines, also where one ends within a character; what is too long to be one is cut at 64 KiB. */
+/** Splits chunks into lines, even if a chunk ends within a character. Lines are truncated at 64 KiB. */
 export class LineReader {
   readonly #decoder = new StringDecoder('utf8')
   #rest = ''

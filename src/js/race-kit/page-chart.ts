@@ -1,4 +1,4 @@
-/** p(fail | delay) of each probe with Wilson's interval, and its edge as a band. */
+/** Chart of p(fail | delay) of each probe with Wilson's interval, and its edge as a band. */
 
 import type { Edge } from './edge.js'
 import { at, escapeHtml, ticks } from './page-text.js'
@@ -10,7 +10,7 @@ const LEFT = 52
 const RIGHT = 20
 const TOP = 14
 const BOTTOM = 44
-/** Probes, told apart by colour and by the shape of their line (Okabe and Ito). */
+/** Styles of probes, distinguished by colour and by line shape (Okabe and Ito). */
 const SERIES = [
   { colour: '#0072b2', dash: '' },
   { colour: '#d55e00', dash: '6 3' },
@@ -57,7 +57,7 @@ function series(
   y: (share: number) => number,
 ): string {
   const { colour, dash } = SERIES[index % SERIES.length] as (typeof SERIES)[number]
-  // Probes often share a delay: a few pixels apart their intervals stay readable.
+  // Probes often share a delay: shifted by a few pixels, their intervals stay readable.
   const shift = index * 3
   const marks = points.map(
     ({ delayMs, pFail, n, interval: [low, high] }) =>

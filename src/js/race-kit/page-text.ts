@@ -4,7 +4,7 @@ export function escapeHtml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 }
 
-/** Coordinates to a hundredth: a page of thousands of marks stays small. */
+/** Rounds coordinates to a hundredth: a page of thousands of marks stays small. */
 export function at(value: number): string {
   return String(Math.round(value * 100) / 100)
 }

@@ -7,7 +7,7 @@ import type { TimelineEvent } from './timeline.js'
 const LABELS = 200
 const ROW = 22
 const HEAD = 26
-/** A millisecond gets this many pixels, within these widths: short races are stretched, long ones scroll. */
+/** Pixels per millisecond, within these widths: short races are stretched, long ones scroll. */
 const PIXELS_PER_MS = 0.25
 const LEAST_WIDTH = 960
 const MOST_WIDTH = 12_000

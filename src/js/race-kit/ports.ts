@@ -1,27 +1,27 @@
 /**
- * Ports that stay reserved while nothing listens on them.
+ * Ports that stay reserved even when no process listens on them.
  *
- * "Listen on 0, close, use the number" loses it to somebody else sooner or later (7 of 300 CI runs in
- * dtzp555-max/ocp#219), and across a restart there is no socket that could hold it: one that listens would answer what
- * must be refused. So the number is taken from below the range that the kernel hands out by itself, each vitest worker
- * begins in a stretch of its own, and a second, unrelated name that only this kit binds is the reservation: the kernel
- * gives it to one process and takes it back when that process ends, killed or not.
+ * A port found by listening on 0 and closing again is sooner or later taken by another process (7 of 300 CI runs in
+ * dtzp555-max/ocp#219). Across a restart no socket can hold the port: a listening one would accept connections that
+ * must be refused. So the number comes from below the range that the kernel assigns, and each vitest worker begins in
+ * its own section. The reservation is a second, unrelated name that only this kit binds. The kernel gives the name to
+ * one process, and frees it when that process ends, even by SIGKILL.
  */
 
 import { readFileSync, rmSync } from 'node:fs'
-import { type Server, connect, createServer } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
+import { listeningPorts } from '../keeper/tcp-table.js'
 import { WarmswapError } from '../native/errors.js'
 import { sleep } from './clock.js'
 import type { Random } from './random.js'
-import { listeningPorts } from './tcp-table.js'
 import type { Port } from './types.js'
 
-/** Where Linux begins by default; what it really uses is read. */
+/** Start of the kernel's range on Linux by default. The real value is read. */
 const DEFAULT_EPHEMERAL_START = 32_768
-/** How many ports below it are ours to choose from. */
+/** Number of ports below it that this kit uses. */
 const RANGE = 12_000
-/** A worker's stretch: more than a test file uses. */
+/** Size of a worker's section: more than a test file uses. */
 const STRETCH = 200
 
 export class ReservedPort implements Port {
@@ -49,9 +49,9 @@ export async function reservePort(random: Random): Promise<ReservedPort> {
 }
 
 /**
- * Whether a server could listen there now, on any address of this machine. Where the kernel shows its table it is
- * read, for to look must not be to bind: a socket that probes would itself be met by the server that is about to
- * start, and any process that another thread is just starting holds a copy of it until its exec.
+ * Whether a server could listen on the port now, on any address of this machine. On Linux the kernel's table is read.
+ * Binding would disturb: the server that is about to start would find the port taken, and a process that another thread
+ * is starting holds a copy of the socket until its exec.
  */
 export async function isFree(number: number): Promise<boolean> {
   const listening = listeningPorts()
@@ -66,11 +66,14 @@ async function canBind(number: number): Promise<boolean> {
   return true
 }
 
-/** What a killed process listened on is free a moment after its end: who forked it a moment ago may hold a copy. */
+/**
+ * The port of a killed process is free after a moment: a process that forked shortly before may hold a copy of the
+ * socket.
+ */
 const SETTLE_MS = 500
 const SETTLE_POLL_MS = 10
 
-/** Whether it is taken, and not only on the way to being free. */
+/** Whether the port is taken, and not just about to become free. */
 export async function staysBusy(number: number): Promise<boolean> {
   for (let waited = 0; waited < SETTLE_MS; waited += SETTLE_POLL_MS) {
     if (await isFree(number)) return false
@@ -92,7 +95,7 @@ async function reserve(number: number): Promise<Server | undefined> {
   const path = reservationName(number)
   const server = await listen(path)
   if (server !== undefined || process.platform === 'linux' || process.platform === 'win32') return server
-  // A socket in the filesystem outlives its process: nobody answers there when the process is gone.
+  // A socket in the filesystem outlives its process. Once the process has ended, connections to it are refused.
   if (await answers(path)) return undefined
   rmSync(path, { force: true })
   return await listen(path)

@@ -1,4 +1,4 @@
-/** One probe of one target, and what its end means. */
+/** One probe of one target, and how its result is classified. */
 
 import { now } from './clock.js'
 import type { Outcome, Probe } from './types.js'
@@ -30,7 +30,7 @@ const BY_CODE: Record<string, Outcome> = {
   UND_ERR_BODY_TIMEOUT: 'hang',
 }
 
-/** Runs it once, with its time limit. Rejects only if the probe itself is broken. */
+/** Runs the probe once, with its time limit. Rejects only if the probe itself is broken. */
 export async function runProbe<T>(
   probe: Probe<T>,
   target: T,
@@ -46,11 +46,12 @@ export async function runProbe<T>(
   const signal = AbortSignal.any([limit.signal, outer])
   const sentAt = now()
   try {
-    // A probe that does not listen to its signal is left behind, not waited for.
+    // A probe that ignores its signal is abandoned, not awaited.
     const timedOut = new Promise<never>((_, reject) =>
       signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
     )
-    // Async, so that a probe that throws is raced too: else nobody would handle the abort that follows.
+    // Async, so that a probe that throws is raced too. Otherwise the abort that follows would be an unhandled
+    // rejection.
     const running = async (): ReturnType<typeof probe.run> => probe.run(target, signal)
     const answer = await Promise.race([running(), timedOut])
     return { ...judge(answer, probe.status, identify), sentAt, endedAt: now() }
@@ -82,7 +83,10 @@ function judge(
 /** A mistake in the probe's own code must not count as a failure of what it probes. */
 const MISTAKES = ['TypeError', 'ReferenceError', 'SyntaxError', 'RangeError']
 
-/** From an error's `outcome`, its code or that of its cause (fetch hides it there), its status; an answer that is any other error is the server's. */
+/**
+ * Classifies by an error's `outcome`, its code or that of its cause (fetch hides it there), or its status. An answer
+ * with any other error counts as the server's.
+ */
 function classify(error: unknown): Outcome {
   const facts = (typeof error === 'object' && error !== null ? error : {}) as {
     outcome?: Outcome

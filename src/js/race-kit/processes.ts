@@ -1,41 +1,44 @@
-/** Processes as fixtures: each in a group of its own, ready when it says so, restarted on its port, ended with all it started. */
+/**
+ * Processes as fixtures: each has its own group, reports when it is ready, restarts on its port, and is ended with all
+ * processes that it started.
+ */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
 import { type Kept, keep } from '../keeper/client.js'
+import { listenerOf } from '../keeper/tcp-table.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as validate from '../native/validate.js'
 import { withCleanUpErrors } from './clean-up.js'
 import { now, sleep } from './clock.js'
-import { MARK, NONCE, type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from './groups.js'
+import { isEmpty, MARK, NONCE, nameProcesses, type ProcessFacts, signalGroup, waitUntilEmpty } from './groups.js'
 import { LineReader, OutputTail } from './output.js'
 import { staysBusy } from './ports.js'
 import type { Random } from './random.js'
 import { waitUntilReady } from './readiness.js'
-import { listenerOf } from './tcp-table.js'
 import type { Timeline } from './timeline.js'
 import type { Instance, Interval, StartOptions } from './types.js'
 
-/** What a race gives its instances. */
+/** What a race provides to its instances. */
 export interface Surroundings {
-  /** Of the race: the value of the mark. */
+  /** Value of the race's mark. */
   folder: string
   timeline: Timeline
   random: Random
   signal: AbortSignal
-  /** How long a start may take. */
+  /** Time limit of a start, in milliseconds. */
   startLimitMs: number
-  /** Told of every nonce when it is given out. */
+  /** Called with every new nonce. */
   onNonce(nonce: string, instance: ManagedInstance): void
-  /** Told of processes that outlived a graceful end of the one that started them. */
+  /** Called with processes that outlived a graceful end of the process that started them. */
   onOutlived(instance: string, processes: readonly ProcessFacts[]): void
 }
 
-/** Time for a graceful end before the group is killed. */
+/** Time for a graceful end before the group is killed, in milliseconds. */
 const STOP_DEADLINE_MS = 5000
 /** After SIGKILL only a process in an uninterruptible system call is still there. */
 const KILL_DEADLINE_MS = 5000
-/** A killed group's pipes end with it; who has left the group may still hold them open. */
+/** The pipes of a killed group close with it. A process that has left the group may hold them open. */
 const OUTPUT_GRACE_MS = 500
 
 /** One run of the command: from spawn to the end of its group. */
@@ -48,7 +51,7 @@ interface Incarnation {
   readonly exited: Promise<string>
   readonly closed: Promise<void>
   ready?: Interval
-  /** Set as soon as its end is wanted, so that an exit that nobody asked for can be told apart. */
+  /** Set as soon as its end is requested, so that an unexpected exit can be recognised. */
   ending: boolean
   ended: boolean
 }
@@ -58,7 +61,7 @@ export class ManagedInstance implements Instance {
   readonly #stderr = new OutputTail()
   readonly #lineListeners = new Set<(line: string) => void>()
   readonly #messageListeners = new Set<(message: unknown) => void>()
-  /** Verbs take turns: a restart during a restart comes after it. */
+  /** Operations run one after the other: a restart during a restart comes after it. */
   #turn: Promise<unknown> = Promise.resolve()
   #now: Incarnation | undefined
   #count = 0
@@ -97,7 +100,7 @@ export class ManagedInstance implements Instance {
     return this.#leaders.has(session)
   }
 
-  /** Its group, while something of it may be alive. */
+  /** Its process group, while any member may be alive. */
   get group(): number | undefined {
     return this.#now === undefined || this.#now.ended ? undefined : this.#now.child.pid
   }
@@ -207,7 +210,7 @@ export class ManagedInstance implements Instance {
       env: this.#environment(nonce),
       detached: true,
       shell: typeof options.command === 'string',
-      // An open standard input: vite and esbuild end when theirs does.
+      // Keep standard input open: vite and esbuild end when theirs closes.
       stdio: ['pipe', 'pipe', 'pipe', ...('ipc' in options.ready ? ['ipc' as const] : [])],
     })
     child.stdin?.on('error', () => {})
@@ -229,7 +232,7 @@ export class ManagedInstance implements Instance {
     }
     void incarnation.exited.then((how) => {
       this.#note(incarnation.ending ? 'ended' : 'ended by itself', { detail: how })
-      // The kernel may give its number to somebody else now.
+      // The kernel may now assign its pid to another process.
       if (child.pid !== undefined && !isEmpty(child.pid)) return
       incarnation.ended = true
       kept.ended()
@@ -276,7 +279,7 @@ export class ManagedInstance implements Instance {
     return { exited, closed }
   }
 
-  /** A port that somebody took while the instance was down is an error of the surroundings, not a finding. */
+  /** A port that another process took while the instance was down is an error of the environment, not a finding. */
   async #requirePort(): Promise<void> {
     const number = this.options.port?.number
     if (number === undefined || !(await staysBusy(number))) return
@@ -346,7 +349,7 @@ function subscribe<T>(listeners: Set<T>, listener: T): () => void {
   return () => listeners.delete(listener)
 }
 
-/** Refuses bad options before anything is started. */
+/** Refuses invalid options before any process is started. */
 export function checkStartOptions(given: StartOptions): StartOptions {
   const { command, cwd, env, port, ready, nonceFrom, killDetached } = validate.options('options', given, [
     'command',
@@ -362,11 +365,7 @@ export function checkStartOptions(given: StartOptions): StartOptions {
       ? command !== ''
       : Array.isArray(command) && command.length > 0 && command.every((each) => typeof each === 'string')
   if (!isCommand)
-    throw invalidArgument(
-      'options.command',
-      command,
-      'a line for the shell, or an array of a program and its arguments',
-    )
+    throw invalidArgument('options.command', command, 'a shell command, or an array of a program and its arguments')
   if (cwd !== undefined) validate.string('options.cwd', cwd)
   if (env !== undefined && (typeof env !== 'object' || env === null))
     throw invalidArgument('options.env', env, 'an object of strings')

@@ -1,9 +1,11 @@
 /**
- * Race points in code under test. Without a race this is one comparison; in a process that a race started it looks up
- * what the race wants at this hit. Nothing is imported, so that it costs a bundle nothing and runs where `node:fs` is
- * not. Everything goes through the race's folder, so that a program in any language can take part (docs/protocol.md):
- * a hit is one appended line in `points`, what to do is in `plan.json`, and who is held waits for the end of a
- * connection to `socket`.
+ * Race points in code under test. Without a race, a race point is one comparison. In a process that a race started, it
+ * looks up what the race has planned for this hit.
+ *
+ * The module imports nothing, so that it adds nothing to a bundle and runs where `node:fs` is missing. All
+ * communication uses the race's folder, so that a program in any language can take part (docs/protocol/race-points.md). A hit is
+ * one appended line in `points`; the plan is in `plan.json`; a held process waits for the end of a connection to
+ * `socket`.
  */
 
 import type * as Fs from 'node:fs'
@@ -13,20 +15,22 @@ interface PlannedAction {
   name: string
   hit: number
   action: 'hold' | 'kill' | 'fail' | 'delay'
-  /** The milliseconds of a delay; code and number of a failure. */
+  /** The milliseconds of a delay, or the code and number of a failure. */
   ms?: number
   code?: string
   errno?: number
 }
 
 const folder: string | undefined = globalThis.process?.env?.WARMSWAP_RACE
-/** Tells this thread's lines in `points` from those of others. */
+/** Distinguishes this thread's lines in `points` from those of others. */
 const self = Math.random().toString(36).slice(2)
 const hits = new Map<string, number>()
 let readUntil = 0
 let sequence = 0
 
-/** In code under test: does nothing unless a race drives it. Await it where the code can be held. */
+/**
+ * Marks a race point in code under test. Does nothing unless a race controls it. Await it where the code can be held.
+ */
 export function racePoint(name: string): void | Promise<void> {
   if (folder !== undefined) return drive(folder, name)
 }
@@ -52,7 +56,10 @@ function drive(home: string, name: string): void | Promise<void> {
   }
 }
 
-/** Which hit this is, over all processes: lines are appended whole, so their order in the file is everybody's. */
+/**
+ * The number of this hit, over all processes. Lines are appended as a whole, so their order in the file is the same for
+ * all.
+ */
 function count(fs: typeof Fs, home: string, name: string): number {
   sequence += 1
   const mine = `${self}.${sequence}`
@@ -64,12 +71,12 @@ function count(fs: typeof Fs, home: string, name: string): number {
     )
     return countUpTo(fs, file, encodeURIComponent(name), mine)
   } catch {
-    // The race is over and its folder gone: nobody drives this process any more.
+    // The race has ended and its folder was removed: the process is no longer controlled.
     return 0
   }
 }
 
-/** Reads on from where the last count ended. */
+/** Continues reading where the last count ended. */
 function countUpTo(fs: typeof Fs, file: string, name: string, mine: string): number {
   const descriptor = fs.openSync(file, 'r')
   try {
@@ -95,7 +102,7 @@ function plan(fs: typeof Fs, home: string): PlannedAction[] {
   }
 }
 
-/** The connection ends when the race releases it, and also when the race has ended in whatever way. */
+/** The connection ends when the race releases it, and also when the race ends for any other reason. */
 function held(home: string, name: string, hit: number): Promise<void> {
   const net: typeof Net = process.getBuiltinModule('node:net')
   return new Promise((resolve) => {

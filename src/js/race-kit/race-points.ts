@@ -1,10 +1,10 @@
-/** The driver's side of race points (race-point.ts): the plan, who has come by, and who is held. */
+/** The test's side of race points (race-point.ts): the plan, the hits so far, and the processes that are held. */
 
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { type Server, type Socket, createServer } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { milliseconds, string, wholeNumber } from '../native/validate.js'
 import { signalProcess } from './groups.js'
 import type { Timeline, TimelineEvent } from './timeline.js'
@@ -79,7 +79,7 @@ export class RacePoints {
 
   #hold(name: string, hit: number): Promise<Held> {
     const reached = new Promise<Held>((resolve, reject) => this.#waiting.push({ name, hit, resolve, reject }))
-    // Awaited later than it is planned, as a rule: until then its failure is not unhandled.
+    // Usually awaited later than it is planned: until then, its failure must not be an unhandled rejection.
     reached.catch(() => {})
     this.#add({ name, hit, action: 'hold' })
     return reached
@@ -134,7 +134,7 @@ export class RacePoints {
     })
   }
 
-  /** Everybody who came by, for the timeline. */
+  /** All hits, for the time line. */
   events(): TimelineEvent[] {
     return this.#hits().map(({ name, at, pid }) => ({ at, who: `pid ${pid}`, what: `point '${name}'` }))
   }
@@ -146,7 +146,7 @@ export class RacePoints {
     })
   }
 
-  /** What was planned for a hit that never came: such a test has not shown what it says. */
+  /** Planned hits that never came: such a test has not shown what it claims. */
   unreached(): string[] {
     const counts = this.#counts()
     return this.#planned
@@ -185,7 +185,7 @@ export class RacePoints {
   }
 }
 
-/** Undefined for what is no such line: any program of this machine can connect to the socket. */
+/** Undefined for a line that is not valid: any program of this machine can connect to the socket. */
 function parseArrival(text: string): Arrival | undefined {
   try {
     const { name, hit, pid } = JSON.parse(text) as Partial<Arrival>
@@ -207,7 +207,6 @@ function readPoints(folder: string): string[] {
 
 function numberOf(code: string): number {
   const number = (constants.errno as Record<string, number>)[code]
-  if (number === undefined)
-    throw invalidArgument('errno', code, "a code of this system's errors, for instance 'ENOSPC'")
+  if (number === undefined) throw invalidArgument('errno', code, "a code of this system's errors, such as 'ENOSPC'")
   return number
 }

@@ -1,30 +1,30 @@
-/** One race: everything a test starts, and its end. */
+/** One race: all processes that a test starts, and their end. */
 
 import { rmSync } from 'node:fs'
 import { basename } from 'node:path'
-import { WarmswapError } from '../native/errors.js'
 import { doneWith, keepFolder } from '../keeper/client.js'
+import { listenerOf } from '../keeper/tcp-table.js'
+import { WarmswapError } from '../native/errors.js'
 import { milliseconds, string } from '../native/validate.js'
 import { CleanUp } from './clean-up.js'
 import { now, sleep } from './clock.js'
 import {
-  type ProcessFacts,
   descendsFrom,
-  runningProcesses,
   nameProcesses,
   nonceOf,
   ownedProcesses,
+  type ProcessFacts,
+  runningProcesses,
   signalProcess,
 } from './groups.js'
 import { RunningHeartbeat } from './heartbeat.js'
 import { RequestHistory } from './history.js'
 import { reservePort, staysBusy } from './ports.js'
-import { ManagedInstance, type Surroundings, checkStartOptions } from './processes.js'
+import { checkStartOptions, ManagedInstance, type Surroundings } from './processes.js'
 import { RacePoints } from './race-points.js'
 import { type Random, seeded } from './random.js'
 import { HttpRendezvous } from './rendezvous.js'
 import { runSweep } from './sweep.js'
-import { listenerOf } from './tcp-table.js'
 import { Timeline, type TimelineEvent } from './timeline.js'
 import type {
   Heartbeat,
@@ -41,22 +41,22 @@ import type {
 
 export interface RaceOptions {
   seed: number
-  /** Empty, and this race's alone. */
+  /** Folder of this race. Initially empty. */
   folder: string
   /** Aborted when the test's time is up. */
   signal: AbortSignal
-  /** The test's time. */
+  /** Time limit of the test, in milliseconds. */
   timeoutMs: number
-  /** Repeats this test, seed included. */
+  /** Command line that repeats this test, seed included. */
   command: string
-  /** Where reports and what a failure leaves are written. */
+  /** Folder for reports and the files of a failed test. */
   artifacts: string
 }
 
-/** Of the test's time: the rest is for the assertion and the clean-up. */
+/** Share of the test's time limit. The rest is for the assertion and the clean-up. */
 const START_SHARE = 0.8
 const SWEEP_SHARE = 0.6
-/** A second for what has left its group to end after SIGKILL. */
+/** Time after SIGKILL for processes that have left their group to end, in milliseconds. */
 const KILL_ROUNDS = 100
 const KILL_PAUSE_MS = 10
 
@@ -65,12 +65,12 @@ export class RunningRace implements Race {
   readonly #random: Random
   readonly #instances: ManagedInstance[] = []
   readonly #ports = new Set<number>()
-  /** Every nonce ever given out, and to whom. */
+  /** All nonces of this race, and the incarnation of each. */
   readonly #nonces = new Map<string, ManagedInstance>()
   readonly #outlived: string[] = []
   #heartbeats = 0
   readonly #cleanUp = new CleanUp()
-  /** After everything that may listen there has ended. */
+  /** After all processes that may listen there have ended. */
   readonly #portCleanUp = new CleanUp()
   readonly #stop = new AbortController()
   readonly #surroundings: Surroundings
@@ -117,7 +117,7 @@ export class RunningRace implements Race {
   async port(): Promise<Port> {
     const port = await reservePort(this.#random)
     this.#ports.add(port.number)
-    // Looked at while it is still reserved: the next holder's server would be taken for a leak.
+    // Checked while the port is still reserved: otherwise the next holder's server would be mistaken for a leak.
     this.#portCleanUp.add(async () => {
       const taken = await this.#busyPorts([port.number])
       await port.release()
@@ -166,17 +166,17 @@ export class RunningRace implements Race {
     return new RequestHistory<Q, A>()
   }
 
-  /** Everything that happened, of all processes. */
+  /** All events of all processes. */
   events(): TimelineEvent[] {
     return this.timeline.merged(this.points.events())
   }
 
-  /** The output of every instance, for what a failure leaves. */
+  /** The output of every instance, for the files of a failed test. */
   outputs(): { name: string; stdout: string; stderr: string }[] {
     return this.#instances.map(({ name, output }) => ({ name, ...output }))
   }
 
-  /** What was planned for points and did not come, for messages. */
+  /** Planned points that were not reached, for messages. */
   unreached(): string | undefined {
     const unreached = this.points.unreached()
     return unreached.length === 0
@@ -184,7 +184,7 @@ export class RunningRace implements Race {
       : `planned and never reached: ${unreached.join(', ')}; ${this.points.reached()}`
   }
 
-  /** What is alive or taken and belongs to no running instance. */
+  /** Processes and ports that are still in use and belong to no running instance. */
   async leaks(): Promise<string[]> {
     const processes = this.#strays().map((each) => `process ${nameProcesses([each])} belongs to no running instance`)
     return [...this.#outlived, ...processes, ...(await this.#busyPorts(this.#ports))]
@@ -197,7 +197,7 @@ export class RunningRace implements Race {
     return this.#owned(groups).filter((each) => !members.has(each.pid) && !descendsFrom(each, members, running))
   }
 
-  /** Without those that killDetached: false leaves running. */
+  /** Without those that `killDetached: false` leaves running. */
   #owned(groups: ReadonlySet<number>): ProcessFacts[] {
     return ownedProcesses(groups, this.options.folder).filter((each) => !this.#isLeftRunning(each))
   }
@@ -208,7 +208,7 @@ export class RunningRace implements Race {
     return instance !== undefined && !instance.killsDetached && !instance.hasLed(session)
   }
 
-  /** Which of them somebody listens on though nothing of ours runs. */
+  /** The reserved ports with a listener although no instance runs. */
   async #busyPorts(ports: Iterable<number>): Promise<string[]> {
     if (this.#instances.some(({ group }) => group !== undefined)) return []
     const taken: string[] = []
@@ -219,7 +219,7 @@ export class RunningRace implements Race {
     return taken
   }
 
-  /** What has left its group, and what it forks while it is killed. */
+  /** Processes that have left their group, and their forks while they are killed. */
   async #killMarked(): Promise<void> {
     for (let round = 0; round < KILL_ROUNDS; round += 1) {
       const left = this.#owned(new Set())
@@ -244,8 +244,8 @@ export class RunningRace implements Race {
   }
 
   /**
-   * Ends everything, the last started first. Resolves with what went wrong in doing so: leaks, points that were planned
-   * and never reached (only worth saying of a test that passed), and errors of the clean-up itself.
+   * Ends all processes, the last started first. Resolves with the problems: leaks, planned points that were never
+   * reached (reported only for a test that passed), and errors of the clean-up itself.
    */
   async close(passed: boolean): Promise<unknown[]> {
     const strays = this.#strays()

@@ -1,6 +1,7 @@
 /**
- * When a process is ready, as an interval. A harness that polls every 500 ms and calls the moment of the poll zero is
- * late by 231 ms in the median (measured); what it then finds at 'delay 0' was sent a quarter of a second later.
+ * Determines when a process is ready, as an interval. A harness that polls every 500 ms and takes the moment of the
+ * poll as zero is late by 231 ms in the median (measured). Its 'delay 0' is then a quarter of a second after the real
+ * one.
  */
 
 import http from 'node:http'
@@ -11,16 +12,19 @@ import type { Interval, Ready } from './types.js'
 
 /** What a process shows while it starts. */
 export interface Signs {
-  /** Calls back with each line it writes and each message it sends, until the returned function is called. */
+  /** Calls back with each line and each message of the process, until the returned function is called. */
   onLine(listener: (line: string) => void): () => void
   onMessage(listener: (message: unknown) => void): () => void
 }
 
-/** Between two polls: often enough for an edge of 10 ms, with jitter so that it does not beat with a timer of the server. */
+/**
+ * Time between two polls: short enough for an edge of 10 ms, with jitter so that it does not synchronise with a timer
+ * of the server.
+ */
 const POLL_MS = { least: 5, most: 10 }
 /** A health answer that takes longer counts as not ready; the next attempt uses a new connection. */
 const ANSWER_LIMIT_MS = 1000
-/** What is longer is no answer of a health check. */
+/** Longer bodies are not answers of a health check. */
 const LONGEST_BODY = 64 * 1024
 
 export interface ReadinessOptions {
@@ -31,7 +35,7 @@ export interface ReadinessOptions {
   signs: Signs
   random: Random
   signal: AbortSignal
-  /** Told what was seen last, so that a failure can say it. */
+  /** Called with the latest observation, for error messages. */
   seen(what: string): void
 }
 
@@ -46,8 +50,8 @@ export async function waitUntilReady(options: ReadinessOptions): Promise<Interva
 }
 
 /**
- * The child speaks up: it is ready between the last two turns of this event loop, or exactly when its own clock says.
- * A tick shows that the turn before it had read everything there was.
+ * The process reports that it is ready: between the last two turns of this event loop, or exactly when its own clock
+ * says. A tick shows that the turn before had read everything that was available.
  */
 function announced(
   { started, signal }: ReadinessOptions,
@@ -72,7 +76,7 @@ function announced(
   })
 }
 
-/** Polling: a server that does not tell cannot be waited for otherwise. The start of the last attempt that failed is `after`. */
+/** Polling, for a server that does not report readiness. `after` is the start of the last attempt that failed. */
 async function polled(
   { started, nonce, nonceFrom, random, signal, seen }: ReadinessOptions,
   url: string,
@@ -119,7 +123,7 @@ function nonceOf(body: string): string | undefined {
   }
 }
 
-/** One request on a connection of its own: a kept one would still lead to the predecessor. */
+/** One request on its own connection: a kept connection would still lead to the predecessor. */
 function ask(
   url: string,
   { signal, needsBody }: { signal: AbortSignal; needsBody: boolean },
@@ -132,7 +136,7 @@ function ask(
         let body = ''
         const answer = (): void => {
           resolve({ status: response.statusCode ?? 0, nonce: headerOf(response.headers['x-race-nonce']), body })
-          // A health endpoint that streams has said enough.
+          // The endpoint streams its body. The status is enough.
           request.destroy()
         }
         if (!needsBody) return answer()

@@ -1,10 +1,10 @@
-/** Points that foreign code reaches over HTTP: it asks, and gets its answer when the test lets it go. */
+/** Points that other programs reach over HTTP: a request is held, and answered when the test releases it. */
 
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { peerOf } from '../keeper/tcp-table.js'
 import { WarmswapError } from '../native/errors.js'
 import { signalProcess } from './groups.js'
-import { peerOf } from './tcp-table.js'
 import type { Timeline } from './timeline.js'
 import type { Held, Rendezvous } from './types.js'
 
@@ -40,14 +40,14 @@ export class HttpRendezvous implements Rendezvous {
     const held = this.#arrived.shift()
     if (held !== undefined) return Promise.resolve(held)
     const reached = new Promise<Held>((resolve, reject) => this.#waiting.push({ resolve, reject }))
-    // Asked for before what makes it happen, as a rule: until it is awaited its failure is not unhandled.
+    // Usually requested before the event: until it is awaited, its failure must not be an unhandled rejection.
     reached.catch(() => {})
     return reached
   }
 
   #arrive(request: IncomingMessage, response: ServerResponse): void {
     request.resume()
-    // Who it is, while the connection is there: a dead process has none.
+    // Find the process while the connection exists: a dead process has none.
     const pid = pidOf(request)
     this.#note('reached', pid)
     const held: Held = {
@@ -59,7 +59,7 @@ export class HttpRendezvous implements Rendezvous {
         if (pid === undefined)
           throw new WarmswapError(
             'ERR_UNSUPPORTED',
-            `who waits at the rendezvous '${this.name}' is not known: add ?pid=<its pid> to the URL`,
+            `the process that waits at the rendezvous '${this.name}' is not known: add ?pid=<its pid> to the URL`,
           )
         signalProcess(pid, 'SIGKILL')
         this.#note('killed', pid)
@@ -92,7 +92,7 @@ export class HttpRendezvous implements Rendezvous {
     }
   }
 
-  /** Lets everybody go who waits there. */
+  /** Releases all requests that wait there. */
   async close(): Promise<void> {
     this.#giveUp(undefined)
     const closed = new Promise((resolve) => this.#server.close(resolve))
@@ -102,7 +102,7 @@ export class HttpRendezvous implements Rendezvous {
 }
 
 function pidOf({ url = '', socket }: IncomingMessage): number | undefined {
-  // The target of a request may be anything, also what no URL can be.
+  // The target of a request can be anything, even something that is not a URL.
   const given = Number(/[?&]pid=(\d+)/.exec(url)?.[1])
   if (Number.isInteger(given) && given > 0) return given
   return peerOf(socket.remotePort ?? 0, socket.localPort ?? 0)

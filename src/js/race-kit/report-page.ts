@@ -1,4 +1,4 @@
-/** The page of a run: one file, no network, nothing to install to look at it. */
+/** The page of a run: one file that needs no network and no installation. */
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'

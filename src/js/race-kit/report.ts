@@ -1,7 +1,7 @@
-/** What a sweep found: as values, as text, as a page. */
+/** The results of a sweep: as values, as text, as a page. */
 
 import { string } from '../native/validate.js'
-import { type Edge, type Sample, edgeOf, failed, pointsOf } from './edge.js'
+import { type Edge, edgeOf, failed, pointsOf, type Sample } from './edge.js'
 import type { ProbeResult } from './probes.js'
 import { writePage } from './report-page.js'
 import { quantile, supportedConfidence } from './statistics.js'
@@ -9,13 +9,13 @@ import type { TimelineEvent } from './timeline.js'
 import type { SweepPoint, SweepReport } from './types.js'
 
 export interface ReportFacts {
-  /** All that were asked for: the time may be up before a probe or a delay has had its turn. */
+  /** All requested probes and delays: time may run out before each was tried. */
   probes: string[]
   delays: number[]
   samples: Sample[]
   controls: ProbeResult[]
   voided: number
-  /** Whether the edges are as narrow as asked; otherwise the time was up. */
+  /** Whether the edges are as narrow as requested. Otherwise time ran out. */
   complete: boolean
   edgeMs: number
   tookMs: number
@@ -116,7 +116,7 @@ export class Report implements SweepReport {
         ? [
             bad === 0
               ? `control: ${controls.length} of ${controls.length} ok without a restart`
-              : `control failed ${bad} of ${controls.length} times without a restart: not all of this is the restart's doing`,
+              : `control failed ${bad} of ${controls.length} times without a restart: the restart does not cause all of these failures`,
           ]
         : []),
       ...(voided > 0 ? [`${voided} samples void: their target could not be warmed`] : []),
@@ -125,7 +125,7 @@ export class Report implements SweepReport {
     ]
   }
 
-  /** 'server-error' says that something is wrong, and only this what. */
+  /** 'server-error' only says that something is wrong; this is the error itself. */
   #lastFailure(name: string): string[] {
     const last = this.facts.samples.findLast((sample) => sample.probe === name && failed(sample))
     return last?.detail === undefined ? [] : [`${name} failed last, at ${last.delayMs} ms, with: ${last.detail}`]

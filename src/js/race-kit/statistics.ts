@@ -1,6 +1,6 @@
-/** What k failures in n samples say about the probability behind them. */
+/** What k failures in n samples imply about the failure probability. */
 
-/** Of the normal distribution: 97.5 %, for two-sided 95 % intervals. */
+/** Quantile 97.5 % of the normal distribution, for two-sided 95 % intervals. */
 const Z_95 = 1.959964
 
 /**
@@ -17,12 +17,15 @@ export function wilson(failures: number, samples: number, z: number = Z_95): [nu
   return [failures === 0 ? 0 : Math.max(0, centre - half), failures === samples ? 1 : Math.min(1, centre + half)]
 }
 
-/** How many samples without a failure it takes to say 'it works at least in `confidence` of all cases' with that confidence: 0.95 takes 59 (Clopper–Pearson: confidence ** n ≤ 1 − confidence). */
+/**
+ * Number of samples without a failure that is needed to state 'works in at least `confidence` of all cases' with that
+ * confidence: 0.95 takes 59 (Clopper–Pearson: confidence ** n ≤ 1 − confidence).
+ */
 export function samplesFor(confidence: number): number {
   return Math.ceil(Math.log(1 - confidence) / Math.log(confidence))
 }
 
-/** The greatest such confidence that n samples without a failure support, cut to 0.1 %: 0.95 at n = 59. */
+/** The greatest such confidence that n samples without a failure support, rounded down to 0.1 %: 0.95 at n = 59. */
 export function supportedConfidence(samples: number): number {
   let low = 0
   let high = 1
@@ -34,7 +37,10 @@ export function supportedConfidence(samples: number): number {
   return Math.floor(low * 1000) / 1000
 }
 
-/** The value below which the share `q` of the values lies; of an even number of values the lower one of the two in question. */
+/**
+ * The value below which the share `q` of the values lies. For an even number of values, the lower of the two
+ * candidates.
+ */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((one, other) => one - other)
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN

@@ -1,15 +1,16 @@
 /**
- * The sweep: p(fail | delay after ready) of each probe, and the edge where it becomes zero.
+ * The sweep: p(fail | delay after ready) of each probe, and the delay at which it becomes zero.
  *
- * Every sample has a target of its own, warmed before the restart and probed once, so that a probe that hangs cannot
- * poison a later one. All delays are tried `repeats` times in shuffled order; then the edge of each probe is bisected;
- * then the first good delay is tried again as often, because p = 0.3 looks good in one of six runs of five.
+ * Every sample has its own target, which is warmed before the restart and probed once, so that a probe that hangs
+ * cannot affect a later one. All delays are tried `repeats` times in shuffled order. Then the edge of each probe is
+ * bisected. Then the first good delay is tried as many times again, because p = 0.3 looks good in one of six runs of
+ * five.
  */
 
-import { callback, milliseconds, oneOf, options as checkOptions, string, wholeNumber } from '../native/validate.js'
 import { invalidArgument } from '../native/errors.js'
+import { callback, options as checkOptions, milliseconds, oneOf, string, wholeNumber } from '../native/validate.js'
 import { now, sleepUntil } from './clock.js'
-import { type Sample, edgeOf, nextDelay, pointsOf } from './edge.js'
+import { edgeOf, nextDelay, pointsOf, type Sample } from './edge.js'
 import { closeAfterUse, dropIdleSockets } from './fresh-sockets.js'
 import { type Identify, type ProbeResult, runProbe } from './probes.js'
 import { type Random, shuffled } from './random.js'
@@ -33,7 +34,7 @@ const DEFAULT_REPEATS = 5
 const DEFAULT_EDGE_MS = 10
 /** A sweep that is shorter than this needs no progress on the terminal. */
 const QUIET_MS = 5000
-/** A target that cannot be warmed voids its sample; so often in a row it is not chance. */
+/** A target that cannot be warmed voids its sample. This many in a row are not chance. */
 const MOST_VOID_IN_A_ROW = 3
 
 /** One restart: which probes, at which delay. */
@@ -105,7 +106,7 @@ class Sweep<T> {
     })
   }
 
-  /** Bisects and confirms until every edge is narrow enough; false if the time was up before. */
+  /** Bisects and confirms until every edge is narrow enough. Returns false if time ran out. */
   async #findEdges(): Promise<boolean> {
     const confirmed = new Set<string>()
     for (;;) {
@@ -129,7 +130,7 @@ class Sweep<T> {
     return Array.from({ length: this.#repeats }, () => ({ delayMs, probes }))
   }
 
-  /** False if the time was up before all were taken. */
+  /** Takes all samples. Returns false if time ran out. */
   async #run(turns: Turn<T>[]): Promise<boolean> {
     this.#planned += turns.length
     for (const turn of turns) {
@@ -223,7 +224,7 @@ function checkInterval(ready: Interval): Interval {
   const { after, before } = (ready ?? {}) as Partial<Interval>
   if (typeof after !== 'number' || typeof before !== 'number')
     throw invalidArgument(
-      'what options.restart resolves with',
+      'result of options.restart()',
       ready,
       "{ after, before } in ms of process.hrtime, as an instance's restart() gives it",
     )

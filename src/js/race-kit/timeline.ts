@@ -1,4 +1,4 @@
-/** What happened, in the order of the one clock: every process, restart, probe and point of a race. */
+/** The events of a race on one clock: every process, restart, probe and point. */
 
 import { now } from './clock.js'
 import type { Outcome } from './types.js'
@@ -6,16 +6,16 @@ import type { Outcome } from './types.js'
 export interface TimelineEvent {
   /** Milliseconds of the monotonic clock. */
   at: number
-  /** Until when, where it took a while. */
+  /** End of an event that took a while. */
   until?: number
-  /** Whose row it goes into: 'server (1)', 'heartbeat', 'probe read'. */
+  /** Row of the event: 'server (1)', 'heartbeat', 'probe read'. */
   who: string
   what: string
   detail?: string
   outcome?: Outcome
 }
 
-/** Beyond this the oldest are dropped: a run of hours must not fill the memory. */
+/** Highest number of events. The oldest are dropped: a run of hours must not fill the memory. */
 const MOST_EVENTS = 20_000
 
 export class Timeline {
@@ -32,7 +32,7 @@ export class Timeline {
   }
 }
 
-/** One line an event: seconds since the start, who, what. */
+/** One line per event: seconds since the start, row, description. */
 export function describe(events: readonly TimelineEvent[], started: number): string {
   const line = ({ at, until, who, what, detail, outcome }: TimelineEvent): string => {
     const took = until === undefined ? '' : ` (${(until - at).toFixed(1)} ms)`

@@ -1,98 +1,110 @@
 /**
- * Single flight builds, in one process and over processes.
+ * Builds shared by concurrent callers, within one process and across processes.
  *
- * A caller may join or reuse only a build that started at or after the change it needs. esbuild's own `rebuild()`
- * joins whatever runs, and so hands a caller a build that has not seen its change. Late callers share exactly one
- * trailing build: the flight that has not started yet.
+ * A caller may join or reuse only a build that started at or after the change it needs. esbuild's own `rebuild()` joins
+ * any running build, and so may return a build without the caller's change. Late callers share exactly one trailing
+ * build: the flight that has not started yet.
  *
- * Over processes the build lock of the store decides who builds. It is a kernel lock: a killed builder frees it and
- * one waiter takes over. Who waits for it also watches what is published and what fails, because the holder may be
- * building exactly what is needed: a failure is shared by everybody whose change was in it.
+ * Across processes, the build lock of the store decides which process builds. It is a kernel lock: if the builder is
+ * killed, the lock is free and one waiter takes over. Waiters also watch for published and failed builds, because the
+ * holder may be building exactly what they need. A failure is shared by all callers whose change was in the build.
  */
 
 import {
-  type BundleStore,
-  type Pin,
-  type Stage,
   acquireBuildLock,
+  type BundleStore,
   buildFacts,
+  type Pin,
   publishAndPin,
+  type Stage,
   stamp,
 } from '../bundles/index.js'
-import { WarmswapError, isWarmswapError } from '../native/errors.js'
-import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
+import { isWarmswapError, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
-import { LONGEST_TIMER_MS, deferred, pause, within } from './wait.js'
+import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
+import { deferred, LONGEST_TIMER_MS, pause, within } from './wait.js'
 
-/** What a build needs. */
+/** What a build must contain, and how long to wait for it. */
 export interface BuildNeed {
-  /** The stamp that change() gave for the change that the build must contain. */
+  /** The stamp from `change()` of the change that the build must contain. */
   atLeast: number
   signal?: AbortSignal
   /**
-   * How long this caller waits. A build that has run for the `timeoutMs` of the caller that began it is hung: its signal
-   * is raised, and whoever else waits for it takes over. @default 300_000
+   * Longest wait of this caller in milliseconds. If a build runs longer than the `timeoutMs` of the caller that started
+   * it, it counts as hung: its signal aborts, and another waiter takes over. @default 300_000
    */
   timeoutMs?: number
 }
 
-/** What a build is given. */
+/** Arguments of a build. */
 export interface BuildContext {
-  /** Write the bundle here; it is published when the build resolves. */
+  /** Stage to write the bundle to. It is published when the build resolves. */
   stage: Stage
-  /** When this build started, comparable with change(). */
+  /** Start of this build, comparable with stamps from `change()`. */
   startedAt: number
-  /** Raised when nobody waits for this build any more, or when it hangs. */
+  /** Aborts when no caller waits for this build any more, or when it hangs. */
   signal: AbortSignal
 }
 
-/** Builds into the stage; what it resolves with (JSON or undefined) is the generation's `meta`. */
+/** Builds into the stage. Its result (JSON or undefined) becomes the generation's `meta`. */
 export type BuildRun = (context: BuildContext) => Promise<unknown>
 
-/** A pin on a generation that holds the change, and how it came about. */
+/** A pin on a generation that contains the change, and how the generation was built. */
 export interface BuildResult {
   pin: Pin
   role: 'ran' | 'joined' | 'reused'
 }
 
-/** How often a waiter for the build lock looks at what is current: a pin and its release, about 9 µs. */
+/**
+ * Interval in milliseconds at which a waiter for the build lock checks the current generation: a pin and its release,
+ * about 9 µs.
+ */
 const POLL_MS = 5
 
 type Outcome =
   | { kind: 'published'; generation: number }
   | { kind: 'failed'; error: unknown }
-  /** Somebody else published what was needed, or this flight was given up: check again. */
+  /** Another process published the needed generation, or this flight was abandoned: check again. */
   | { kind: 'check-again' }
 
 const CHECK_AGAIN: Outcome = { kind: 'check-again' }
 
-/** One build that is due or running. */
+/** One build that is pending or running. */
 interface Flight {
   readonly run: BuildRun
-  /** How long the build may run before it is hung. */
+  /** Time limit of the build in milliseconds, after which it counts as hung. */
   readonly limitMs: number
   readonly abandon: AbortController
   readonly outcome: Promise<Outcome>
-  /** The latest change that somebody waits for in it. */
+  /** The latest change that a caller waits for. */
   needed: number
-  /** Undefined until the build starts: until then everybody may join. */
+  /** Undefined until the build starts: until then, every caller may join. */
   startedAt: number | undefined
   waiters: number
 }
 
-/** The builds of one store, as one coordinator sees them. */
+/** The builds of one store, from the view of one coordinator. */
 export class Builds {
-  /** In order: at most one that runs, then at most one that is due. */
+  /** In order: at most one running build, then at most one pending build. */
   private readonly flights: Flight[] = []
   private closed: WarmswapError | undefined
-  /** The last failure that callers here were told of, or that was none of theirs. */
+  /** The last failure that callers here have received, or that was not theirs. */
   private seenFailure: string | undefined
+
+  /** When the last change was reported, by `performance.now()`. */
+  private lastChange = 0
 
   constructor(
     private readonly store: BundleStore,
+    private readonly quiet: { quietMs: number; maxQuietMs: number },
     private readonly report: (error: unknown) => void,
   ) {
     this.seenFailure = lastFailureId(store)
+  }
+
+  /** An input has changed. */
+  changed(): void {
+    this.lastChange = performance.now()
   }
 
   get running(): boolean {
@@ -116,7 +128,10 @@ export class Builds {
     }
   }
 
-  /** Gives up all builds: those who wait for them get `reason`. Resolves once their stages and the build lock are gone. */
+  /**
+   * Ends all builds. Their waiters reject with `reason`. Resolves once their stages are removed and the build lock is
+   * released.
+   */
   async close(reason: WarmswapError): Promise<void> {
     this.closed = reason
     for (const flight of this.flights) flight.abandon.abort(reason)
@@ -130,7 +145,8 @@ export class Builds {
     try {
       return await within(flight.outcome, { signal: need.signal, timeoutMs: Math.max(0, timeoutMs), late })
     } catch (error) {
-      // It goes on for the others; that it hangs is seen by its own clock, not by the patience of who joined it.
+      // The build continues for other callers. Its own time limit decides whether it hangs, not the time limit of a
+      // caller that joined.
       if (flight.waiters === 1) flight.abandon.abort(error)
       throw error
     } finally {
@@ -162,7 +178,20 @@ export class Builds {
     return flight
   }
 
+  /** Waits until there was no change for a while. Everybody may still join. */
+  private async waitForQuiet({ abandon }: Flight): Promise<void> {
+    const { quietMs, maxQuietMs } = this.quiet
+    const until = performance.now() + maxQuietMs
+    while (quietMs > 0 && !abandon.signal.aborted) {
+      const now = performance.now()
+      const left = Math.min(this.lastChange + quietMs, until) - now
+      if (left <= 0) return
+      await pause(left, abandon.signal)
+    }
+  }
+
   private async fly(flight: Flight): Promise<Outcome> {
+    await this.waitForQuiet(flight)
     const turn = await this.waitForTurn(flight)
     if ('kind' in turn) return turn
     try {
@@ -172,7 +201,7 @@ export class Builds {
     }
   }
 
-  /** The build lock, or what makes it unnecessary. */
+  /** Waits for the build lock, or for an outcome that makes it unnecessary. */
   private async waitForTurn(flight: Flight): Promise<{ release(): void } | Outcome> {
     const enough = new AbortController()
     const signal = AbortSignal.any([flight.abandon.signal, enough.signal])
@@ -192,7 +221,7 @@ export class Builds {
     }
   }
 
-  /** The holder may have ended between the last look and the lock. */
+  /** The holder may have ended between the last check and the acquisition. */
   private async unlessElsewhere(
     lock: { release(): void },
     check: () => Promise<Outcome | undefined>,
@@ -209,7 +238,7 @@ export class Builds {
     return outcome
   }
 
-  /** What somebody else's build came to, if it was for this flight too. */
+  /** The outcome of another process's build, if it applies to this flight too. */
   private elsewhere(flight: Flight): Outcome | undefined {
     if (this.isPublished(flight.needed)) return CHECK_AGAIN
     const failure =
@@ -221,7 +250,7 @@ export class Builds {
     return { kind: 'failed', error: failure.error }
   }
 
-  /** Raises `enough` with the first outcome elsewhere, or when nobody can tell. */
+  /** Aborts `enough` with the first outcome of another process. */
   private async pollElsewhere(flight: Flight, enough: AbortController): Promise<Outcome | undefined> {
     try {
       for (; !enough.signal.aborted; await pause(POLL_MS, enough.signal)) {
@@ -236,7 +265,7 @@ export class Builds {
 
   private async buildAndPublish(flight: Flight): Promise<Outcome> {
     const { signal } = flight.abandon
-    // Before the stage: nothing that is read for this build is older than this.
+    // Before the stage: no input is read for this build before this moment.
     const startedAt = stamp()
     const stage = await this.store.stage({ fenced: true, signal })
     try {
@@ -247,12 +276,12 @@ export class Builds {
         () => flight.abandon.abort(this.hung(flight.limitMs)),
         Math.min(flight.limitMs, LONGEST_TIMER_MS),
       )
-      // Async, so that a `run` that throws before its first await is a rejection too.
+      // Async, so that a `run` that throws before its first await also becomes a rejection.
       const run = async (): Promise<unknown> => flight.run({ stage, startedAt, signal })
       const meta = await Promise.race([run(), givenUp.promise]).finally(() => clearTimeout(clock))
       signal.throwIfAborted()
       const { pin } = await publishAndPin(stage, meta === undefined ? {} : { meta })
-      // Those who wait for it pin it before the next turn of the event loop.
+      // The waiters pin it before the next turn of the event loop.
       setImmediate(() => setImmediate(() => pin.release()))
       return { kind: 'published', generation: pin.generation.number }
     } catch (error) {
@@ -273,7 +302,7 @@ export class Builds {
     )
   }
 
-  /** Where it cannot be written, each of them tries for itself. */
+  /** If it cannot be written, each waiter tries for itself. */
   private shareFailure(startedAt: number, error: unknown): void {
     try {
       this.seenFailure = recordFailure(this.store, startedAt, error)
@@ -291,7 +320,7 @@ export class Builds {
   private pinIfNewEnough(atLeast: number): Pin | undefined {
     const pin = this.pin()
     if (!pin) return undefined
-    // Undefined: made in another boot, so older than every stamp.
+    // Undefined: published before the last boot, and so older than every stamp.
     const startedAt = usable(() => buildFacts(pin.generation).startedAt)
     if (startedAt !== undefined && startedAt >= atLeast) return pin
     pin.release()
@@ -303,7 +332,7 @@ export class Builds {
   }
 }
 
-/** A generation that is not there, or damaged, is no reason not to build: the build is what heals it. */
+/** A missing or damaged generation is no obstacle: the build repairs it. */
 function usable<T>(open: () => T): T | undefined {
   try {
     return open()

@@ -1,19 +1,4 @@
-/**
- * The host's side of the messages between the coordinator and a worker that calls serveRequests().
- *
- * host → worker   { warmswap: 'request', id, incarnation, request }   { warmswap: 'cancel', id }   { warmswap: 'stop' }
- * worker → host   { warmswap: 'ready' }   { warmswap: 'begun', id }   { warmswap: 'reply', id, incarnation, value | error }
- *                 { warmswap: 'uncaught', error }
- *
- * 'begun' is on its way before the handler is called, so a request without it has not been carried out. 'cancel' says
- * that nobody waits for the answer any more; it is answered all the same. 'uncaught' comes from a process that has an
- * uncaught error (process-guard.ts); the error of a thread comes as an event of Node.
- *
- * An answer in parts takes the place of the reply:
- *
- * worker → host   { warmswap: 'stream', id, incarnation }   { warmswap: 'part', id, incarnation, value }   { warmswap: 'end', id, incarnation, error? }
- * host → worker   { warmswap: 'more', id, count }
- */
+/** The host's side of the messages between the coordinator and a worker (protocol.ts). */
 
 import { messageOf } from '../native/callbacks.js'
 import { invalidArgument, WarmswapError } from '../native/errors.js'
@@ -21,33 +6,14 @@ import { type CopyMethod, refuseLoss, uncopyable } from '../native/loss.js'
 import { isSeeded } from '../native/seeded-bugs.js'
 import { wholeNumber } from '../native/validate.js'
 import { isShared, notBegun, type SendContext } from './handle.js'
+import { type AnswerHead, bytesOf, compact, type RawAnswer, type RequestHead } from './http/exchange.js'
 import { Incoming } from './incoming.js'
-import { problemOf } from './malformed.js'
-import { fromRemote, type RemoteError } from './remote-error.js'
+import { problemOf, problemOfAnswer } from './malformed.js'
+import { Call } from './outgoing.js'
+import { type Parts, partsOf } from './parts.js'
+import type { FromWorker, RequestMessage, ToWorker } from './protocol.js'
+import { fromRemote, toRemote } from './remote-error.js'
 import { type Deferred, deferred } from './wait.js'
-
-/** A message of a worker about one of its requests. */
-export type RequestMessage = { id: number; incarnation: number } & (
-  | { warmswap: 'reply'; value: unknown }
-  | { warmswap: 'reply'; error: RemoteError }
-  | { warmswap: 'stream' }
-  | { warmswap: 'part'; value: unknown }
-  | { warmswap: 'end'; error?: RemoteError }
-)
-
-/** A message of a worker. */
-export type FromWorker =
-  | { warmswap: 'ready' }
-  | { warmswap: 'begun'; id: number }
-  | { warmswap: 'uncaught'; error: RemoteError }
-  | RequestMessage
-
-/** A message to a worker. */
-export type ToWorker =
-  | { warmswap: 'request'; id: number; incarnation: number; request: unknown }
-  | { warmswap: 'more'; id: number; count: number }
-  | { warmswap: 'cancel'; id: number }
-  | { warmswap: 'stop' }
 
 /** Warnings about one worker. A worker that sends garbage sends a lot of it. */
 const MOST_REFUSALS = 20
@@ -55,51 +21,59 @@ const MOST_REFUSALS = 20
 interface Open {
   readonly incarnation: number
   readonly reply: Deferred<unknown>
-  /** Where other requests may have the signal too. */
+  /** Whether other requests may share the signal. */
   readonly unlisten: (() => void) | undefined
   begun: boolean
+  /** Set for an HTTP request, whose answer has a head. `body` is sent as the worker requests it. */
+  readonly http: { body: Call | undefined } | undefined
   /** Once the answer has begun to come in parts. */
   incoming?: Incoming
 }
 
-/** Requests that a worker has, by number. */
+/** The requests of a worker, by number. */
 export class Channel<Q, R> {
-  /** Resolves when the worker calls serveRequests(); rejects if it ends before. */
+  /** Resolves when the worker calls serveRequests(). Rejects if it ends before. */
   readonly ready: Deferred<void> = deferred()
   private readonly open = new Map<number, Open>()
-  /** Called off before they were answered: only their numbers are kept until they are. */
+  /** Requests that were cancelled before they were answered. Only their numbers are kept. */
   private readonly calledOff = new Set<number>()
   private next = 1
   private refusals = 0
   private end: WarmswapError | undefined
   private uncaught: Error | undefined
 
-  /** `how` messages are copied: 'clone' between threads, 'bytes' between processes. */
+  /** `how` messages are copied: 'clone' between threads, 'bytes' between processes. The worker runs `generation`. */
   constructor(
     private readonly post: (message: ToWorker) => void,
     private readonly how: CopyMethod,
+    private readonly generation: number,
   ) {}
 
   send(request: Q, context: SendContext): Promise<R> {
-    if (this.end) return Promise.reject(notBegun(this.end))
-    const id = this.next
-    this.next += 1
-    try {
-      const { incarnation, signal } = checkedContext(context)
-      if (signal.aborted) throw signal.reason
+    return this.begin(context, (id, incarnation) => {
       refuseLoss('the request', request, this.how)
       this.postRequest({ warmswap: 'request', id, incarnation, request })
-      return this.expect(id, context)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+      return undefined
+    }) as Promise<R>
+  }
+
+  /** Sends an HTTP request. Nothing of its body is read before the worker's handler reads it. */
+  exchange(head: RequestHead, body: Parts | null, context: SendContext): Promise<RawAnswer> {
+    return this.begin(context, (id, incarnation) => {
+      const { generation } = this
+      this.postRequest({ warmswap: 'fetch', id, incarnation, generation, head, hasBody: body !== null })
+      return { body: body === null ? undefined : this.pour(id, body) }
+    }) as Promise<RawAnswer>
   }
 
   stop(): void {
     if (!this.end) this.post({ warmswap: 'stop' })
   }
 
-  /** Takes what the worker says; returns false if it is none of ours. Never throws, whatever the worker sent. */
+  /**
+   * Handles a message from the worker. Returns false if the message is not part of this protocol. Never throws,
+   * whatever the worker sent.
+   */
   receive(message: unknown): boolean {
     const problem = problemOf(message)
     if (problem === null) return false
@@ -109,7 +83,7 @@ export class Channel<Q, R> {
     return true
   }
 
-  /** Reports a message that cannot be used. The worker goes on: a later message may be the answer that was meant. */
+  /** Reports a message that cannot be used. The worker continues: the valid answer may follow. */
   refuse(problem: string): void {
     this.refusals += 1
     if (this.refusals > MOST_REFUSALS) return
@@ -118,14 +92,14 @@ export class Channel<Q, R> {
     process.emitWarning(`a worker ${problem}${last}`, { code: 'WARMSWAP_ANSWER_REFUSED' })
   }
 
-  /** The last uncaught error of a worker that has ended in another way than by a request to stop. */
+  /** The last uncaught error of a worker that ended without a request to stop. */
   get failure(): Error | undefined {
     return this.uncaught
   }
 
   /**
-   * The worker is gone: everything that it had ends with an error that says whether it had begun it. Its cause is
-   * `failure`, the error that ended the worker.
+   * The worker has ended: each of its requests fails with an error that says whether the worker had begun it. The
+   * error's cause is `failure`, which ended the worker.
    */
   close(how: string, failure?: Error): void {
     if (this.end) return
@@ -136,9 +110,14 @@ export class Channel<Q, R> {
         { cause: failure },
       )
     this.end = ended('')
-    this.ready.reject(ended(' before it was ready; it is ready when it calls serveRequests()'))
-    for (const { reply, begun, incoming, unlisten } of this.open.values()) {
+    this.ready.reject(
+      ended(
+        ' before it was ready; it is ready when it calls serveRequests() or serveFetch(), or when it listens (listen: true)',
+      ),
+    )
+    for (const { reply, begun, incoming, unlisten, http } of this.open.values()) {
       unlisten?.()
+      http?.body?.cancel()
       incoming?.end({ error: ended(' in the middle of its answer') })
       const error = ended(' before it answered')
       reply.reject(begun ? error : notBegun(error))
@@ -155,19 +134,49 @@ export class Channel<Q, R> {
     }
   }
 
-  private expect(id: number, context: SendContext): Promise<R> {
-    const { incarnation, signal } = context
-    const reply = deferred<unknown>()
-    const abort = (): void => this.cancel(id)
-    signal.addEventListener('abort', abort, ONCE)
-    const unlisten = isShared(context) ? () => signal.removeEventListener('abort', abort) : undefined
-    this.open.set(id, { incarnation, reply, unlisten, begun: false })
-    return reply.promise as Promise<R>
+  private begin(context: SendContext, post: (id: number, incarnation: number) => Open['http']): Promise<unknown> {
+    if (this.end) return Promise.reject(notBegun(this.end))
+    const id = this.next
+    this.next += 1
+    try {
+      const { incarnation, signal } = checkedContext(context)
+      if (signal.aborted) throw signal.reason
+      const http = post(id, incarnation)
+      const reply = deferred<unknown>()
+      const abort = (): void => this.cancel(id)
+      signal.addEventListener('abort', abort, ONCE)
+      const unlisten = isShared(context) ? () => signal.removeEventListener('abort', abort) : undefined
+      this.open.set(id, { incarnation, reply, unlisten, begun: false, http })
+      return reply.promise
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Sends the body of a request, as far as the worker asks for it. */
+  private pour(id: number, body: Parts): Call {
+    const call = new Call()
+    const send = async (part: unknown): Promise<void> => {
+      const value = bytesOf(part)
+      this.post({ warmswap: 'chunk', id, value: this.how === 'clone' ? compact(value) : value })
+    }
+    const close = (error?: unknown): void => {
+      // Its request was answered or called off: the worker reads no more of it.
+      if (call.signal.aborted || this.end) return
+      this.post({ warmswap: 'close', id, ...(error !== undefined && { error: toRemote(error) }) })
+    }
+    call.pour(body, send).then(
+      () => close(),
+      (error) => close(error),
+    )
+    return call
   }
 
   private handle(message: FromWorker): void {
     if (message.warmswap === 'ready') this.ready.resolve()
     else if (message.warmswap === 'begun') this.begun(message.id)
+    else if (message.warmswap === 'pull') this.open.get(message.id)?.http?.body?.grant(message.count)
+    else if (message.warmswap === 'drop') this.open.get(message.id)?.http?.body?.cancel()
     else if (message.warmswap === 'uncaught') this.uncaught = fromRemote(message.error, 'in the worker')
     else this.answer(message)
   }
@@ -177,12 +186,13 @@ export class Channel<Q, R> {
     if (open) open.begun = true
   }
 
-  /** Nobody waits for the answer, or for the rest of it, any more. */
+  /** No caller waits for the answer, or for the rest of it, any more. */
   private cancel(id: number): void {
     const open = this.open.get(id)
     if (open === undefined) return
     this.open.delete(id)
     open.unlisten?.()
+    open.http?.body?.cancel()
     this.calledOff.add(id)
     if (!this.end) this.post({ warmswap: 'cancel', id })
   }
@@ -203,6 +213,7 @@ export class Channel<Q, R> {
     if (isLast) {
       this.open.delete(message.id)
       open.unlisten?.()
+      open.http?.body?.cancel()
     }
     this.finish(message, open)
   }
@@ -213,10 +224,25 @@ export class Channel<Q, R> {
     if (message.warmswap === 'part') this.receivePart(message, open)
     else if (message.warmswap === 'end') open.incoming?.end(failure)
     else if (failure) open.reply.reject(failure.error)
+    else if (open.http) this.finishHttp(message, open)
     else
       open.reply.resolve(
-        message.warmswap === 'stream' ? this.begin(message.id, open) : (message as { value: unknown }).value,
+        message.warmswap === 'stream' ? this.incoming(message.id, open) : (message as { value: unknown }).value,
       )
+  }
+
+  private finishHttp(message: RequestMessage, open: Open): void {
+    const answer =
+      message.warmswap === 'stream' ? { head: message.head, body: null } : (message as { value: unknown }).value
+    const problem = problemOfAnswer(answer)
+    if (problem !== undefined) {
+      if (message.warmswap === 'stream') this.cancel(message.id)
+      const text = `the worker sent a malformed answer to an HTTP request: ${problem}`
+      return void open.reply.reject(new WarmswapError('ERR_INVALID_ARGUMENT', text))
+    }
+    const { head, body } = answer as { head: AnswerHead; body: Uint8Array | null }
+    const parts = message.warmswap === 'stream' ? partsOf(this.incoming(message.id, open)) : undefined
+    open.reply.resolve({ head, body: parts ?? body } satisfies RawAnswer)
   }
 
   /** A part that was not asked for would wait here without bounds. */
@@ -232,7 +258,7 @@ export class Channel<Q, R> {
     this.cancel(id)
   }
 
-  private begin(id: number, open: Open): Incoming {
+  private incoming(id: number, open: Open): Incoming {
     open.incoming = new Incoming({
       more: (count) => this.post({ warmswap: 'more', id, count }),
       cancel: () => this.cancel(id),
@@ -253,7 +279,7 @@ function checkedContext(context: SendContext): SendContext {
   return context
 }
 
-/** Reports a message that could not even be read. */
+/** Reports a message that could not be read. */
 export function refuseUnreadable(channel: Pick<Channel<never, never>, 'refuse'>, error: unknown): void {
   channel.refuse(`sent a message that cannot be read (${messageOf(error).slice(0, 200)}); it was refused`)
 }

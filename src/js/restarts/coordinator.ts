@@ -1,6 +1,6 @@
 /** The coordinator of one bundle: its builds, its workers, its requests. */
 
-import { type BundleStore, assertOpen, stamp } from '../bundles/index.js'
+import { assertOpen, type BundleStore, stamp } from '../bundles/index.js'
 import { messageOf } from '../native/callbacks.js'
 import { invalidArgument, WarmswapError } from '../native/errors.js'
 import {
@@ -13,66 +13,87 @@ import {
   wholeNumber,
 } from '../native/validate.js'
 import { type BuildNeed, type BuildResult, type BuildRun, Builds } from './build.js'
-import { type DispatchOptions, RequestQueue } from './queue.js'
-import { type RebootResult, type Start, Workers } from './workers.js'
+import { type CheckedOptions, type CoordinatorOptions, checkedCoordinatorOptions } from './coordinator-options.js'
+import type { WorkerHandle } from './handle.js'
+import { type AttachedServer, attach } from './http/attach.js'
+import { fetchThrough } from './http/fetch.js'
+import { checkedFetchOptions, type Exchanger, type FetchOptions } from './http/options.js'
+import { LongAnswer } from './long-answer.js'
+import { partsOf } from './parts.js'
+import { type Acceptance, type Carry, type DispatchOptions, RequestQueue } from './queue.js'
+import { type RebootResult, Workers } from './workers.js'
 
-/** Options of {@link openCoordinator}. */
-export interface CoordinatorOptions<Q, R> {
-  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
-  start: Start<Q, R>
-  /** How many requests may wait for a worker. @default 1_000 */
-  queueLimit?: number
-  /** How long an old worker may finish what it has, answers in parts too, after its successor took over. @default 5_000 */
-  drainMs?: number
-  /** How long `start` may take. @default 60_000 */
-  startTimeoutMs?: number
-}
-
-/** What a coordinator is doing. */
+/** State of a coordinator. */
 export interface CoordinatorStatus {
   state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed'
-  /** The incarnation that serves, or served last; 0 before the first. */
+  /** The incarnation that serves, or served last. 0 before the first. */
   incarnation: number
   /** The generation that it runs. */
   generation: number | null
-  /** Requests that no worker has. */
+  /** Number of requests that are not assigned to a worker. */
   waiting: number
   /**
-   * The last failure that nothing has made good since: of a build, of a start, of the clean-up, or the uncaught error that
-   * ended a worker.
+   * The last failure that nothing has replaced since: of a build, of a start, of the clean-up, or the uncaught error that
+   * ended a worker. The error of a worker stays until a worker runs another generation.
    */
   lastError?: Error
 }
 
-/** Builds, swaps, starts the new worker, then drains the old one. */
+/** Coordinates one bundle: builds it, publishes it, starts the new worker, then drains the old one. */
 export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
-  /** Call after an input changed. A stamp that is comparable between the processes of one machine (monotonic microseconds of this boot); takes no lock. */
+  /**
+   * Call it after an input has changed. Returns a stamp that is comparable between the processes of one machine
+   * (monotonic microseconds since boot). Takes no lock.
+   */
   change(): number
   /**
-   * Joins or reuses only a build that started at or after `atLeast`; otherwise exactly one trailing build serves all
-   * late callers. The stage is published when `run` resolves; what it resolves with (JSON or undefined) is the
-   * generation's `meta`, so every process can read it. Resolves with a pin on the generation that holds the change,
-   * which the caller releases. A failed build leaves the current generation serving.
+   * Returns a build that started at or after `atLeast`. Joins or reuses such a build; otherwise exactly one trailing
+   * build serves all late callers. The stage is published when `run` resolves. The result of `run` (JSON or undefined)
+   * is the generation's `meta`, which every process can read. Resolves with a pin on the generation that contains the
+   * change; the caller releases it. After a failed build, the current generation remains in use.
    *
-   * @throws {WarmswapError} ERR_TIMEOUT when it takes longer than `timeoutMs`, ERR_CLOSED after close; a build that
-   * fails rejects with its own error.
+   * @throws {WarmswapError} ERR_TIMEOUT if it takes longer than `timeoutMs`, ERR_CLOSED after close. If the build
+   * fails, rejects with the build's error.
    */
   build(need: BuildNeed, run: BuildRun): Promise<BuildResult>
   /**
-   * Makes sure that a worker newer than `observed` runs the current generation. Exactly one start per incarnation
-   * however many ask; a dead but unreaped worker never swallows it. `observed` is the incarnation the caller saw fail.
+   * Ensures that a worker newer than `observed` runs the current generation. Concurrent callers share one start, and a
+   * worker that is dead but not yet reaped does not delay it. `observed` is the incarnation that the caller saw fail.
    */
   reboot(request: { observed: number | null; reason: string }): Promise<RebootResult>
   /**
-   * Starts a worker if there is none. The queue belongs to the bundle, not to a worker: a request outlives the worker
-   * that was to answer it. An answer in parts is a ReadableStream of them, whatever the worker made it of: it is read
-   * as fast as its consumer reads, cancelling it stops the worker's source, and it fails with ERR_WORKER_EXITED when its
-   * worker ends, or when it has been replaced for `drainMs`.
+   * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
+   * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
+   * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
+   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
    *
-   * @throws {WarmswapError} ERR_WORKER_EXITED when a worker ended after it had begun the request, ERR_QUEUE_FULL,
+   * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
    * ERR_TIMEOUT, ERR_CLOSED.
    */
   dispatch(request: Q, options?: DispatchOptions): Promise<R>
+  /**
+   * Answers a Fetch request with a worker that calls serveFetch(). Starts a worker if there is none. The bodies of the
+   * request and of the answer are streams with back-pressure. An abort of `request.signal` aborts the signal of the
+   * `Request` that the worker has.
+   *
+   * Resolves with a 502, 503 (with Retry-After), 504 or 501 where no worker answers; its header `x-warmswap-error` has the
+   * error's code, or `handler` for an error that the worker's handler threw. In development its body has the message and
+   * the stack of the worker or of the last build: as HTML where the request accepts that, as text otherwise.
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED. An aborted `request.signal` rejects with its reason.
+   */
+  fetch(request: Request, options?: FetchOptions): Promise<Response>
+  /**
+   * Answers all requests of a server of node:http or node:https like fetch(), its `Expect: 100-continue` requests and its
+   * malformed requests included. The client's `Host` is kept; forwarding headers (`X-Forwarded-*`, `Forwarded`,
+   * `X-Real-IP`) are replaced. A client that disconnects aborts `request.signal` in the worker. The server needs no other
+   * listener for requests. Returns a function that stops this; it closes nothing.
+   *
+   * An upgrade is answered with 501 unless the worker listens (`listen: true`).
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED.
+   */
+  attach(server: AttachedServer, options?: FetchOptions): () => void
   status(): CoordinatorStatus
 }
 
@@ -81,25 +102,16 @@ const BUILD_TIMEOUT_MS = 300_000
 /**
  * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
  *
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED if the store was closed.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong options, ERR_CLOSED if the store was closed.
  */
 export function openCoordinator<Q = unknown, R = unknown>(
   store: BundleStore,
   options: CoordinatorOptions<Q, R>,
 ): Coordinator<Q, R> {
   if (typeof store?.stage !== 'function') throw invalidArgument('store', store, 'a store of openBundles()')
-  const {
-    start,
-    queueLimit = 1_000,
-    drainMs = 5_000,
-    startTimeoutMs = 60_000,
-  } = checkedOptions('options', options, ['start', 'queueLimit', 'drainMs', 'startTimeoutMs'])
-  callback('options.start', start)
-  wholeNumber('options.queueLimit', queueLimit, 1)
-  milliseconds('options.drainMs', drainMs)
-  milliseconds('options.startTimeoutMs', startTimeoutMs)
+  const checked = checkedCoordinatorOptions(options)
   assertOpen(store)
-  return new StoreCoordinator(store, start as Start<Q, R>, { queueLimit, drainMs, startTimeoutMs })
+  return new StoreCoordinator(store, checked)
 }
 
 type FailedStep = 'build' | 'start' | 'worker' | 'clean-up'
@@ -107,22 +119,27 @@ type FailedStep = 'build' | 'start' | 'worker' | 'clean-up'
 class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   /** The last failure of each kind, oldest first. */
   private readonly failures = new Map<FailedStep, Error>()
-  private readonly queue: RequestQueue<Q, R>
+  private readonly queue: RequestQueue
+  private readonly exchanger: Exchanger = {
+    accept: async (carry, acceptance) => {
+      this.assertOpen()
+      return await this.accept(carry, acceptance)
+    },
+    buildError: () => this.failures.get('build'),
+    retryAfter: () => Math.max(1, Math.ceil(this.workers.pauseMs / 1_000)),
+  }
   private readonly builds: Builds
   private readonly workers: Workers<Q, R>
   private closing: Promise<void> | undefined
 
-  constructor(
-    store: BundleStore,
-    start: Start<Q, R>,
-    { queueLimit, ...limits }: { queueLimit: number; drainMs: number; startTimeoutMs: number },
-  ) {
+  constructor(store: BundleStore, { start, queueLimit, succession, quiet }: CheckedOptions<Q, R>) {
     this.queue = new RequestQueue(queueLimit)
-    this.builds = new Builds(store, (error) => this.failed('build', error))
-    this.workers = new Workers(store, start, this.queue, limits, {
-      started: () => {
+    this.builds = new Builds(store, quiet, (error) => this.failed('build', error))
+    this.workers = new Workers(store, start, this.queue, succession, {
+      started: (isNew) => {
         this.failures.delete('start')
-        this.failures.delete('worker')
+        // The same code can fail again: its error stays until other code runs.
+        if (isNew) this.failures.delete('worker')
       },
       workerFailed: (error) => this.failed('worker', error),
       startFailed: (error) => this.failed('start', error),
@@ -131,6 +148,7 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   }
 
   change(): number {
+    this.builds.changed()
     // Later than the start of each build before this call, also of one in the same microsecond.
     return stamp() + 1
   }
@@ -170,7 +188,26 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
     if (checked.timeoutMs !== undefined) milliseconds('options.timeoutMs', checked.timeoutMs, { infinity: true })
     signal('options.signal', checked.signal)
     this.assertOpen()
-    return this.queue.accept(request, checked, (taken) => this.workers.hand(taken))
+    const { replay, timeoutMs = 30_000, signal: abort } = checked
+    const carry: Carry<unknown> = async (handle, context) => {
+      const answer = await (handle as WorkerHandle<Q, R>).send(request, context)
+      const parts = partsOf(answer)
+      return parts ? new LongAnswer(parts) : answer
+    }
+    const answer = await this.accept(carry, { idempotent: replay === 'idempotent', timeoutMs, signal: abort })
+    return (answer instanceof LongAnswer ? answer.until(abort).stream : answer) as R
+  }
+
+  async fetch(request: Request, options?: FetchOptions): Promise<Response> {
+    const checked = checkedFetchOptions(options)
+    this.assertOpen()
+    return await fetchThrough(this.exchanger, request, checked)
+  }
+
+  attach(server: AttachedServer, options?: FetchOptions): () => void {
+    const checked = checkedFetchOptions(options)
+    this.assertOpen()
+    return attach(server, this.exchanger, checked)
   }
 
   status(): CoordinatorStatus {
@@ -191,6 +228,10 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
     await this.workers.close()
     await built
     this.queue.rejectAll(closed)
+  }
+
+  private accept<T>(carry: Carry<T>, acceptance: Acceptance): Promise<T> {
+    return this.queue.accept(carry, acceptance, (taken) => this.workers.hand(taken))
   }
 
   private assertOpen(): void {

@@ -1,7 +1,7 @@
 /**
- * The last build of a store that failed, for the other processes whose change was in it: a file of the store, written
- * under its build lock. Each coordinator takes note of it once, by its id: who asks again after that tries again, and a
- * failure of before it was opened, in another boot perhaps, is none of its own.
+ * The last failed build of a store, for the other processes whose change was in it. A file of the store, written under
+ * its build lock. Each coordinator handles a record once, by its id: later callers try again. Failures from before the
+ * coordinator was opened, or before the last boot, are ignored.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -9,11 +9,11 @@ import { closeSync, constants, fstatSync, openSync, readSync, renameSync, rmSync
 import { join } from 'node:path'
 import type { BundleStore } from '../bundles/index.js'
 import { WarmswapError } from '../native/errors.js'
-import { type RemoteError, fromRemote, isRemoteError, toRemote } from './remote-error.js'
+import { fromRemote, isRemoteError, type RemoteError, toRemote } from './remote-error.js'
 
 interface FailedBuild {
   id: string
-  /** The changes up to here were in it. */
+  /** The latest change that the build contained. */
   startedAt: number
   pid: number
   error: RemoteError
@@ -26,7 +26,7 @@ export function recordFailure(store: BundleStore, startedAt: number, error: unkn
   const record: FailedBuild = { id: randomUUID(), startedAt, pid: process.pid, error: toRemote(error) }
   const path = pathIn(store)
   const temporary = `${path}.tmp`
-  // What a killed process left, or something else: a pipe there would wait for its reader.
+  // The remains of a killed process, or another kind of entry: opening a pipe there would block.
   rmSync(temporary, { force: true })
   withFile(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, (file) =>
     writeSync(file, JSON.stringify(record)),
@@ -35,12 +35,12 @@ export function recordFailure(store: BundleStore, startedAt: number, error: unkn
   return record.id
 }
 
-/** What tells one failure from another. */
+/** Distinguishes one failure from another. */
 export function lastFailureId(store: BundleStore): string | undefined {
   return read(store)?.id
 }
 
-/** A build that has failed since `seen` was the last one, and that contained the change; else undefined. */
+/** The last failed build, if it differs from `seen` and contained the change. Otherwise undefined. */
 export function failureSince(
   store: BundleStore,
   seen: string | undefined,
@@ -54,7 +54,7 @@ export function failureSince(
 /** Longer than any record: an error with its stack. */
 const LONGEST = 2 ** 20
 
-/** A file that is absent, or is no such record, means no failure: the waiter builds for itself. */
+/** A missing or invalid file means that there is no failure: the waiter builds for itself. */
 function read(store: BundleStore): FailedBuild | undefined {
   try {
     const text = withFile(pathIn(store), constants.O_RDONLY, (file) => {
@@ -73,7 +73,9 @@ function isRecord(record: unknown): record is FailedBuild {
   return typeof id === 'string' && typeof startedAt === 'number' && typeof pid === 'number' && isRemoteError(error)
 }
 
-/** Opens a regular file and nothing else: a FIFO would block this thread, and a link would lead out of the store. */
+/**
+ * Opens the file only if it is a regular file: a FIFO would block this thread, and a link would lead out of the store.
+ */
 function withFile<T>(path: string, flags: number, use: (file: number) => T): T {
   const file = openSync(path, flags | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
   try {

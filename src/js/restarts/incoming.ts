@@ -1,21 +1,24 @@
 /**
- * The host's end of an answer in parts. The worker sends only what it was asked for, so that what waits here is bounded
- * however slow the consumer is.
+ * The host's end of an answer in parts. The worker sends only as many parts as were requested, so that the buffer here
+ * is bounded, however slow the consumer is.
  */
 
 import { isSeeded } from '../native/seeded-bugs.js'
 import { type Deferred, deferred } from './wait.js'
 
-/** Parts that are on their way or wait here, at most: enough that the worker need not wait for each one to be taken. */
+/**
+ * Maximum number of parts in transit or in the buffer. Large enough that the worker need not wait for each one to be
+ * consumed.
+ */
 export const WINDOW = 16
 
 type Step = IteratorResult<unknown, undefined>
 
-/** What the worker is told. */
+/** Messages to the worker. */
 export interface Upstream {
-  /** It may send so many more parts. */
+  /** The worker may send this many more parts. */
   more(count: number): void
-  /** Nobody wants the rest. */
+  /** The rest is not needed. */
   cancel(): void
 }
 
@@ -47,7 +50,7 @@ export class Incoming implements AsyncIterableIterator<unknown> {
     return { done: true, value: undefined }
   }
 
-  /** A part from the worker. Returns false for one that it was not asked for. */
+  /** Adds a part from the worker. Returns false if it was not requested. */
   push(part: unknown): boolean {
     if (this.requested <= 0) return false
     this.requested -= 1
@@ -57,7 +60,7 @@ export class Incoming implements AsyncIterableIterator<unknown> {
     return true
   }
 
-  /** There are no more; what came before an error is still given out first. */
+  /** There are no further parts. Parts that came before an error are still delivered first. */
   end(how: { error?: unknown } = {}): void {
     this.over ??= how
     this.deliver()
@@ -74,7 +77,7 @@ export class Incoming implements AsyncIterableIterator<unknown> {
     for (const step of this.waiting.splice(0)) {
       if ('error' in over) step.reject(over.error)
       else step.resolve({ done: true, value: undefined })
-      // An iterator that has failed is at its end.
+      // An iterator that has failed has ended.
       delete over.error
     }
   }
@@ -82,7 +85,7 @@ export class Incoming implements AsyncIterableIterator<unknown> {
   private requestMore(): void {
     const count =
       __WARMSWAP_TESTING__ && isSeeded('stream-without-bounds') ? WINDOW : WINDOW - this.requested - this.parts.length
-    // In halves: a message for each part would be as many again.
+    // Requested in halves: a message for each part would double the number of messages.
     if (count < WINDOW / 2) return
     this.requested += count
     this.upstream.more(count)

@@ -1,12 +1,29 @@
 /**
- * An answer that comes in parts, as the coordinator sees it: a stream for the caller, which ends by itself, by its
- * consumer, or by a cut when its worker has no more time.
+ * An answer in parts, from the coordinator's view: a stream for the caller. It ends by itself, by its consumer, or when
+ * the coordinator cuts it off because its worker has no time left.
  */
 
 import type { Parts } from './parts.js'
 import { deferred } from './wait.js'
 
-export class LongAnswer {
+/** What goes on after its request was answered, and keeps its worker: an answer in parts, an upgraded socket. */
+export interface Lasting {
+  /** Resolves when there is nothing more to come. */
+  readonly ended: Promise<void>
+  /** Ends it with an error: nobody gets the rest. */
+  cut(error: unknown): void
+}
+
+/** The member of an answer that has something lasting. */
+export const LASTING = Symbol('warmswap.lasting')
+
+/** What of this answer lasts; undefined for an answer that is complete. */
+export function lastingOf(answer: unknown): Lasting | undefined {
+  return typeof answer === 'object' && answer !== null ? (answer as { [LASTING]?: Lasting })[LASTING] : undefined
+}
+
+export class LongAnswer implements Lasting {
+  readonly [LASTING]: Lasting = this
   readonly stream: ReadableStream<unknown>
   private controller!: ReadableStreamDefaultController<unknown>
   private readonly end = deferred<void>()
@@ -21,17 +38,17 @@ export class LongAnswer {
         pull: () => this.pull(),
         cancel: (reason) => this.finish(() => parts.stop(reason)),
       },
-      // What is read ahead is the worker handle's affair.
+      // The worker handle decides how much is read ahead.
       { highWaterMark: 0 },
     )
   }
 
-  /** Resolves when there is nothing more to come. */
+  /** Resolves when no further part comes. */
   get ended(): Promise<void> {
     return this.end.promise
   }
 
-  /** Ends it with an error: nobody gets the rest. */
+  /** Ends the stream with an error: no consumer gets the rest. */
   cut(error: unknown): void {
     this.finish(() => {
       this.controller.error(error)
@@ -39,7 +56,7 @@ export class LongAnswer {
     })
   }
 
-  /** Cut when the signal is raised. */
+  /** Ends the stream when the signal aborts. */
   until(signal: AbortSignal | undefined): this {
     const abort = (): void => this.cut(signal?.reason)
     if (signal?.aborted) abort()

@@ -1,4 +1,7 @@
-/** The worker's end of one request: who carries it out learns when nobody waits any more, and parts are sent as they are asked for. */
+/**
+ * The worker's end of one request. The handler is notified when no caller waits any more, and parts are sent as they
+ * are requested.
+ */
 
 import type { Parts } from './parts.js'
 import { deferred } from './wait.js'
@@ -8,12 +11,12 @@ export class Call {
   private credit = 0
   private turn = deferred<void>()
 
-  /** Raised when nobody waits for the answer any more. */
+  /** Aborts when no caller waits for the answer any more. */
   get signal(): AbortSignal {
     return this.given.signal
   }
 
-  /** The host has room for so many more parts. */
+  /** The host can buffer this many more parts. */
   grant(count: number): void {
     this.credit += count
     this.turn.resolve()
@@ -24,7 +27,10 @@ export class Call {
     this.turn.resolve()
   }
 
-  /** Gives every part to `send`, none faster than the host asks for. Rejects with what the source or `send` fails with. */
+  /**
+   * Passes every part to `send`, no faster than the host requests them. Rejects with an error of the source or of
+   * `send`.
+   */
   async pour(parts: Parts, send: (part: unknown) => Promise<void>): Promise<void> {
     try {
       while (await this.mayGoOn()) {
@@ -46,7 +52,7 @@ export class Call {
     return !this.signal.aborted
   }
 
-  /** A source that is silent for hours must not keep a worker that nobody listens to. */
+  /** A source that is silent for hours must not keep a worker alive that has no listeners. */
   private unlessCancelled<T>(promise: Promise<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       const stop = (): void => resolve(undefined)

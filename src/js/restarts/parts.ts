@@ -1,17 +1,17 @@
-/** An answer that comes in parts: what counts as one, and how it is taken one part at a time. */
+/** Answers in parts: which values are one, and how their parts are read one at a time. */
 
 import { Readable } from 'node:stream'
 
 /** The source of an answer in parts. */
 export interface Parts {
   next(): Promise<IteratorResult<unknown, unknown>>
-  /** Nobody wants the rest: also while a part is awaited. Never throws. */
+  /** Stops the source, even while a part is awaited. Never throws. */
   stop(reason?: unknown): void
 }
 
 /** The parts of an async iterable, a ReadableStream or a stream of Node; undefined for an answer that is one value. */
 export function partsOf(answer: unknown): Parts | undefined {
-  // Stopped at once, also while they are read: the iterators of both would wait for the part that is on its way.
+  // Stopped immediately, even during a read: the iterators of both would wait for the pending part.
   if (answer instanceof ReadableStream) return partsOfStream(answer)
   if (answer instanceof Readable) return partsOfStream(Readable.toWeb(answer) as ReadableStream)
   return isAsyncIterable(answer) ? partsOfIterator(answer[Symbol.asyncIterator]()) : undefined
@@ -26,7 +26,7 @@ function partsOfStream(stream: ReadableStream): Parts {
 }
 
 function partsOfIterator(iterator: AsyncIterator<unknown, unknown>): Parts {
-  // Its own clean-up may fail; who stopped it has no use for that.
+  // The source's own clean-up may fail. The code that stopped it cannot use that error.
   const stop = async (): Promise<void> => void (await iterator.return?.())
   return { next: () => iterator.next(), stop: () => void stop().catch(() => {}) }
 }

@@ -1,13 +1,13 @@
 /**
- * What Node does with the bytes of a child's channel before it has a message. It does so inside its own listeners, where
- * an exception ends the host: bytes that are no message, or a message in Node's own name, which begins with NODE_.
+ * Errors in Node's handling of a child's channel. Node parses the bytes inside its own listeners, where an exception
+ * ends the host: bytes that are not a message, or a message in Node's own namespace, which begins with NODE_.
  */
 
 import type { ChildProcess } from 'node:child_process'
 
 type Listener = (...args: unknown[]) => void
 
-/** Node's handle of the channel; not public, and the same in Node 20 to 25. */
+/** Node's handle of the channel. Not public, but the same in Node 20 to 25. */
 interface ChannelHandle {
   onread?: Listener
 }

@@ -1,22 +1,22 @@
 /**
- * Loaded into a process of startProcess() before its own program: a process whose host has ended, killed perhaps, ends
- * with its exit handlers and with all it started, also when it never came to call serveRequests(). The keeper of its host
- * ends what does not end by itself.
+ * Loaded into a process of startProcess() before its own program. When the host has ended, even by SIGKILL, the process
+ * ends with its exit handlers and with all processes that it started, even if it never called serveRequests(). The
+ * keeper of its host ends processes that do not end by themselves.
  */
 
 import { WORKER_MARK } from '../keeper/facts.js'
 import { toRemote } from './remote-error.js'
 
-// What it starts itself inherits the variable otherwise, and is not what this is for.
+// Its own child processes would inherit the variable otherwise, and the guard is not for them.
 const others = process.env.NODE_OPTIONS?.replace(`--import=${import.meta.url}`, '').trim()
 if (others) process.env.NODE_OPTIONS = others
 else delete process.env.NODE_OPTIONS
 
-// The host was killed before this process could see it. Its program may never let the event loop turn.
+// The host was killed before this process noticed. Its program may never yield to the event loop.
 const host = process.env[WORKER_MARK]?.split(':')[0]
 if (host !== undefined && Number(host) !== process.ppid) process.kill(-process.pid, 'SIGKILL')
 
-// Node prints the error and ends the process. The host gets it too: its caller needs the file and the line.
+// Node prints the error and ends the process. The host receives it too: its caller needs the file and the line.
 process.on('uncaughtExceptionMonitor', (error) => {
   try {
     if (process.connected)
@@ -27,7 +27,7 @@ process.on('uncaughtExceptionMonitor', (error) => {
 })
 
 process.once('disconnect', () => {
-  // Its own exit handlers come first, and then the group that it leads.
+  // Its own exit handlers run first, and then the group that it leads is killed.
   process.on('exit', () => process.kill(-process.pid, 'SIGKILL'))
   process.exit(0)
 })

@@ -1,4 +1,4 @@
-/** A worker that is a process of its own, with everything it starts in one process group. */
+/** A worker in a process of its own. All processes that it starts are in its process group. */
 
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -6,124 +6,114 @@ import { handOver } from '../bundles/index.js'
 import { type Kept, keep, workerMark } from '../keeper/client.js'
 import { WORKER_MARK } from '../keeper/facts.js'
 import { hostAddon } from '../native/addon-file.js'
-import { invalidArgument, isWarmswapError, WarmswapError } from '../native/errors.js'
+import { isWarmswapError, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
-import { boolean, options as checkedOptions, milliseconds, string, strings } from '../native/validate.js'
+import { string } from '../native/validate.js'
 import { Channel, refuseUnreadable } from './channel.js'
-import type { WorkerHandle } from './handle.js'
+import { EXCHANGE, type ExchangingHandle, type WorkerHandle } from './handle.js'
+import { Listening } from './listening.js'
+import { givenPort } from './options.js'
 import { shieldChannel } from './process-channel.js'
-import { becomeReady, READY_TIMEOUT_MS } from './ready.js'
+import { checkedProcessOptions, copyOutput, forkOptions, type ProcessOptions } from './process-options.js'
+import { becomeReady } from './ready.js'
 import { checkedStartContext, type GivenContext } from './start-context.js'
 import { isUnlocated, locate } from './syntax-error.js'
 import { within } from './wait.js'
 
-/** Options of {@link startProcess}. */
-export interface ProcessOptions {
-  args?: string[]
-  /** Added to this process's environment. */
-  env?: Record<string, string>
-  /** How long until the entry calls serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number
-  /**
-   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
-   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
-   */
-  killDetached?: boolean
+/** A worker that is a process. */
+export interface ProcessHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The process: its pid, its output, and messages of your own. */
+  readonly process: ChildProcess
 }
 
-/** Once the process is gone: how long until its messages have been read. They are in a pipe already. */
+/** After the process has ended: time to read its remaining messages, in milliseconds. They are already in a pipe. */
 const LAST_MESSAGES_MS = 1_000
 
-/** Not when this is imported: a bundler may leave no `import.meta.url`. */
+/** Not at import time: a bundler may leave no `import.meta.url`. */
 const guard = (): string => new URL('./process-guard.js', import.meta.url).href
 
-/** Once the host is gone: how long a worker may take to see it and to run its exit handlers. */
+/** After the host has ended: time for a worker to notice and to run its exit handlers, in milliseconds. */
 const OWN_END_MS = 500
 
-/** With the guard before its program. Not through execArgv: only fork() itself knows which of those a child must not have. */
+/**
+ * The environment with the guard in front of the program. Not through execArgv: only fork() knows which of those a
+ * child must not have.
+ */
 function guarded(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  for (const [name, value] of Object.entries(env)) if (value === undefined) delete env[name]
   return { ...env, NODE_OPTIONS: `${env.NODE_OPTIONS ?? ''} --import=${guard()}`.trim() }
 }
 
-/** Groups that must not outlive this process. */
+/** Process groups that must not outlive this process. */
 const groups = new Set<number>()
 
 /**
- * Starts `entry`, a file of the pinned generation, as a process in a group of its own; its working directory is the
- * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
- * When it ends, however it ends, the rest of its group and session is killed. When this process ends, also by SIGKILL,
- * a keeper process (about 7 MiB of its own, started with the first worker) kills the worker with its group and session,
- * whatever state the worker is in; its exit handlers have 500 ms.
+ * Starts `entry`, a file of the pinned generation, as a process in a group of its own. Its working directory is the
+ * generation. Before this resolves, the process has its own pin, so the generation is kept even if this process dies.
  *
- * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
+ * When the process ends, for any reason, the rest of its group and session is killed. When this process ends, even by
+ * SIGKILL, a keeper process (about 7 MiB, started with the first worker) kills the worker with its group and session.
+ * Its exit handlers have 500 ms.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
+ * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
  */
 export async function startProcess<Q = unknown, R = unknown>(
   context: GivenContext,
   entry: string,
   options?: ProcessOptions,
-): Promise<WorkerHandle<Q, R>> {
-  const {
-    args = [],
-    env = {},
-    readyTimeoutMs = READY_TIMEOUT_MS,
-    killDetached = false,
-  } = checkedOptions('options', options, ['args', 'env', 'readyTimeoutMs', 'killDetached'])
+): Promise<ProcessHandle<Q, R>> {
+  const checked = checkedProcessOptions(options)
+  const { readyTimeoutMs, killDetached, listen } = checked
   const { pin, signal } = checkedStartContext(context)
   const file = pin.resolve(string('entry', entry))
-  strings('options.args', args)
-  checkEnv(env)
-  milliseconds('options.readyTimeoutMs', readyTimeoutMs)
-  boolean('options.killDetached', killDetached)
   signal.throwIfAborted()
+  const listening = listen ? await Listening.choose(givenPort(checked.env)) : undefined
 
   const mark = workerMark()
   const kept =
     __WARMSWAP_TESTING__ && isSeeded('worker-without-keeper')
       ? NOT_KEPT
       : keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
-  const child = start(
-    file,
-    args,
-    {
-      cwd: pin.path,
-      env: guarded({ ...process.env, ...hostAddon(), ...env, [WORKER_MARK]: mark }),
-      detached: true,
-      serialization: 'advanced',
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  const env = { ...process.env, ...hostAddon(), ...checked.env, ...listening?.env, [WORKER_MARK]: mark }
+  const child = start(file, checked.args, { ...forkOptions(checked, pin.path), env: guarded(env) }, kept)
+  copyOutput(child, checked.outputPrefix)
+  const channel = new Channel<Q, R>(
+    (message) => {
+      // A send that fails because the process is gone is settled by its end.
+      child.send(message, () => {})
     },
-    kept,
+    'bytes',
+    pin.generation.number,
   )
-  const channel = new Channel<Q, R>((message) => {
-    // A send that fails because the process is gone is settled by its end.
-    child.send(message, () => {})
-  }, 'bytes')
   child.on('message', (message) => channel.receive(message))
   shieldChannel(child, (error) => refuseUnreadable(channel, error))
   const exited = end(child, channel, kept, file)
-  // Before it is ready it says that it has taken it; its end and its time are told by the channel.
+  if (listening) void exited.then(() => listening.close())
+  // Before it is ready, it confirms its pin. The channel reports its end and its timeout.
   handOver(child, pin, { timeoutMs: readyTimeoutMs }).catch((error: unknown) => {
     if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') channel.ready.reject(error)
   })
 
-  const handle: WorkerHandle<Q, R> = {
+  const handle: ProcessHandle<Q, R> & ExchangingHandle<Q, R> = {
+    process: child,
     exited,
     send: (request, context) => channel.send(request, context),
+    [EXCHANGE]: (head, body, context) => channel.exchange(head, body, context),
+    ...(listening && { connect: () => listening.connect() }),
     async stop(deadlineMs) {
       if (child.connected) channel.stop()
+      // A server of any other program.
+      if (listening) child.kill('SIGTERM')
       const late = (): WarmswapError =>
         new WarmswapError('ERR_TIMEOUT', `process ${child.pid} did not end within ${deadlineMs} ms`)
       await within(exited, { timeoutMs: deadlineMs, late }).catch(() => killGroup(child.pid))
       await exited
     },
   }
-  await becomeReady(handle, channel, { entry, readyTimeoutMs, signal })
-  return handle
-}
-
-function checkEnv(env: unknown): void {
-  if (typeof env !== 'object' || env === null) throw invalidArgument('options.env', env, 'an object of strings')
-  for (const [name, value] of Object.entries(env)) if (value !== undefined) string(`options.env.${name}`, value)
+  const place = listening && { listening, leader: child.pid ?? 0 }
+  await becomeReady(handle, channel, { entry, readyTimeoutMs, signal, place })
+  return Object.assign(handle, listening?.address && { address: listening.address })
 }
 
 const NOT_KEPT: Kept = { started() {}, ended() {} }
@@ -143,7 +133,7 @@ function start(file: string, args: readonly string[], options: ForkOptions, kept
 interface ProcessEnd {
   code: number | null
   signal: NodeJS.Signals | null
-  /** The uncaught error that ended it, or the reason why it could not be started. */
+  /** The uncaught error that ended the process, or the reason why it could not be started. */
   error?: Error | undefined
 }
 
@@ -158,7 +148,7 @@ async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept
     failure?: Error
   }>((resolve) => {
     child.once('exit', (code, signal) => resolve({ code, signal }))
-    // One that could not be started has no exit.
+    // A process that could not be started has no exit event.
     child.on('error', (failure) => pid === undefined && resolve({ code: null, signal: null, failure }))
   })
   if (failure) {
@@ -172,7 +162,7 @@ async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept
   }
   const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', 'its channel stayed open')
   await within(closed, { timeoutMs: LAST_MESSAGES_MS, late }).catch(() => {})
-  // An uncaught error that a handler of the worker dealt with did not end it.
+  // An uncaught error that a handler of the worker handled did not end it.
   const error = code === 0 ? undefined : channel.failure
   if (isUnlocated(error)) await locate(error, entry)
   channel.close(signal ?? `exit code ${code}`, error)
@@ -183,7 +173,7 @@ function killGroup(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL')
   } catch (error) {
-    // macOS answers EPERM for a group in which only zombies are left.
+    // macOS returns EPERM for a group in which only zombies are left.
     if (!['ESRCH', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
   }
 }

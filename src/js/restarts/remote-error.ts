@@ -1,8 +1,10 @@
-/** Errors that cross from one thread or process to another: structured clone drops own properties such as `code`. */
+/**
+ * Errors that are passed from one thread or process to another: structured clone drops own properties such as `code`.
+ */
 
 import { inspect, types } from 'node:util'
 import { messageOf } from '../native/callbacks.js'
-import { WarmswapError } from '../native/errors.js'
+import { type ErrorCode, WarmswapError } from '../native/errors.js'
 
 export interface RemoteError {
   name: string
@@ -14,14 +16,14 @@ export interface RemoteError {
   errors?: RemoteError[] | undefined
 }
 
-/** Levels of causes that are sent: a chain may be a circle. */
+/** Maximum number of nested causes: a chain may be a circle. */
 const MOST_LEVELS = 8
-/** Errors of an AggregateError that are sent. */
+/** Maximum number of errors of an AggregateError. */
 const MOST_ERRORS = 16
-/** Longest text that is sent. A stack with the line of a minified bundle in it can have megabytes. */
+/** Maximum length of a text. A stack with the line of a minified bundle in it can have megabytes. */
 const LONGEST_TEXT = 32_768
 
-/** Whether this came from {@link toRemote}. */
+/** Whether this was created by {@link toRemote}. */
 export function isRemoteError(value: unknown, levels = MOST_LEVELS): value is RemoteError {
   if (typeof value !== 'object' || value === null) return false
   const { name, message, stack, code, cause, errors } = value as Partial<Record<keyof RemoteError, unknown>>
@@ -37,7 +39,7 @@ export function isRemoteError(value: unknown, levels = MOST_LEVELS): value is Re
   )
 }
 
-/** Never throws, and holds only text, whatever was thrown. */
+/** Never throws, and contains only text, whatever was thrown. */
 export function toRemote(error: unknown, levels = MOST_LEVELS): RemoteError {
   if (!isError(error)) return { name: 'Error', message: textOf(error) }
   const { cause, errors } = error as { cause?: unknown; errors?: unknown }
@@ -57,7 +59,8 @@ export function fromRemote(remote: RemoteError, where: string): Error {
   const { name, message, stack, code, errors } = remote
   const cause = remote.cause && { cause: fromRemote(remote.cause, where) }
   const facts = { stack: `${stack ?? `${name}: ${message}`}\n    ${where}` }
-  if (isRefusal(remote)) return Object.assign(new WarmswapError('ERR_INVALID_ARGUMENT', message, cause), facts)
+  const refusal = refusalOf(remote)
+  if (refusal) return Object.assign(new WarmswapError(refusal, message, cause), facts)
   const error = errors
     ? new AggregateError(
         errors.map((each) => fromRemote(each, where)),
@@ -65,19 +68,21 @@ export function fromRemote(remote: RemoteError, where: string): Error {
         cause,
       )
     : new (BUILT_IN.get(name) ?? Error)(message, cause)
-  // As Node's own errors have it: inspect() shows what is enumerable as a field.
+  // Not enumerable, like the name of Node's own errors: inspect() shows enumerable properties as fields.
   if (error.name !== name) Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
   return Object.assign(error, facts, code === undefined ? {} : { code })
 }
 
-/** Classes that the error of another thread keeps. */
+/** Classes that are restored for the error of another thread. */
 const BUILT_IN = new Map(
   [EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError].map((each) => [each.name, each]),
 )
 
-/** An answer that cannot be sent is an error of this library on both sides. */
-function isRefusal({ name, code }: { name: string; code?: unknown }): boolean {
-  return name === 'WarmswapError' && code === 'ERR_INVALID_ARGUMENT'
+/** Errors of this library that keep their class: an answer that cannot be sent, and a request that the worker cannot answer. */
+const REFUSALS: readonly ErrorCode[] = ['ERR_INVALID_ARGUMENT', 'ERR_UNSUPPORTED']
+
+function refusalOf({ name, code }: { name: string; code?: unknown }): ErrorCode | undefined {
+  return name === 'WarmswapError' ? REFUSALS.find((each) => each === code) : undefined
 }
 
 /** Errors of other realms too, such as those of node:vm. */
@@ -89,7 +94,7 @@ function codeOf(error: Error & { code?: unknown }): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined
 }
 
-/** An object that was thrown and is no error shows its fields. Never throws. */
+/** Shows the fields of a thrown object that is not an error. Never throws. */
 function textOf(value: unknown): string {
   if (typeof value !== 'object' || value === null) return limited(messageOf(value))
   try {

@@ -1,4 +1,4 @@
-/** What startProcess() and startWorkerThread() are given, checked before anything is started. */
+/** Checks the arguments of startProcess() and startWorkerThread() before anything is started. */
 
 import type { Pin } from '../bundles/index.js'
 import { invalidArgument } from '../native/errors.js'

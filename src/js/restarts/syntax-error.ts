@@ -1,6 +1,7 @@
 /**
- * Where the syntax error of a worker is. Node 20 to 25 print file and line of one in an ES module, and keep them out of
- * its stack. A process of its own finds them again: it compiles the modules that the entry imports, and runs none.
+ * Finds the location of a worker's syntax error. Node 20 to 25 print file and line of a syntax error in an ES module,
+ * but its stack does not contain them. A separate process finds them: it compiles the modules that the entry imports,
+ * and runs none.
  */
 
 import { execFile } from 'node:child_process'
@@ -8,10 +9,10 @@ import { pathToFileURL } from 'node:url'
 
 /** A file of code with a line: frames of Node's own files have no extension. */
 const LOCATION = /\.[cm]?[jt]sx?:\d+/
-/** It runs no module, so that it ends by itself. A machine under load can take seconds to start it. */
+/** The process runs no module, so that it ends by itself. A machine under load can take seconds to start it. */
 const LIMIT_MS = 30_000
 
-/** Ends with the error of the first module that has this message, which Node prints with file and line. */
+/** Ends with the error of the first module that has this message. Node prints it with file and line. */
 const COMPILE = `
 const { readFileSync } = require('node:fs')
 const { createRequire } = require('node:module')
@@ -42,13 +43,13 @@ for (const url of urls) {
   for (const [, , name] of text.matchAll(/\\bimport\\s*[(]\\s*(['"])(.+?)\\1/g)) add(name)
 }`
 
-/** Whether the error is one whose file and line have to be found. */
+/** Whether the file and line of this error have to be found. */
 export function isUnlocated(error: Error | undefined): error is Error {
   const isNode = process.versions.bun === undefined && process.versions.deno === undefined
   return isNode && error?.name === 'SyntaxError' && !LOCATION.test(error.stack ?? '')
 }
 
-/** Adds file and line to the message and the stack of a syntax error, if they are not there and can be found. */
+/** Adds file and line to the message and the stack of a syntax error, if they are missing and can be found. */
 export async function locate(error: Error, entry: string): Promise<void> {
   const { message } = error
   const printed = await compile(pathToFileURL(entry).href, message)

@@ -1,16 +1,16 @@
-/** Bounded waits: every wait of the coordinator ends, by its event, its caller's signal or its time. */
+/** Bounded waits: every wait of the coordinator ends, by its event, its caller's signal or its time limit. */
 
 import type { WarmswapError } from '../native/errors.js'
 
-/** How long somebody waits, and how to stop. */
+/** How long to wait, and how to stop waiting. */
 export interface Bounds {
   signal?: AbortSignal | undefined
   timeoutMs: number
-  /** Says what did not happen in time. */
+  /** Describes what did not happen in time. */
   late(): WarmswapError
 }
 
-/** Settles as `promise` does, or rejects with the signal's reason or the error of `late`. */
+/** Settles like `promise`, or rejects with the signal's reason or the error of `late`. */
 export function within<T>(promise: Promise<T>, { signal, timeoutMs, late }: Bounds): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = (): void => settle(() => reject(signal?.reason))
@@ -32,7 +32,7 @@ export function within<T>(promise: Promise<T>, { signal, timeoutMs, late }: Boun
 /** Node turns a longer timer into one of 1 ms. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1
 
-/** Resolves after `ms`, or at once when the signal is raised. Never rejects. */
+/** Resolves after `ms` milliseconds, or immediately when the signal aborts. Never rejects. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
@@ -46,7 +46,7 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   })
 }
 
-/** A promise and what settles it. */
+/** A promise with the functions that settle it. */
 export interface Deferred<T> {
   readonly promise: Promise<T>
   resolve(value: T): void
@@ -60,7 +60,7 @@ export function deferred<T>(): Deferred<T> {
     resolve = yes
     reject = no
   })
-  // Whoever waits handles it; nobody may be waiting yet.
+  // The waiters handle the rejection. There may be none yet.
   promise.catch(() => {})
   return { promise, resolve, reject }
 }

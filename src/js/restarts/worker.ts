@@ -1,6 +1,7 @@
 /**
- * 'warmswap/worker': what a worker needs, and no more. Every reload starts one, so it loads neither the addon nor the rest
- * of warmswap.
+ * 'warmswap/worker': the functions that a worker needs, and no more. Every reload starts a worker, so this module loads
+ * neither the addon nor the rest of warmswap.
  */
 
-export { serveRequests, type RequestContext, type RequestHandler } from './serve.js'
+export { type RequestContext, type RequestHandler, serveRequests } from './serve.js'
+export { type FetchContext, type FetchHandler, serveFetch } from './serve-fetch.js'

@@ -1,8 +1,9 @@
 /**
  * Workers: one serves, at most one starts, some drain.
  *
- * The incarnation counts starts. A new worker is started beside the old one and takes over when it is ready; then the
- * old one finishes what it has, up to a deadline. Nothing here ever stops a worker before its successor is ready. A
+ * The incarnation counts starts. With 'start-first' a new worker is started next to the old one and takes over when it is
+ * ready; then the old one finishes what it has, up to a limit. With 'stop-first' the old one has ended before the new one is
+ * started, and requests wait. A
  * caller says which incarnation it saw fail, so that many who saw the same failure cause one start, and so that a
  * worker that is dead but not yet reaped swallows nobody's request.
  */
@@ -10,35 +11,40 @@
 import type { BundleStore, Pin } from '../bundles/index.js'
 import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
-import { checkedHandle, contextOfOne, type WorkerHandle } from './handle.js'
-import { LongAnswer } from './long-answer.js'
-import { partsOf } from './parts.js'
-import type { Answerer, Request, RequestQueue } from './queue.js'
-import { type Deferred, deferred, within } from './wait.js'
+import { BootPause } from './boot-pause.js'
+import { type Drain, drainWorker, STOP_MS } from './drain.js'
+import { markBoot } from './failures.js'
+import { checkedHandle, type WorkerHandle } from './handle.js'
+import type { Request, RequestQueue } from './queue.js'
+import { pause, within } from './wait.js'
+import { Worker } from './worker-state.js'
 
-/** What a worker is started with. */
+/** Arguments of a worker's start. */
 export interface StartContext {
   incarnation: number
-  /** The generation it runs; kept until the worker is gone. */
+  /** The generation to run. It is kept until the worker has ended. */
   pin: Pin
-  /** Raised when the start takes too long or the coordinator closes. */
+  /** Aborts when the start takes too long or the coordinator closes. */
   signal: AbortSignal
 }
 
 /** Starts a worker on a pinned generation. */
 export type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>
 
-/** How a reboot came out. */
+/** Result of a reboot. */
 export interface RebootResult {
   incarnation: number
   outcome: 'started' | 'joined' | 'already'
 }
 
-/** Least time that a worker has to end by itself when its draining took all of drainMs. */
-const LEAST_STOP_MS = 1_000
-
-/** What a handle may take beyond the deadline it was given: it kills then, and the kernel reaps. */
-const AFTER_STOP_MS = 5_000
+/** How workers follow one another. */
+export interface Succession {
+  order: 'start-first' | 'stop-first'
+  drain: Drain
+  /** Old workers that may drain at the same time. */
+  maxDraining: number
+  startTimeoutMs: number
+}
 
 interface Starting {
   readonly incarnation: number
@@ -47,63 +53,30 @@ interface Starting {
   readonly abandon: AbortController
 }
 
-class Worker<Q, R> implements Answerer<Q, R> {
-  readonly inFlight = new Set<Request<Q, R>>()
-  /** Answers in parts, whose requests are settled already. */
-  readonly answers = new Set<LongAnswer>()
-  readonly emptied: Deferred<void> = deferred()
-  draining = false
-
-  constructor(
-    readonly incarnation: number,
-    readonly pin: Pin,
-    readonly handle: WorkerHandle<Q, R>,
-  ) {}
-
-  get busy(): number {
-    return this.inFlight.size + (__WARMSWAP_TESTING__ && isSeeded('drain-without-streams') ? 0 : this.answers.size)
-  }
-
-  async send(request: Q, signal: AbortSignal): Promise<R | LongAnswer> {
-    const answer = await this.handle.send(request, contextOfOne(this.incarnation, signal))
-    const parts = partsOf(answer)
-    return parts ? this.keep(new LongAnswer(parts)) : answer
-  }
-
-  released(): void {
-    this.resolveIfEmpty()
-  }
-
-  private keep(answer: LongAnswer): LongAnswer {
-    this.answers.add(answer)
-    void answer.ended.then(() => {
-      this.answers.delete(answer)
-      this.resolveIfEmpty()
-    })
-    return answer
-  }
-
-  private resolveIfEmpty(): void {
-    if (this.draining && this.busy === 0) this.emptied.resolve()
-  }
-}
-
 /** The workers of one bundle. */
 export class Workers<Q, R> {
   private last = 0
   private starting: Starting | undefined
   private serving: Worker<Q, R> | undefined
   private readonly leaving = new Set<Promise<void>>()
+  /** Starts that took too long, or failed: resolved once nothing of them is there. */
+  private readonly late = new Set<Promise<void>>()
+  /** Oldest first. */
+  private readonly draining = new Set<Worker<Q, R>>()
+  private readonly bootPause = new BootPause()
+  /** The generation of the last worker that served. */
+  private lastGeneration: number | undefined
   private closed = false
 
   constructor(
     private readonly store: BundleStore,
     private readonly start: Start<Q, R>,
-    private readonly queue: RequestQueue<Q, R>,
-    private readonly limits: { drainMs: number; startTimeoutMs: number },
+    private readonly queue: RequestQueue,
+    private readonly succession: Succession,
     private readonly report: {
       startFailed(error: unknown): void
-      started(): void
+      /** `isNew`: it runs another generation than the one before. */
+      started(isNew: boolean): void
       workerFailed(error: Error): void
       cleanUpFailed(error: unknown): void
     },
@@ -135,7 +108,8 @@ export class Workers<Q, R> {
       const { starting, serving } = this
       if (starting) {
         const enough = this.isEnough(starting.incarnation, starting.generation, observed)
-        // One that starts on an older generation cannot hold what this caller built: one more start follows it.
+        // A worker that starts on an older generation does not contain what this caller built: one more start follows
+        // it.
         await (enough ? starting.done : starting.done.catch(() => {}))
         if (enough) return { incarnation: starting.incarnation, outcome: 'joined' }
       } else if (serving && this.isEnough(serving.incarnation, serving.pin.generation.number, observed)) {
@@ -149,20 +123,32 @@ export class Workers<Q, R> {
   }
 
   /** Gets a request to the worker that serves, or to the one that will. */
-  hand(request: Request<Q, R>): void {
+  hand(request: Request): void {
     if (this.closed) return void request.settle({ error: closed() })
     if (this.serving) return void this.queue.assign(request, this.serving)
     this.queue.wait(request)
     this.wake()
   }
 
-  /** Stops everything. Resolves once all workers are gone. */
+  /** Stops everything. Resolves once all workers have ended. */
   async close(): Promise<void> {
     this.closed = true
     this.starting?.abandon.abort(closed())
     await this.starting?.done.catch(() => {})
     if (this.serving) this.retire(this.serving)
+    const { drain } = this.succession
+    const limit = setTimeout(() => this.cutAll(), drain === 'until-quiet' ? STOP_MS : drain)
     await Promise.all(this.leaving)
+    clearTimeout(limit)
+  }
+
+  /** How long the next start waits, in milliseconds. */
+  get pauseMs(): number {
+    return this.bootPause.leftMs(this.store.current()?.number)
+  }
+
+  private cutAll(): void {
+    for (const worker of this.draining) worker.cutOff.abort()
   }
 
   private isEnough(incarnation: number, generation: number, observed: number | null): boolean {
@@ -172,11 +158,12 @@ export class Workers<Q, R> {
   private wake(): void {
     if (this.starting || this.serving || this.closed || this.queue.length === 0) return
     // A start that fails has an error for everybody who waited for it.
+    if (this.pauseMs > 0) return void this.queue.rejectAll(this.bootPause.lastError)
     try {
       this.launch()
     } catch (error) {
       this.report.startFailed(error)
-      this.queue.rejectAll(error)
+      this.queue.rejectAll(markBoot(error))
     }
   }
 
@@ -194,26 +181,61 @@ export class Workers<Q, R> {
 
   private async bringUp(context: StartContext, abandon: AbortController): Promise<void> {
     const { incarnation, pin } = context
+    const { number } = pin.generation
     try {
       if (__WARMSWAP_TESTING__ && isSeeded('stop-before-build') && this.serving) await this.retire(this.serving)
+      await this.mayStart(context)
       const handle = await this.startInTime(context, abandon)
       this.starting = undefined
+      this.bootPause.succeeded()
+      const isNew = number !== this.lastGeneration
+      this.lastGeneration = number
       this.serveWith(new Worker(incarnation, pin, handle))
-      this.report.started()
+      this.report.started(isNew)
     } catch (error) {
       this.starting = undefined
+      this.bootPause.failed(number, markBoot(error))
       this.report.startFailed(error)
-      if (!this.serving) this.queue.rejectAll(error)
+      if (!this.serving) this.queue.rejectAll(markBoot(error))
       throw error
     }
   }
 
+  /** Waits until a worker may be started. Only here does an order of the workers exist. */
+  private async mayStart({ pin, signal, incarnation }: StartContext): Promise<void> {
+    try {
+      const leftMs = this.bootPause.leftMs(pin.generation.number)
+      if (leftMs > 0) await pause(leftMs, signal)
+      if (this.succession.order === 'stop-first') await this.stopFirst(incarnation, signal)
+      signal.throwIfAborted()
+    } catch (error) {
+      pin.release()
+      throw error
+    }
+  }
+
+  /** Resolves once no earlier worker exists: neither the one that serves nor one whose start took too long. */
+  private async stopFirst(incarnation: number, signal: AbortSignal): Promise<void> {
+    if (__WARMSWAP_TESTING__ && isSeeded('start-before-stop')) return
+    const old = this.serving
+    if (old) this.retire(old)
+    const { startTimeoutMs, drain } = this.succession
+    const late = (): WarmswapError =>
+      new WarmswapError(
+        'ERR_TIMEOUT',
+        `an earlier worker has not ended, so that worker ${incarnation} was not started (order: 'stop-first')`,
+      )
+    const timeoutMs = startTimeoutMs + (drain === 'until-quiet' ? 0 : drain)
+    await within(Promise.all([...this.leaving, ...this.late]), { signal, timeoutMs, late })
+    if (old && !old.hasEnded) throw late()
+  }
+
   private async startInTime(context: StartContext, abandon: AbortController): Promise<WorkerHandle<Q, R>> {
-    // In a turn of its own, so that `starting` is set before anything of the caller's runs.
+    // In a turn of its own, so that `starting` is set before code of the caller runs.
     const started = Promise.resolve()
       .then(() => this.start(context))
       .then(checkedHandle)
-    const { startTimeoutMs: timeoutMs } = this.limits
+    const { startTimeoutMs: timeoutMs } = this.succession
     const late = (): WarmswapError =>
       new WarmswapError(
         'ERR_NOT_READY',
@@ -224,10 +246,14 @@ export class Workers<Q, R> {
     } catch (error) {
       abandon.abort(error)
       // One that turns up after all has nobody to serve; until it is gone it needs its generation.
-      void started
+      const gone = started
         .then((handle) => handle.stop(0))
         .catch(() => {})
-        .finally(() => context.pin.release())
+        .finally(() => {
+          context.pin.release()
+          this.late.delete(gone)
+        })
+      this.late.add(gone)
       throw error
     }
   }
@@ -241,17 +267,18 @@ export class Workers<Q, R> {
     else this.queue.assignAll(worker)
   }
 
-  /** Waits for the worker's end, however it comes, and takes back what it had. */
+  /** Waits for the worker's end, for whatever reason, and takes its requests back. */
   private async follow(worker: Worker<Q, R>): Promise<void> {
     const end = await exited(worker.handle).catch(this.report.cleanUpFailed)
+    worker.hasEnded = true
     const error = (end as { error?: unknown } | undefined)?.error
     if (error instanceof Error) this.report.workerFailed(error)
-    // What it answered or did not begin is known to the queue one turn after its end.
+    // The queue knows one turn after the worker's end which requests it had answered or not begun.
     await new Promise(setImmediate)
     this.letGo(worker, error)
   }
 
-  /** It is gone, or as good as gone. */
+  /** The worker has ended, or is considered ended. */
   private letGo(worker: Worker<Q, R>, error?: unknown): void {
     if (this.serving === worker) this.serving = undefined
     worker.emptied.resolve()
@@ -263,51 +290,27 @@ export class Workers<Q, R> {
   /** Lets the worker finish what it has, then stops it. Never rejects. */
   private retire(worker: Worker<Q, R>): Promise<void> {
     if (this.serving === worker) this.serving = undefined
-    const gone = this.drain(worker)
-      .catch(this.report.cleanUpFailed)
-      .finally(() => this.leaving.delete(gone))
+    const gone = drainWorker(worker, this.succession.drain)
+      .catch((error: unknown) => {
+        // Its end may never be reported: what it had must not wait for that.
+        this.letGo(worker)
+        this.report.cleanUpFailed(error)
+      })
+      .finally(() => {
+        this.leaving.delete(gone)
+        this.draining.delete(worker)
+      })
     this.leaving.add(gone)
+    this.draining.add(worker)
+    if (this.succession.drain === 'until-quiet')
+      for (const oldest of [...this.draining].slice(0, -this.succession.maxDraining)) oldest.cutOff.abort()
     return gone
   }
-
-  private async drain(worker: Worker<Q, R>): Promise<void> {
-    const { drainMs } = this.limits
-    const started = performance.now()
-    worker.draining = true
-    if (worker.busy > 0) {
-      const late = (): WarmswapError =>
-        new WarmswapError(
-          'ERR_WORKER_EXITED',
-          `worker ${worker.incarnation} was replaced and had not finished its answer after ${drainMs} ms (drainMs)`,
-        )
-      await within(worker.emptied.promise, { timeoutMs: drainMs, late }).catch((error: unknown) =>
-        worker.answers.forEach((answer) => answer.cut(error)),
-      )
-    }
-    const deadlineMs = Math.max(LEAST_STOP_MS, drainMs - (performance.now() - started))
-    const late = (): WarmswapError =>
-      new WarmswapError(
-        'ERR_TIMEOUT',
-        `worker ${worker.incarnation} was not gone ${AFTER_STOP_MS} ms after the deadline of its stop(${deadlineMs})`,
-      )
-    try {
-      await within(stopped(worker.handle, deadlineMs), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
-    } catch (error) {
-      // Its end may never be told: what it had must not wait for that.
-      this.letGo(worker)
-      throw error
-    }
-  }
 }
 
-/** Resolves once the worker is gone, also where the handle's promise is another library's. */
+/** Resolves once the worker has ended, even if the handle's promise comes from another library. */
 async function exited(handle: WorkerHandle<never, unknown>): Promise<unknown> {
   return await handle.exited
-}
-
-async function stopped(handle: WorkerHandle<never, unknown>, deadlineMs: number): Promise<void> {
-  await handle.stop(deadlineMs)
-  await handle.exited
 }
 
 function closed(): WarmswapError {

@@ -2,16 +2,17 @@
  * The version 'auto': an edit of the module that defines a state makes a new version, nothing else does.
  *
  * The Vite plugin passes the content of the file to each definition, with a number that grows with each edit. Without
- * the plugin the version is the text of the initialiser.
+ * the plugin, the version is the source text of the initialiser.
  *
- * A value remembers what each file has defined. Only a file that has defined the value before can have been edited: a
- * second module with other text (two copies of a package, the same file loaded by Node and by Vite) keeps the value.
- * Code of an earlier edit, such as a handler that a request still runs, has a smaller number and gets the new value.
+ * Each value remembers what each file has defined. Only a file that has defined the value before can have been edited.
+ * A second module with different text (two copies of a package, the same file loaded by Node and by Vite) keeps the
+ * value. Code of an earlier edit, such as a handler that a request still runs, has a smaller number and gets the new
+ * value.
  */
 
 import { isSeeded } from '../native/seeded-bugs.js'
 
-/** What the Vite plugin knows about the module of a definition. The plugin writes it into the code. */
+/** Facts from the Vite plugin about the module of a definition. The plugin writes them into the code. */
 export interface ModuleVersion {
   file: string
   /** Hash of the file's content. */
@@ -20,19 +21,19 @@ export interface ModuleVersion {
   edition: number
 }
 
-/** What each file has defined last. */
+/** The latest definition of each file. */
 export type Definers = Map<string, { version: string | number; edition: number | undefined }>
 
 /** The version that a definition needs. */
 export interface WantedVersion {
   readonly version: string | number
-  /** For 'auto' only. */
+  /** The file and its edition. Set for version 'auto'. */
   readonly auto?: { readonly file: string; readonly edition: number | undefined }
 }
 
 const DEFAULT_VERSION = 1
 
-/** Without the plugin all modules count as one. */
+/** Without the plugin, all modules count as one. */
 const UNKNOWN_FILE = ''
 
 export function wantedVersion(
@@ -50,7 +51,10 @@ export function wantedVersion(
   return { version: `auto:${hashOf(textOf(init))}`, auto: { file: UNKNOWN_FILE, edition: undefined } }
 }
 
-/** Whether a value of `have` serves a definition: the version is the same, or the definition is not an edit of it. */
+/**
+ * Whether a value of version `have` satisfies a definition: the version is the same, or the definition is not an edit
+ * of it.
+ */
 export function serves(
   have: { readonly version: string | number; readonly definers?: Definers | undefined },
   { version, auto }: WantedVersion,
@@ -63,13 +67,13 @@ export function serves(
   return known.edition !== undefined && auto.edition !== undefined && known.edition >= auto.edition
 }
 
-/** The definers of a value after this definition. Undefined for a version other than 'auto'. */
+/** The definitions of a value including this one. Undefined for a version other than 'auto'. */
 export function definersAfter(before: Definers | undefined, { version, auto }: WantedVersion): Definers | undefined {
   if (auto === undefined) return undefined
   return noteDefiner(before ?? new Map(), version, auto)
 }
 
-/** Remembers what a file has defined, unless that is the code of an earlier edit. */
+/** Records the definition of a file, unless it is the code of an earlier edit. */
 export function noteDefiner(
   definers: Definers,
   version: string | number,
@@ -81,12 +85,12 @@ export function noteDefiner(
   return definers
 }
 
-/** The text without what a dev server puts into the addresses of imports: it differs after a re-optimization. */
+/** The text without the query strings that a dev server adds to imports: they differ after a re-optimization. */
 function textOf(init: () => unknown): string {
   return Function.prototype.toString.call(init).replace(/([?&])[tv]=[\w.-]+/g, '$1')
 }
 
-/** 53 bits of the text (cyrb53): the portable build has no synchronous hash of its platform. */
+/** A 53-bit hash of the text (cyrb53): the portable build has no synchronous platform hash. */
 function hashOf(text: string): string {
   let high = 0xdeadbeef
   let low = 0x41c6ce57

@@ -1,6 +1,6 @@
-/** Where a definition stands, for warnings. */
+/** Location of a definition, for warnings. */
 
-/** The place that called `boundary`, as the engine writes it; undefined where the engine cannot tell. */
+/** The place that called `boundary`, as the engine writes it; undefined if the engine does not report it. */
 export function callSite(boundary: (...args: never[]) => unknown): string | undefined {
   const trace: { stack?: unknown } = {}
   ;(Error as { captureStackTrace?(target: object, boundary: unknown): void }).captureStackTrace?.(trace, boundary)

@@ -19,13 +19,13 @@ class NativeStore implements CellStore {
   readonly how = 'bytes'
   readonly #binding: typeof Binding
   readonly #cell: Binding.NativeCell
-  /** The core publishes the version here; absent where the engine takes no external memory. */
+  /** The core publishes the version here. Absent if the engine does not support external memory. */
   readonly #word: BigUint64Array | undefined
   #seen: { packed: unknown; version: bigint } = { packed: undefined, version: 0n }
 
   constructor(binding: typeof Binding, key: string) {
     this.#binding = binding
-    // Two bytes a character: a lone surrogate stays what it is.
+    // Two bytes per character: a lone surrogate is preserved.
     this.#cell = new binding.NativeCell(Buffer.from(key, 'utf16le'))
     const word = this.#cell.word()
     this.#word = word == null ? undefined : new BigUint64Array(word)
@@ -68,12 +68,12 @@ class NativeStore implements CellStore {
   }
 
   unpack(packed: unknown): unknown {
-    // Of a copy: typed arrays and Buffers come out as views of what is read, and these bytes are read again.
+    // Decoded from a copy: typed arrays and Buffers become views of the input, and these bytes are reused.
     return deserialize(new Uint8Array(packed as Uint8Array))
   }
 
   #version(): bigint {
-    // Atomics, so that the engine cannot keep the value of an earlier load in a register.
+    // Uses Atomics, so that the engine cannot keep the value of an earlier load in a register.
     return this.#word === undefined ? this.#cell.version() : Atomics.load(this.#word, 0)
   }
 }

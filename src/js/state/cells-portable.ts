@@ -1,10 +1,10 @@
-/** Cells without the addon: one value for the isolate, which is all the threads that a browser's page or workerd has. */
+/** Cells without the addon: one value per isolate, which covers all code of a browser page or of workerd. */
 
 import { WarmswapError } from '../native/errors.js'
 import type { CellStore } from './cells.js'
 import type { PortableCell, Root } from './root.js'
 
-/** Opens cells of this root. `maxBytes` is not looked at: a clone has no size that can be asked for. */
+/** Opens cells of this root. `maxBytes` is ignored: a clone has no size that can be read. */
 export function portableCells(root: Root): (key: string) => CellStore {
   const cells = root.cells ?? new Map<string, PortableCell>()
   root.cells = cells
@@ -38,7 +38,7 @@ function storeOf(key: string, cell: PortableCell): CellStore {
   }
 }
 
-/** The longest that a timer can wait; what is longer is for ever. */
+/** The longest timer. Longer waits never time out. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 function waitFor(
@@ -53,7 +53,7 @@ function waitFor(
     const refuse = (): void =>
       reject(new WarmswapError('ERR_TIMEOUT', `cell '${key}' did not change in ${timeoutMs} ms`))
     const timer = timeoutMs <= LONGEST_TIMER_MS ? setTimeout(refuse, timeoutMs) : undefined
-    // Node's timers hold the process; browsers' are numbers.
+    // A timer of Node keeps the process alive; timers of browsers are numbers.
     ;(timer as { unref?(): void } | undefined)?.unref?.()
     cell.waiting.add(resolve)
     cancel = () => {

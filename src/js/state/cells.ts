@@ -1,29 +1,34 @@
-/** Shared cells: the same face over the addon's cells and over the portable ones. */
+/** Shared cells: one interface for the addon's cells and the portable ones. */
 
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { type CopyMethod, refuseLoss } from '../native/loss.js'
 import * as validate from '../native/validate.js'
 
-/** A versioned value shared by every thread of the process. Structured-clone bytes, never references. */
+/** A versioned value that all threads of the process share. Stored as structured-clone bytes, never as a reference. */
 export interface SharedCell<T> extends Disposable {
-  /** Value and version of one moment; a fresh copy at each call. `undefined` and `0n` before the first write. */
+  /**
+   * Returns value and version of one moment, as a new copy at each call. `undefined` and `0n` before the first write.
+   */
   read(): { value: T | undefined; version: bigint }
-  /** Writes whatever stood there; returns the new version. */
+  /** Writes unconditionally. Returns the new version. */
   write(value: T): bigint
-  /** Writes only if the version is still `expected`; `version` is the one that stands afterwards. */
+  /** Writes only if the version is still `expected`. `version` is the version after the call. */
   compareAndSet(expected: bigint, value: T): { ok: boolean; version: bigint }
-  /** Reads, changes and writes until nobody came between. `change` may run several times. */
+  /**
+   * Reads, changes and writes, and repeats until no other writer came in between. `change` may be called several times.
+   */
   update(change: (value: T | undefined) => T): { value: T; version: bigint }
-  /** Whether there is a version other than this one. Costs a memory load, no native call. */
+  /** Whether the version differs from this one. Costs a memory load and no native call. */
   changedSince(version: bigint): boolean
   /**
-   * Resolves with the latest version as soon as it is not `since`. Does not keep the thread alive: a thread that has
-   * nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or ERR_CLOSED.
+   * Resolves with the latest version as soon as it differs from `since`. Does not keep the thread alive: a thread that
+   * has nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or
+   * ERR_CLOSED.
    */
   waitForChange(since: bigint, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<bigint>
 }
 
-/** Where a cell's value is kept: as bytes beside all threads, or as a clone in this one. */
+/** Storage of a cell's value: as bytes outside all threads, or as a clone in this one. */
 export interface CellStore {
   changedSince(version: bigint): boolean
   read(): { packed: unknown; version: bigint }
@@ -32,24 +37,27 @@ export interface CellStore {
   wait(since: bigint, timeoutMs: number): { settled: Promise<bigint>; cancel(): void }
   /** How a value is copied. */
   readonly how: CopyMethod
-  /** The value as it is kept; throws where it cannot be cloned. */
+  /** The value in its stored form. Throws if it cannot be cloned. */
   pack(value: unknown): unknown
   unpack(packed: unknown): unknown
 }
 
-/** A value is copied at each read and write: what is larger belongs into a file. */
+/** Maximum size of a value in bytes. A value is copied at each read and write: keep larger data in a file. */
 const DEFAULT_MAX_BYTES = 16 * 2 ** 20
 
 let open: (key: string) => CellStore
 
-/** Says where cells are kept; the entry module calls it once. */
+/** Sets where cells are stored. The entry module calls it once. */
 export function attachCells(openStore: (key: string) => CellStore): void {
   open = openStore
 }
 
 /**
- * The cell of `key`, the same for every thread of the process. It lives as long as the process; the handle is
- * closed by dispose, which ends its waits with ERR_CLOSED. A value over `maxBytes` (@default 16 MiB) is refused.
+ * Opens the cell of `key`, which is the same for every thread of the process. It lives as long as the process. Dispose
+ * closes this handle and ends its waits with ERR_CLOSED.
+ *
+ * @param key Name of the cell.
+ * @param options `maxBytes`: largest value in bytes (@default 16 MiB). Larger values are refused.
  */
 export function sharedCell<T>(key: string, options?: { maxBytes?: number }): SharedCell<T> {
   validate.string('key', key)
@@ -139,7 +147,7 @@ class Cell<T> implements SharedCell<T> {
     } catch (error) {
       throw new WarmswapError(
         'ERR_INVALID_ARGUMENT',
-        `the value for cell '${this.#key}' cannot be cloned (${(error as Error).message}); accepted is what structured clone takes, so no functions, symbols or promises`,
+        `the value for cell '${this.#key}' cannot be cloned (${(error as Error).message}); expected data that structured clone copies: no functions, symbols or promises`,
         { cause: error },
       )
     }

@@ -1,14 +1,14 @@
-/** Disposing of values: a failure is reported and blocks nothing. */
+/** Disposes of values. A failure is reported and does not block the next value. */
 
 import { messageOf } from '../native/callbacks.js'
 import { isSeeded } from '../native/seeded-bugs.js'
 import { warn } from '../native/warn.js'
 import type { Entry, Table } from './root.js'
 
-/** A `dispose` that takes longer is reported, and the next value does not wait for it any longer. */
+/** After this many milliseconds a running `dispose` is reported, and the next value no longer waits for it. */
 const LONGEST_DISPOSE_MS = 10_000
 
-/** Disposes of an entry's value, once. Resolves when it is done, however it went. */
+/** Disposes of an entry's value, once. Resolves when it has ended, with or without an error. */
 export function dispose(
   table: Table,
   key: string,
@@ -24,7 +24,7 @@ export function dispose(
   return done
 }
 
-/** Runs a clean-up; a failure becomes a warning. */
+/** Runs a clean-up. A failure becomes a warning. */
 function report(key: string, cleanUp: () => unknown): Promise<void> | undefined {
   const report = (error: unknown): void =>
     warn(
@@ -39,9 +39,9 @@ function report(key: string, cleanUp: () => unknown): Promise<void> | undefined 
   return undefined
 }
 
-/** Keeps what is under way, also where its caller does not wait: a later value may need the same port. */
+/** Records running disposals, even if the caller does not wait: a later value may need the same port. */
 function remember(table: Table, key: string, done: Promise<void>): void {
-  // Of the realm of the table, like its other collections.
+  // Created in the realm of the table, like its other collections.
   const closing = table.closing ?? new (table.entries.constructor as MapConstructor)<string, Promise<void>>()
   table.closing = closing
   const all = Promise.all([closing.get(key), done]).then(() => {
@@ -59,7 +59,7 @@ export function closingOf(table: Table, key: string): Promise<void> | undefined 
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(() => {
       warn(
-        `dispose of state '${key}' has not finished after ${LONGEST_DISPOSE_MS / 1000} s. The next value is made without waiting for it; ` +
+        `dispose of state '${key}' has not finished after ${LONGEST_DISPOSE_MS / 1000} s. The next value is created without waiting for it; ` +
           `if both need the same port or file, that fails. For an HTTP server, call server.closeAllConnections() before server.close().`,
       )
       resolve()

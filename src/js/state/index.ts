@@ -1,6 +1,6 @@
 /**
- * State that survives the module graph, on the addon: values are found in the main realm of the thread also from
- * inside vm contexts. Where the addon cannot be loaded this works as the portable build does, in one realm.
+ * State that survives the module graph, stored through the addon: values are found in the main realm of the thread,
+ * also from inside vm contexts. If the addon cannot be loaded, this works like the portable build, in one realm.
  */
 
 import { loadBinding } from '../native/load.js'
@@ -14,12 +14,11 @@ const { binding, failure } = tryBinding()
 const root = attach((binding?.mainRealm() ?? globalThis) as unknown as Realm)
 attachCells(binding === undefined ? ownCells(root) : nativeCells(binding))
 
-/** 'native' where the addon was loaded, else 'js'. */
+/** 'native' if the addon was loaded, otherwise 'js'. */
 export const stateBackend: 'native' | 'js' = binding === undefined ? 'js' : 'native'
 
 export { type SharedCell, sharedCell } from './cells.js'
 export {
-  type StateOptions,
   defineState,
   defineStateAsync,
   dropState,
@@ -29,6 +28,7 @@ export {
   peekState,
   replaceState,
   resetState,
+  type StateOptions,
 } from './registry.js'
 export type { StateChange } from './root.js'
 export type { StateScope } from './scope.js'
@@ -41,7 +41,10 @@ function tryBinding(): { binding?: ReturnType<typeof loadBinding>; failure?: unk
   }
 }
 
-/** Each thread has cells of its own here, and their compare-and-set succeeds in every one: who opens one has to know. */
+/**
+ * Without the addon each thread has its own cells, and compare-and-set succeeds in each of them: warn the caller that
+ * opens one.
+ */
 function ownCells(root: Root): (key: string) => CellStore {
   const open = portableCells(root)
   return (key) => {

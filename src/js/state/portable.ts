@@ -1,4 +1,4 @@
-/** State that survives the module graph, in plain JavaScript: for browsers and workerd. Imports nothing of Node. */
+/** State that survives the module graph, in plain JavaScript: for browsers and workerd. Imports no Node modules. */
 
 import { attachCells } from './cells.js'
 import { portableCells } from './cells-portable.js'
@@ -7,12 +7,11 @@ import type { Realm } from './root.js'
 
 attachCells(portableCells(attach(globalThis as unknown as Realm)))
 
-/** 'native' where the addon was loaded, else 'js'. */
+/** 'native' if the addon was loaded, otherwise 'js'. */
 export const stateBackend: 'native' | 'js' = 'js'
 
 export { type SharedCell, sharedCell } from './cells.js'
 export {
-  type StateOptions,
   defineState,
   defineStateAsync,
   dropState,
@@ -22,6 +21,7 @@ export {
   peekState,
   replaceState,
   resetState,
+  type StateOptions,
 } from './registry.js'
 export type { StateChange } from './root.js'
 export type { StateScope } from './scope.js'

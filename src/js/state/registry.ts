@@ -1,7 +1,7 @@
-/** The registry: values that outlive the modules that define them. The same code in Node, browsers and workerd. */
+/** The registry: values that outlive the modules that define them. Node, browsers and workerd use the same code. */
 
 import { attempt } from '../native/callbacks.js'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as validate from '../native/validate.js'
 import {
   type Definers,
@@ -16,36 +16,40 @@ import { callSite } from './call-site.js'
 import { closingOf, dispose } from './dispose.js'
 import { kindOf } from './kind.js'
 import {
+  connectRoot,
   type Entry,
+  type Initialisation,
   type Realm,
   type Root,
-  type Initialisation,
   type StateChange,
   type Table,
-  connectRoot,
   warnOnce,
 } from './root.js'
 import { type StateScope, tableOf, visibleTables } from './scope.js'
 import { awaitedBy, runInitialiser } from './starting.js'
 
-/** How a value is defined. */
+/** Options of a definition. */
 export interface StateOptions<T> {
   /**
-   * Version of the value. A definition with another version than the stored one disposes of the old value and makes a
-   * new one. `'auto'` is a version that changes with each edit of the module that calls defineState, and with nothing
-   * else: an edit of another module, a reload, a re-optimization and a restart of the server keep the value. With the
-   * Vite plugin `'auto'` is the content of the module's file, otherwise the source text of `init`. Default: 1.
+   * Version of the value. If a definition has another version than the stored one, the old value is disposed of and a
+   * new one is created. `'auto'` is a version that changes with each edit of the module that calls defineState, and
+   * with nothing else: an edit of another module, a reload, a re-optimization and a restart of the server keep the
+   * value. With the Vite plugin `'auto'` is the content of the module's file, otherwise the source text of `init`.
+   * @default 1
    */
   version?: 'auto' | (string & {}) | number
-  /** 'isolate' is one value per thread, over all its vm contexts; 'realm' one per vm context; 'test-file' one per run of a test file. @default 'isolate' */
+  /**
+   * How far the value is shared. 'isolate': one value per thread, over all its vm contexts; 'realm': one per vm
+   * context; 'test-file': one per run of a test file. @default 'isolate'
+   */
   scope?: StateScope
   /**
-   * Closes a value. It runs once, before the next value is made: for a new version, replaceState, dropState and
-   * resetState. defineStateAsync waits for the promise that it returns, at most 10 seconds; defineState cannot wait.
-   * An error becomes a process warning, and the next value is made.
+   * Closes a value. Called once, before the next value is created: for a new version, and by replaceState, dropState
+   * and resetState. defineStateAsync waits up to 10 seconds for the promise that it returns; defineState cannot wait.
+   * An error becomes a process warning, and the next value is created.
    */
   dispose?(old: T): void | Promise<void>
-  /** Makes the new value of a version bump from the old one, in place of the initialiser. */
+  /** Creates the value of a new version from the old value, instead of the initialiser. */
   migrate?(old: T, from: string | number): T
 }
 
@@ -54,7 +58,7 @@ const DEFAULT_VERSION = 1
 let root: Root
 let isolate: Table
 
-/** Finds the root of this thread in the main realm; the entry module calls it once, before anything else. */
+/** Finds the root of this thread in the main realm. The entry module calls it once, before anything else. */
 export function attach(mainRealm: Realm): Root {
   root = connectRoot(mainRealm)
   isolate = root.isolate
@@ -62,8 +66,13 @@ export function attach(mainRealm: Realm): Root {
 }
 
 /**
- * The value of `key`, made by `init` if there is none. The same object for every module, copy of this package, vm
- * context and module runner of the thread. A hit costs a `Map.get`: the stored value wins, and `init` is not called.
+ * Returns the value of `key`, and creates it with `init` if there is none. Every module, copy of this package, vm
+ * context and module runner of the thread gets the same object. If a value is stored, `init` is not called, and the
+ * call costs one `Map.get`.
+ *
+ * @param key Name of the value.
+ * @param init Creates the value.
+ * @param options Version, scope, `dispose` and `migrate`.
  */
 export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T
 export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>, module?: ModuleVersion): T {
@@ -88,8 +97,8 @@ export function defineState<T>(key: string, init: () => T, options?: StateOption
 }
 
 /**
- * As {@link defineState} with an initialiser that takes time: calls that come meanwhile share it, and a failure
- * rejects them all and is not stored, so that the next call tries again.
+ * Like {@link defineState}, with an asynchronous initialiser. Concurrent calls share it. A failure rejects them all and
+ * is not stored, so that the next call tries again.
  */
 export async function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T>
 export async function defineStateAsync<T>(
@@ -133,7 +142,7 @@ function startAsync<T>(
     try {
       void (entry && dispose(table, key, entry, options?.dispose as Entry['dispose']))
       const closing = closingOf(table, key)
-      // Without a pause where there is nothing to wait for: the initialiser begins in its caller's turn.
+      // Without a pause if there is nothing to wait for: the initialiser then begins in its caller's turn.
       if (closing !== undefined) await closing
       const migrate = migrationOf(entry, start.version, options)
       const value = migrate ? migrate() : await init()
@@ -146,12 +155,15 @@ function startAsync<T>(
   return made
 }
 
-/** The value of `key`, or undefined where nothing is stored (or `undefined` is: {@link hasState} tells). */
+/**
+ * Returns the value of `key`, or undefined if none is stored. The value may itself be `undefined`: {@link hasState}
+ * distinguishes the two.
+ */
 export function peekState<T>(key: string): T | undefined {
   return find(validate.string('key', key))?.entries.get(key)?.value as T | undefined
 }
 
-/** Makes the value from that of another version; undefined where there is none, or no `migrate`. */
+/** Creates the value from that of another version. Undefined if there is none, or no `migrate`. */
 function migrationOf<T>(
   entry: Entry | undefined,
   version: string | number,
@@ -162,12 +174,12 @@ function migrationOf<T>(
   return () => migrate.call(options, entry.value as T, entry.version)
 }
 
-/** Whether something is stored under `key`, `undefined` and `null` included. */
+/** Whether a value is stored under `key`, even if it is `undefined` or `null`. */
 export function hasState(key: string): boolean {
   return find(validate.string('key', key)) !== undefined
 }
 
-/** Puts another value in the place of a defined one; the old one is disposed of unless it is the same. */
+/** Replaces a defined value. The old one is disposed of unless it is the same. */
 export function replaceState<T>(key: string, value: T): void {
   const table = findOrStarting(validate.string('key', key))
   if (table === undefined) throw invalidArgument('key', key, 'a key that defineState or defineStateAsync has defined')
@@ -177,7 +189,9 @@ export function replaceState<T>(key: string, value: T): void {
   store(table, key, value, entry, { dispose: entry.dispose } as StateOptions<T>, 'replace', callSite(replaceState))
 }
 
-/** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
+/**
+ * Disposes of a value and removes it. Returns false if there was none. A value that is being created is awaited first.
+ */
 export async function dropState(key: string): Promise<boolean> {
   validate.string('key', key)
   const table = findOrStarting(key)
@@ -192,7 +206,7 @@ export async function dropState(key: string): Promise<boolean> {
   return true
 }
 
-/** Drops everything, or everything whose key begins with `prefix`; the latest definition first. */
+/** Drops all values, or all whose key begins with `prefix`, the latest definition first. */
 export async function resetState(filter?: { prefix?: string }): Promise<void> {
   const { prefix = '' } = validate.options('filter', filter, ['prefix'])
   validate.string('filter.prefix', prefix)
@@ -200,7 +214,7 @@ export async function resetState(filter?: { prefix?: string }): Promise<void> {
   for (const key of keys.reverse()) if (key.startsWith(prefix)) await dropState(key)
 }
 
-/** What is stored, in the order of definition: for debugging and leak hunting. */
+/** Lists the stored values in the order of definition, for debugging and for finding leaks. */
 export function listState(): {
   key: string
   version: string | number
@@ -223,10 +237,13 @@ export function listState(): {
   )
 }
 
-/** Hears of every change in this thread until it is disposed of. Does not keep the process alive. */
+/**
+ * Calls the listener for every change in this thread until the subscription is disposed of. Does not keep the process
+ * alive.
+ */
 export function onStateChange(listener: (event: StateChange) => void): Disposable {
   validate.callback('listener', listener)
-  // A wrapper, so that the same function can subscribe twice and end each subscription by itself.
+  // Wrapped, so that the same function can subscribe twice and each subscription can be ended alone.
   const subscription = (event: StateChange): unknown => listener(event)
   root.listeners.add(subscription)
   return { [Symbol.dispose]: () => void root.listeners.delete(subscription) }
@@ -234,7 +251,7 @@ export function onStateChange(listener: (event: StateChange) => void): Disposabl
 
 function hit<T>(entry: Entry, options: StateOptions<T> | undefined, { version, auto }: Partial<WantedVersion> = {}): T {
   if (auto !== undefined && entry.definers !== undefined) noteDefiner(entry.definers, version as string, auto)
-  // Of code of an earlier edit: its dispose belongs to a value that no longer exists.
+  // Code of an earlier edit: its dispose belongs to a value that no longer exists.
   if (auto !== undefined && entry.version !== version) return entry.value as T
   if (options?.dispose !== undefined) entry.dispose = options.dispose as Entry['dispose']
   return entry.value as T
@@ -261,7 +278,7 @@ function store<T>(
     disposed: false,
     definers,
   })
-  // With 'auto' an edit replaces the value, and one module graph at most is kept.
+  // With 'auto' an edit replaces the value, so that at most one module graph is kept.
   if (kind === 'code' && definers === undefined) warnOfCode(key, site)
   notify({ key, type })
   return value
@@ -297,15 +314,15 @@ function refuseIfStarting(table: Table, key: string): void {
   if (starting.promise === undefined)
     throw new WarmswapError(
       'ERR_REENTRANT',
-      `state '${key}' is being defined: its own initialiser, migrate or dispose asks for it. Make what it needs before, or under another key.`,
+      `state '${key}' is being defined: its own initialiser, migrate or dispose uses it. Create what it needs before, or under another key.`,
     )
   throw new WarmswapError(
     'ERR_NOT_READY',
-    `state '${key}' is still being made by defineStateAsync: await that call first.`,
+    `state '${key}' is still being created by defineStateAsync: await that call first.`,
   )
 }
 
-/** Who waits for another's start only cares that it is over, unless it can never be. */
+/** A caller that waits for another's start only needs to know that it has ended, unless it can never end. */
 function refuseReentrance(error: unknown): void {
   if (error instanceof WarmswapError && error.code === 'ERR_REENTRANT') throw error
 }

@@ -1,15 +1,15 @@
 /**
- * The root: where every copy of this module, in every realm of a thread, finds the same state.
+ * The root: every copy of this module, in every realm of a thread, finds the same state here.
  *
- * It hangs on the main realm's `globalThis` under a registered symbol, because nothing that belongs to a module
- * survives Vite's full reload (`evaluatedModules.clear()` takes virtual modules too). The symbol carries the
- * version of the layout below: copies that agree on it share a root, others get one of their own and say so.
+ * It is stored on the main realm's `globalThis` under a registered symbol, because no object of a module survives
+ * Vite's full reload (`evaluatedModules.clear()` also removes virtual modules). The symbol contains the version of the
+ * layout below. Copies with the same layout share a root; others have a root of their own and warn about it.
  */
 
 import { warn } from '../native/warn.js'
 import type { Definers } from './auto-version.js'
 
-/** Version of {@link Root}'s layout. Fields may be added; a change of meaning is a new version. */
+/** Version of {@link Root}'s layout. Fields may be added; a change of meaning needs a new version. */
 const PROTOCOL = 1
 const ROOT = Symbol.for(`warmswap/root@${PROTOCOL}`)
 
@@ -17,23 +17,26 @@ const ROOT = Symbol.for(`warmswap/root@${PROTOCOL}`)
 export interface Entry {
   value: unknown
   version: string | number
-  /** 1 for the first value of its key, one more for each that took its place. */
+  /** 1 for the first value of its key, and one more for each replacement. */
   generation: number
   definedAt: string
   definedBy: string | undefined
   kind: 'data' | 'code'
   /** From the latest definition: an earlier one would keep its whole module graph alive. */
   dispose: ((old: unknown) => void | Promise<void>) | undefined
-  /** The old value of a version bump whose initialiser failed: kept for the next migrate, and never handed out again. */
+  /**
+   * The old value of a version change whose initialiser failed. Kept for the next migrate, and never returned to
+   * callers.
+   */
   disposed: boolean
-  /** For version 'auto': what each file has defined. */
+  /** The latest definition of each file. Set for version 'auto'. */
   definers?: Definers | undefined
 }
 
-/** A value that is being made. */
+/** A value that is being created. */
 export interface Initialisation {
   readonly version: string | number
-  /** As the entry will have it. */
+  /** Version that the entry will have. */
   readonly definers?: Definers | undefined
   /** Set as soon as the initialiser has returned a promise. */
   promise: Promise<unknown> | undefined
@@ -45,23 +48,23 @@ export interface Initialisation {
 export interface Table {
   readonly entries: Map<string, Entry>
   readonly starting: Map<string, Initialisation>
-  /** Disposals under way. */
+  /** Running disposals. */
   closing?: Map<string, Promise<void>>
 }
 
-/** What happened to a key. */
+/** A change of a key. */
 export interface StateChange {
   key: string
   type: 'define' | 'replace' | 'drop' | 'migrate'
 }
 
-/** What all copies of a thread share. */
+/** The data that all copies of a thread share. */
 export interface Root {
   readonly isolate: Table
-  /** Values of scope 'test-file', of the file that runs now. */
+  /** Values of scope 'test-file', for the current file. */
   testFile: { name: string; table: Table } | undefined
   readonly listeners: Set<(event: StateChange) => unknown>
-  /** What has been warned of: each thing once. */
+  /** Warnings that were already emitted. */
   readonly warned: Set<string>
   /** Folder of each copy of this package that found this root. */
   readonly copies: Set<string>
@@ -76,7 +79,10 @@ export interface PortableCell {
   readonly waiting: Set<(version: bigint) => void>
 }
 
-/** The collections of a realm: made in the main realm, so that a vm context that came first is not kept alive. */
+/**
+ * Constructors of a realm's collections. They come from the main realm, so that a vm context that came first is not
+ * kept alive.
+ */
 export interface Realm {
   Map: MapConstructor
   Set: SetConstructor
@@ -87,7 +93,7 @@ export function makeTable(realm: Realm): Table {
   return { entries: new realm.Map(), starting: new realm.Map() }
 }
 
-/** The root of this thread, made by whoever comes first. */
+/** Returns the root of this thread. The first copy creates it. */
 export function connectRoot(realm: Realm): Root {
   const root: Root = realm[ROOT] ?? {
     isolate: makeTable(realm),
@@ -102,7 +108,7 @@ export function connectRoot(realm: Realm): Root {
   return root
 }
 
-/** Tells what has not been told in this thread. */
+/** Emits a warning, unless this thread has emitted it before. */
 export function warnOnce(root: Root, what: string, message: string): void {
   if (root.warned.has(what)) return
   root.warned.add(what)

@@ -1,15 +1,15 @@
-/** Scopes: which values a definition sees. */
+/** Scopes: the values that a definition can see. */
 
 import { invalidArgument } from '../native/errors.js'
 import { dispose } from './dispose.js'
-import { type Realm, type Root, type Table, makeTable } from './root.js'
+import { makeTable, type Realm, type Root, type Table } from './root.js'
 
-/** How far a value reaches: 'isolate' is one per thread, over all vm contexts. */
+/** How far a value is shared. 'isolate' is one per thread, over all vm contexts. */
 export type StateScope = 'isolate' | 'realm' | 'test-file'
 
 /**
- * Says which test file runs in this realm: `globalThis[TEST_FILE]` is a string that differs for each run of a test
- * file. `setup()` of warmswap/vitest sets it; where it is not set, scope 'test-file' means 'isolate'.
+ * Key of the current test file in this realm: `globalThis[TEST_FILE]` is a string that differs for each run of a test
+ * file. `setup()` of warmswap/vitest sets it. If it is not set, scope 'test-file' means 'isolate'.
  */
 export const TEST_FILE = Symbol.for('warmswap/test-file@1')
 
@@ -28,7 +28,7 @@ export function tableOf(root: Root, scope: StateScope | undefined): Table {
   throw invalidArgument('options.scope', scope, "'isolate', 'realm' or 'test-file'")
 }
 
-/** All tables that this realm sees, the narrowest first. */
+/** All tables that this realm can see, the narrowest first. */
 export function visibleTables(root: Root): Table[] {
   return [...new Set([testFileTable(root), here[REALM_TABLE] ?? root.isolate, root.isolate])]
 }
@@ -44,7 +44,7 @@ function testFileTable(root: Root): Table {
   return root.testFile.table
 }
 
-/** The test file is over: nobody waits for its values, so what goes wrong can only be told. */
+/** The test file has ended: no caller waits for its values, so errors can only be reported. */
 function disposeAll(table: Table): void {
   for (const [key, entry] of [...table.entries].reverse()) void dispose(table, key, entry)
 }

@@ -1,4 +1,7 @@
-/** Values that are being made: who waits for whom, so that a circle is an error and not a hang. */
+/**
+ * Values that are being created, and which of them wait for one another, so that a circle is an error instead of a
+ * hang.
+ */
 
 import { WarmswapError } from '../native/errors.js'
 import type { Initialisation } from './root.js'
@@ -12,7 +15,7 @@ interface Context {
 let context: Context | undefined
 let running = 0
 
-/** Runs an initialiser so that a definition from inside it can be told from one that only comes at the same time. */
+/** Runs an initialiser, so that a definition inside it can be distinguished from a concurrent one. */
 export async function runInitialiser<T>(start: Initialisation, task: () => Promise<T>): Promise<T> {
   context ??= makeContext()
   running += 1
@@ -20,19 +23,19 @@ export async function runInitialiser<T>(start: Initialisation, task: () => Promi
     return await (context === undefined ? task() : context.run(start, task))
   } finally {
     running -= 1
-    // On Node 20 and 22 a context costs every promise of the process something for as long as it is enabled.
+    // On Node 20 and 22 an enabled context slows down every promise of the process.
     if (running === 0) context?.disable()
   }
 }
 
-/** The value that is being made. Throws ERR_REENTRANT where waiting for it could never end. */
+/** The value that is being created. Throws ERR_REENTRANT if waiting for it could never end. */
 export function awaitedBy(key: string, start: Initialisation): Promise<unknown> {
   const waiter = context?.getStore()
   if (start.promise === undefined || (waiter !== undefined && reaches(start, waiter))) {
     return Promise.reject(
       new WarmswapError(
         'ERR_REENTRANT',
-        `state '${key}' is being defined, and its own initialiser waits for it, directly or through another definition. Make what it needs before, or under another key.`,
+        `state '${key}' is being defined, and its own initialiser waits for it, directly or through another definition. Create what it needs before, or under another key.`,
       ),
     )
   }
@@ -45,7 +48,7 @@ function reaches(from: Initialisation, to: Initialisation): boolean {
   return from === to || [...from.waitsFor].some((next) => reaches(next, to))
 }
 
-/** Node and workerd have one; in a browser only the synchronous part of an initialiser can be watched. */
+/** Node and workerd have one. In a browser only the synchronous part of an initialiser can be tracked. */
 function makeContext(): Context | undefined {
   interface Hooks {
     AsyncLocalStorage: new () => Context

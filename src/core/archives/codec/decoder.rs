@@ -1,4 +1,4 @@
-//! The tar stream inside an archive of any of the three formats, told by magic bytes and never by a name.
+//! Decodes archives of all three formats. Magic bytes select the format, never a file name.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
@@ -11,14 +11,14 @@ use crate::core::archives::format::header;
 use crate::core::failure::{Failure, Result};
 
 const TAR_MAGIC_AT: usize = 257;
-/// Decoded bytes that are read over to find damage in what is no tar archive.
+/// Maximum number of decoded bytes that are read to find damage in data that is not a tar archive.
 const MAX_READ_OVER: u64 = 64 << 20;
 
-/// The format of an archive that starts with these bytes.
+/// Detects the format of an archive by its first bytes.
 pub fn sniff(start: &[u8]) -> Option<Format> {
     match start {
         [0x1f, 0x8b, ..] => Some(Format::TarGz),
-        // A skippable frame may stand first (pzstd, seekable writers).
+        // A skippable frame may come first (pzstd, seekable writers).
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Format::TarZst),
         _ if start.len() >= 512 && (&start[TAR_MAGIC_AT..TAR_MAGIC_AT + 5] == b"ustar" || is_v7(start)) => {
             Some(Format::Tar)
@@ -27,16 +27,17 @@ pub fn sniff(start: &[u8]) -> Option<Format> {
     }
 }
 
-/// A header of before 1988 has no magic, but its checksum is right. An archive of nothing is two empty blocks.
+/// Whether this is a tar archive without magic bytes: a header from before 1988 has a valid checksum, and an empty
+/// archive consists of two zero blocks.
 fn is_v7(start: &[u8]) -> bool {
     let block = &start[..512];
     block.iter().all(|byte| *byte == 0) || header::has_valid_checksum(block)
 }
 
-/// The tar stream inside an archive, whatever its compression.
+/// The tar stream in an archive of any compression.
 pub struct Decoder<S: Read> {
     codec: Codec<Whole<S>>,
-    /// Decoded bytes that were looked at.
+    /// Decoded bytes that were inspected.
     start: Cursor<Vec<u8>>,
 }
 
@@ -49,7 +50,7 @@ enum Codec<R> {
 }
 
 impl<S: Read> Decoder<S> {
-    /// Looks at the first bytes of the archive, and of the tar stream in it.
+    /// Inspects the first bytes of the archive and of its tar stream.
     pub fn new(mut source: S, limits: WindowLimits) -> Result<Self> {
         let start = first_block(&mut source).map_err(Failure::of_read)?;
         let Some(format) = sniff(&start) else {
@@ -75,7 +76,7 @@ impl<S: Read> Decoder<S> {
         Ok(decoder)
     }
 
-    /// Whether the end of the compressed data, which was read, proves that nothing is missing behind it.
+    /// Whether the end of the compressed data proves that nothing is missing after it.
     pub fn proves_its_end(&self) -> bool {
         match &self.codec {
             Codec::Plain(_) => false,
@@ -110,12 +111,12 @@ fn first_block(source: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Why bytes are no archive. Those that are known to be something else are not damaged.
+/// Failure for bytes that are not an archive. Data of another known format is not damaged.
 fn no_archive(start: &[u8]) -> Failure {
     if start.is_empty() {
         return Failure::corrupt("the archive is empty");
     }
-    // First, because the first byte of zstd is a letter.
+    // Checked first, because the first byte of zstd is a letter.
     if is_beginning(start) {
         return Failure::corrupt(format!("the archive is cut off after {} bytes", start.len()));
     }
@@ -123,17 +124,17 @@ fn no_archive(start: &[u8]) -> Failure {
         return Failure::refused(format!("expected a tar, tar.gz or tar.zst archive, got {name}"));
     }
     Failure::corrupt(
-        "the bytes have no mark of tar, gzip or zstd. Either they have a format without a mark (brotli, raw deflate), or their beginning is damaged: check what they are before you replace them",
+        "the data has no magic bytes of tar, gzip or zstd. Either its format has none (brotli, raw deflate), or its beginning is damaged. Check what it is before you replace it",
     )
 }
 
-/// Whether these bytes, which are no archive, are the beginning of one.
+/// Whether these bytes, which are not an archive, are the beginning of one.
 fn is_beginning(start: &[u8]) -> bool {
     let is_of_magic = |magic: &[u8]| start.len() < magic.len() && magic.starts_with(start);
     is_of_magic(&[0x1f, 0x8b]) || is_of_magic(&[0x28, 0xb5, 0x2f, 0xfd]) || is_beginning_of_tar(start)
 }
 
-/// A name that ends in NULs, then digits.
+/// Whether the bytes are a name that ends in NULs, followed by digits.
 fn is_beginning_of_tar(start: &[u8]) -> bool {
     let (name, numbers) = start.split_at(start.len().min(100));
     let Some(end) = name.iter().position(|byte| *byte == 0) else {
@@ -146,8 +147,8 @@ fn is_beginning_of_tar(start: &[u8]) -> bool {
         && numbers.iter().take(48).all(is_number)
 }
 
-/// Why decoded bytes are no tar archive. The rest is read too, because damage in compressed data can make anything of
-/// it, and is found by its checksum.
+/// Failure for decoded bytes that are not a tar archive. The rest is read too, because damaged compressed data can
+/// decode to anything, and its checksum reveals the damage.
 fn no_tar(format: Format, start: &[u8], rest: &mut impl Read) -> Failure {
     let outer = if format == Format::TarGz { "gzip" } else { "zstd" };
     if let Err(error) = io::copy(&mut rest.take(MAX_READ_OVER), &mut io::sink()) {
@@ -155,7 +156,7 @@ fn no_tar(format: Format, start: &[u8], rest: &mut impl Read) -> Failure {
     }
     if start.is_empty() {
         return Failure::corrupt(format!(
-            "the {outer} data holds no bytes: the program that made the archive has probably failed"
+            "the {outer} data is empty. The program that created the archive has probably failed"
         ));
     }
     if is_beginning(start) {
@@ -173,17 +174,17 @@ fn no_tar(format: Format, start: &[u8], rest: &mut impl Read) -> Failure {
     let name = name.split(", probably").next().unwrap_or(name);
     Failure::refused(match inner {
         Some(inner) => format!(
-            "expected a tar archive within {outer}, got {inner} within {outer}. Archives that are compressed twice are not read"
+            "expected a tar archive within {outer}, got {inner} within {outer}. Archives that are compressed twice are not supported"
         ),
         None => format!("expected a tar archive within {outer}, got {name}. The {outer} data is not damaged"),
     })
 }
 
-/// The members of a gzip file, one behind the other, and the zeros that tapes and block devices fill it up with.
+/// Reads the members of a gzip file one after another, and the zero padding of tapes and block devices.
 struct Members<R> {
     present: Option<GzDecoder<R>>,
     ended: u64,
-    /// A header with an extra field is that of a writer of many members (bgzip).
+    /// Whether the header has an extra field. Writers of many members use one (bgzip).
     has_extra: bool,
 }
 
@@ -196,8 +197,8 @@ impl<R: BufRead> Members<R> {
         }
     }
 
-    /// The trailer of a single member has length and checksum of everything. That of one of many says nothing of the
-    /// others.
+    /// The trailer of a single member contains length and checksum of the whole data. A trailer of one of many members
+    /// proves nothing about the others.
     fn proves_its_end(&self) -> bool {
         self.present.is_none() && self.ended == 1 && !self.has_extra
     }
@@ -222,7 +223,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// The decoder has several words for data that ends early.
+/// The decoder has several error kinds for data that ends early.
 fn of_gzip(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return io::Error::new(error.kind(), "the gzip data is cut off");
@@ -243,7 +244,7 @@ fn has_another_member(source: &mut impl BufRead) -> io::Result<bool> {
         if bytes.iter().any(|byte| *byte != 0) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "there are bytes behind the end of the gzip data",
+                "there are bytes after the end of the gzip data",
             ));
         }
         let count = bytes.len();

@@ -1,4 +1,4 @@
-//! Independent frames, which several threads can compress at once.
+//! Encoder for independent frames, which several threads can compress at the same time.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use zstd::zstd_safe::CParameter;
 use crate::core::archives::codec::format::Format;
 use crate::core::sys::fault;
 
-/// Compresses frames, each on its own, so that several threads can do it at once.
+/// Compresses independent frames, so that several threads can work at the same time.
 pub struct FrameEncoder(Encoder);
 
 enum Encoder {
@@ -18,12 +18,12 @@ enum Encoder {
 }
 
 impl FrameEncoder {
-    /// An encoder for one thread.
+    /// Creates an encoder for one thread.
     pub fn new(format: Format, level: i32) -> io::Result<Self> {
         Ok(Self(match format {
             Format::TarZst => {
                 let mut compressor = zstd::bulk::Compressor::new(level)?;
-                // Without a checksum 56 % of single bit flips decoded to wrong bytes without an error.
+                // Without a checksum, 56 % of single bit flips decoded to wrong bytes without an error.
                 let checksum = !fault::is_seeded("no-checksum");
                 compressor.set_parameter(CParameter::ChecksumFlag(checksum))?;
                 compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
@@ -34,7 +34,7 @@ impl FrameEncoder {
         }))
     }
 
-    /// The bytes of one frame on the wire.
+    /// Encodes one frame.
     pub fn encode(&mut self, raw: &[u8]) -> io::Result<Frame> {
         let raw_bytes = raw.len();
         let mut crc = Crc::new();
@@ -54,16 +54,17 @@ impl FrameEncoder {
     }
 }
 
-/// One compressed piece of an archive.
+/// One compressed part of an archive.
 pub struct Frame {
-    /// What is sent.
+    /// Encoded bytes.
     pub bytes: Vec<u8>,
-    /// How many bytes it decodes to.
+    /// Number of bytes after decoding.
     pub raw_bytes: usize,
     pub(super) crc: Crc,
 }
 
-/// Deflate blocks that end at a byte boundary, so that the pieces of several threads can be joined (as pigz does).
+/// Compresses to deflate blocks that end at a byte boundary, so that the parts of several threads can be joined (like
+/// pigz).
 fn deflate(raw: &[u8], level: Compression) -> io::Result<Vec<u8>> {
     let mut compress = Compress::new(level, false);
     let mut out = Vec::with_capacity(raw.len() / 3 + 64);
@@ -73,7 +74,7 @@ fn deflate(raw: &[u8], level: Compression) -> io::Result<Vec<u8>> {
         compress
             .compress_vec(&raw[consumed..], &mut out, FlushCompress::Sync)
             .map_err(io::Error::other)?;
-        // Room that is left over says that nothing is pending.
+        // Unused space in the buffer means that no output is pending.
         if compress.total_in() == raw.len() as u64 && out.len() < out.capacity() {
             return Ok(out);
         }

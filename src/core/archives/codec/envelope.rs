@@ -1,4 +1,4 @@
-//! What stands before and after the frames of an archive.
+//! Bytes before and after the frames of an archive.
 
 use flate2::Crc;
 
@@ -9,7 +9,7 @@ use crate::core::error::{Error, Result};
 const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
 const SEEKABLE_MAGIC: u32 = 0x8F92_EAB1;
 
-/// What stands before, and after, the frames of an archive.
+/// Bytes before and after the frames of an archive.
 pub struct Envelope {
     format: Format,
     frames: Vec<(u32, u32)>,
@@ -17,7 +17,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of an archive without frames.
+    /// Creates the envelope of an archive without frames.
     pub fn new(format: Format) -> Self {
         Self {
             format,
@@ -26,18 +26,18 @@ impl Envelope {
         }
     }
 
-    /// What stands before the first frame.
+    /// Bytes before the first frame.
     pub fn head(&self) -> &'static [u8] {
         match self.format {
-            // No name, no time, unknown system: the same tree gives the same bytes.
+            // No name, no time and an unknown system: the same tree results in the same bytes.
             Format::TarGz => &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff],
             Format::TarZst | Format::Tar => &[],
         }
     }
 
-    /// Takes note of a frame that was sent.
+    /// Records a frame that was sent.
     pub fn add(&mut self, frame: &Frame) -> Result<()> {
-        let too_large = |_| Error::argument("a frame", "over 4 GiB", "at most 4 MiB");
+        let too_large = |_| Error::argument("frame", "over 4 GiB", "at most 4 MiB");
         let compressed = u32::try_from(frame.bytes.len()).map_err(too_large)?;
         let raw = u32::try_from(frame.raw_bytes).map_err(too_large)?;
         self.frames.push((compressed, raw));
@@ -45,22 +45,22 @@ impl Envelope {
         Ok(())
     }
 
-    /// How many frames there are.
+    /// Number of frames.
     pub fn frames(&self) -> u64 {
         self.frames.len() as u64
     }
 
-    /// How many bytes the frames decode to.
+    /// Number of decoded bytes in all frames.
     pub fn raw_bytes(&self) -> u64 {
         self.frames.iter().map(|(_, raw)| u64::from(*raw)).sum()
     }
 
-    /// What stands after the last frame: zstd's seekable format, or gzip's trailer.
+    /// Bytes after the last frame: the seek table of zstd, or the trailer of gzip.
     pub fn tail(&self) -> Vec<u8> {
         match self.format {
             Format::TarZst => self.seek_table(),
             Format::TarGz => {
-                // An empty last block, as the pieces before it are not marked as last.
+                // An empty last block, because the earlier parts are not marked as last.
                 let mut tail = vec![0x03, 0x00];
                 tail.extend_from_slice(&self.crc.sum().to_le_bytes());
                 tail.extend_from_slice(&self.crc.amount().to_le_bytes());
@@ -70,7 +70,7 @@ impl Envelope {
         }
     }
 
-    /// facebook/zstd contrib/seekable_format: a skippable frame, which ordinary decoders ignore.
+    /// Seek table of facebook/zstd contrib/seekable_format: a skippable frame, which ordinary decoders ignore.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "at most 2^32 bytes / 4 MiB frames"

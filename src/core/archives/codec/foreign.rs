@@ -1,11 +1,11 @@
-//! Names of what is no archive that is read here. A good archive of another kind is not a damaged one.
+//! Names of unsupported formats. An intact archive of another format is not reported as damaged.
 
-/// Compressed data: what is in it is not known.
+/// Compression formats. Their content is unknown.
 const COMPRESSED: [(&[u8], &str); 9] = [
     (b"\xfd7zXZ\0", "xz"),
     (b"BZh", "bzip2"),
     (b"\x04\x22\x4d\x18", "lz4"),
-    (b"\x02\x21\x4c\x18", "lz4 (its old form)"),
+    (b"\x02\x21\x4c\x18", "lz4 (legacy format)"),
     (b"LZIP", "lzip"),
     (b"\x1f\x9d", "compress (.Z)"),
     (b"\x5d\0\0", "lzma"),
@@ -13,11 +13,11 @@ const COMPRESSED: [(&[u8], &str); 9] = [
     (b"\x89LZO\0", "lzop"),
 ];
 
-/// Other magic bytes at the start, and what they are.
+/// Other magic bytes at the start of a file, and their formats.
 const MAGIC: [(&[u8], &str); 17] = [
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "a zip archive"),
-    (b"PK\x07\x08", "a zip archive in parts"),
+    (b"PK\x07\x08", "a split zip archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"xar!", "a xar archive"),
@@ -32,18 +32,18 @@ const MAGIC: [(&[u8], &str); 17] = [
     (b"%PDF-", "a PDF document"),
     (
         b"version https://git-lfs",
-        "a Git LFS pointer, not the file that it stands for",
+        "a Git LFS pointer instead of the file itself",
     ),
     (b"\x37\xa4\x30\xec", "a zstd dictionary"),
 ];
 
-/// The compression of the bytes, if it is known and not read here.
+/// Compression format of the bytes, if it is known and not supported.
 pub(super) fn compression(start: &[u8]) -> Option<&'static str> {
     let known = COMPRESSED.iter().find(|(magic, _)| start.starts_with(magic));
     match (known, start) {
         (Some((_, name)), _) => Some(name),
-        // zstd before 0.8; later ones have one magic number.
-        (None, [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..]) => Some("zstd of before version 0.8"),
+        // zstd before 0.8. Later versions have one magic number.
+        (None, [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..]) => Some("zstd from before version 0.8"),
         (None, [0x78, flags @ (0x01 | 0x5e | 0x9c | 0xda), ..])
             if (0x7800 | u16::from(*flags)).is_multiple_of(31) && !is_text(start) =>
         {
@@ -53,7 +53,7 @@ pub(super) fn compression(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What the bytes are, if it is known and no tar archive.
+/// Format of the bytes, if it is known and not a tar archive.
 pub(super) fn name(start: &[u8]) -> Option<&'static str> {
     if let Some(name) = compression(start) {
         return Some(name);
@@ -62,7 +62,7 @@ pub(super) fn name(start: &[u8]) -> Option<&'static str> {
         return Some(name);
     }
     if matches!(start, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
-        return Some("text in UTF-16, probably the answer of a server");
+        return Some("text in UTF-16, probably the response of a server");
     }
     is_text(start).then(|| name_of_text(start))
 }
@@ -81,14 +81,14 @@ fn name_of_text(start: &[u8]) -> &'static str {
     }
     match text {
         [b'<', b'!' | b'a'..=b'z' | b'A'..=b'Z', ..] => {
-            "an HTML page, probably the answer of a server or a proxy"
+            "an HTML page, probably the response of a server or a proxy"
         }
-        [b'{' | b'[' | b'"', ..] => "JSON, probably the answer of a server",
-        _ => "text, probably the answer of a server",
+        [b'{' | b'[' | b'"', ..] => "JSON, probably the response of a server",
+        _ => "text, probably the response of a server",
     }
 }
 
-/// Whether the bytes are the beginning of a text in UTF-8. The last letter may be cut.
+/// Whether the bytes are the beginning of a UTF-8 text. The last character may be incomplete.
 fn is_text(start: &[u8]) -> bool {
     let text = match std::str::from_utf8(start) {
         Ok(text) => text,
@@ -123,7 +123,7 @@ mod tests {
             ("gr\u{fc}n".as_bytes(), "text"),
             (&"gr\u{fc}".as_bytes()[..3], "text"),
             (b"\xff\xfe{\0", "UTF-16"),
-            (b"\x25\xb5\x2f\xfd", "zstd of before"),
+            (b"\x25\xb5\x2f\xfd", "zstd from before"),
             (b"\x78\x9c\xed\xbd", "zlib"),
             (b"x^2 is text", "text"),
             (b"070707000001", "cpio"),

@@ -1,5 +1,5 @@
-//! Compression: independent frames on the way out, any of three formats on the way in, told by magic bytes and
-//! never by a name.
+//! Compression. Archives are written as independent frames. Three formats can be read, selected by magic bytes and
+//! never by a file name.
 
 mod decoder;
 mod encoder;

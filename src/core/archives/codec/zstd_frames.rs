@@ -1,5 +1,6 @@
-//! zstd, frame by frame: each header is read before its frame is decoded, so that what is not read is named with its
-//! numbers, and the end of the data is known for what it proves.
+//! Decodes zstd frame by frame. Each header is read before its frame is decoded, so that an error can name an
+//! unsupported feature with its numbers. The module also decides whether the end of the data proves that it is
+//! complete.
 
 use std::io::{self, BufRead, Read};
 
@@ -11,48 +12,48 @@ use crate::core::failure::Failure;
 const MAGIC: u32 = 0xFD2F_B528;
 const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184D_2A50..=0x184D_2A5F;
 const SEEKABLE_MAGIC: [u8; 4] = [0xB1, 0xEA, 0x92, 0x8F];
-/// Magic number, descriptor, window, dictionary, content size.
+/// Maximum size of a header: magic number, descriptor, window, dictionary, content size.
 const MAX_HEADER: usize = 18;
-/// The end of a seek table: number of frames, descriptor, magic number.
+/// Size of the end of a seek table: number of frames, descriptor, magic number.
 const SEEK_FOOTER: usize = 9;
-/// The largest window that libzstd reads.
-const MAX_WINDOW_LOG: u32 = if cfg!(target_pointer_width = "64") { 31 } else { 30 };
+/// Largest window that libzstd supports.
+const MAX_WINDOW_LOG: u32 = if usize::BITS >= 64 { 31 } else { 30 };
 
-/// Decodes the frames of a source, one behind the other.
+/// Decodes the frames of a source one after another.
 pub(super) struct Frames<R> {
     source: R,
     context: DCtx<'static>,
     limits: WindowLimits,
-    /// Bytes of the header of the next frame, which are decoded before those of `source`.
+    /// Bytes of the next frame's header, which are decoded before those of `source`.
     head: Vec<u8>,
     is_between: bool,
     has_output: bool,
     seen: Seen,
 }
 
-/// The largest window, and the option that it comes from.
+/// Limits of the window, with the option that sets them.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowLimits {
-    /// Bytes of a window.
+    /// Maximum size of a window in bytes.
     pub max_window: u64,
-    /// `limits.maxMemoryBytes`.
+    /// Value of `limits.maxMemoryBytes`.
     pub max_memory: u64,
-    /// What else takes memory.
+    /// Memory of the other buffers in bytes.
     pub buffers: u64,
 }
 
-/// What went by, as far as it says whether the end was reached.
+/// Facts about the data so far that decide whether its end was reached.
 #[derive(Default)]
 struct Seen {
     data_frames: u32,
-    /// Before the first frame of data.
+    /// Whether a skippable frame came before the first data frame.
     leading_skippable: bool,
     is_last_skippable: bool,
     is_like_ours: bool,
     tail: Vec<u8>,
 }
 
-/// The header of a frame of data.
+/// Header of a data frame.
 struct FrameHeader {
     window: u64,
     dictionary: u32,
@@ -64,7 +65,7 @@ impl<R: BufRead> Frames<R> {
     pub(super) fn new(source: R, limits: WindowLimits) -> io::Result<Self> {
         let mut context = DCtx::create();
         context.init().map_err(of_zstd)?;
-        // The limit is checked on each header, where it can be named.
+        // The limit is checked for each header instead, so that the error can name it.
         context
             .set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))
             .map_err(of_zstd)?;
@@ -79,8 +80,9 @@ impl<R: BufRead> Frames<R> {
         })
     }
 
-    /// Whether the end of the data proves that nothing is missing: a seek table that counts the frames, or a single
-    /// frame. A frame like those that [`super::Envelope`] writes proves nothing alone: others may have stood behind it.
+    /// Whether the end of the data proves that nothing is missing: there is a seek table that counts the frames, or a
+    /// single frame. A frame like those of [`super::Envelope`] proves nothing alone, because others may have followed
+    /// it.
     pub(super) fn proves_its_end(&self) -> bool {
         let seen = &self.seen;
         if seen.is_last_skippable
@@ -92,7 +94,7 @@ impl<R: BufRead> Frames<R> {
         seen.data_frames == 1 && !seen.leading_skippable && !seen.is_like_ours
     }
 
-    /// Reads and checks the header of the next frame. `false` at the end of the source.
+    /// Reads and checks the header of the next frame. Returns `false` at the end of the source.
     fn begin(&mut self) -> io::Result<bool> {
         while self.head.len() < MAX_HEADER {
             let available = self.source.fill_buf()?;
@@ -115,7 +117,7 @@ impl<R: BufRead> Frames<R> {
             Some(MAGIC) => {
                 self.seen.is_last_skippable = false;
                 self.seen.data_frames += 1;
-                // One that is cut off is the decoder's to refuse.
+                // A truncated header is left to the decoder, which reports it.
                 if let Some(header) = read_header(&self.head) {
                     self.check(&header)?;
                     self.seen.is_like_ours =
@@ -125,7 +127,7 @@ impl<R: BufRead> Frames<R> {
             _ => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "there are bytes behind the end of the zstd data",
+                    "there are bytes after the end of the zstd data",
                 ));
             }
         }
@@ -135,7 +137,7 @@ impl<R: BufRead> Frames<R> {
     fn check(&self, header: &FrameHeader) -> io::Result<()> {
         if header.dictionary != 0 {
             return Err(Failure::refused(format!(
-                "the archive was compressed with a zstd dictionary (id {}), and archives with dictionaries are not read. It is not damaged",
+                "the archive was compressed with a zstd dictionary (id {}), which is not supported. It is not damaged",
                 header.dictionary
             ))
             .into());
@@ -150,12 +152,12 @@ impl<R: BufRead> Frames<R> {
         }
         let most = 1_u64 << MAX_WINDOW_LOG;
         let way_out = if header.window > most {
-            format!("No more than {most} bytes are possible")
+            format!("The largest supported window has {most} bytes")
         } else {
             format!("Set limits.maxMemoryBytes to {} or more", header.window + buffers)
         };
         Err(Failure::over_limit(format!(
-            "the archive needs a zstd window of {} bytes (zstd --long={}), and limits.maxMemoryBytes of {max_memory} allows {max_window}. It is not damaged. {way_out}",
+            "the archive needs a zstd window of {} bytes (zstd --long={}), but limits.maxMemoryBytes of {max_memory} allows {max_window}. It is not damaged. {way_out}",
             header.window,
             header.window.next_power_of_two().ilog2(),
         ))
@@ -219,7 +221,8 @@ fn of_zstd(code: usize) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, get_error_name(code))
 }
 
-/// Data of a dictionary without its id looks damaged from the first byte on.
+/// Error at the first bytes of a frame. Data that needs a dictionary without naming it looks damaged from its first
+/// byte.
 fn of_first_bytes(code: usize) -> io::Error {
     let message = format!(
         "{}, or the data needs a zstd dictionary that it does not name",
@@ -228,7 +231,7 @@ fn of_first_bytes(code: usize) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// RFC 8878, 3.1.1.1. `None` where it is cut off.
+/// Parses a frame header (RFC 8878, 3.1.1.1). Returns `None` if it is truncated.
 fn read_header(bytes: &[u8]) -> Option<FrameHeader> {
     let descriptor = *bytes.get(4)?;
     let is_single_segment = descriptor & 0x20 != 0;

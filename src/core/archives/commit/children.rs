@@ -1,11 +1,11 @@
-//! Child by child, for targets that cannot be renamed themselves: the old children go aside, then the new ones
-//! come in. A journal says what was planned, so that the next call on the target can take everything back:
+//! Commit child by child, for targets that cannot be renamed themselves. First the old children are moved out, then the
+//! new ones are moved in. A journal lists the plan, so that the next call on the target can roll everything back:
 //!
 //! ```text
 //! <stage>/journal   'warmswap-children 1\n', then the names of the new children, each ended by NUL
-//! <stage>/old/      the old children that are out
-//! <stage>/tree/     the new children that are not in
-//! <stage>/done      the commit is finished: what is in old/ is rubbish
+//! <stage>/old/      the old children that were moved out
+//! <stage>/tree/     the new children that are not moved in yet
+//! <stage>/done      the commit is finished, and the content of old/ can be removed
 //! ```
 
 use std::ffi::OsString;
@@ -25,15 +25,15 @@ use crate::core::failure;
 
 const FORMAT: &[u8] = b"warmswap-children ";
 const MAGIC: &[u8] = b"warmswap-children 1\n";
-/// More than a directory of a million children needs.
+/// More than a directory with a million children needs.
 const MAX_JOURNAL_BYTES: u64 = 256 << 20;
 
-/// The old children that could not be put back, because another process has made entries of their names. They are
-/// never swept.
+/// Prefix of a directory with old children that could not be moved back, because another process has created entries
+/// with their names. A sweep never removes it.
 const KEPT: &str = ".warmswap-kept-";
 
-/// Puts the children of the stage's tree into `target`, in the place of its own if it `replaces` them, or changes
-/// nothing.
+/// Moves the children of the stage's tree into `target`, or changes nothing. The target's own children are replaced if
+/// `replaces` is set.
 pub(super) fn commit(stage: &StageDirectory, target: &Target, replaces: bool) -> failure::Result<()> {
     let mut names = Vec::new();
     for entry in stage
@@ -42,7 +42,7 @@ pub(super) fn commit(stage: &StageDirectory, target: &Target, replaces: bool) ->
         .directory
         .entries(&stage.path(TREE))?
     {
-        // An archive of a volume's root can hold its lost+found: no content here either.
+        // An archive of a volume's root can contain its lost+found, which is not content.
         if !is_no_content(name::as_bytes(&entry.name)) {
             names.push(entry.name);
         }
@@ -59,13 +59,13 @@ pub(super) fn commit(stage: &StageDirectory, target: &Target, replaces: bool) ->
     if let Err(mut error) = moved {
         if let Some(kept) = roll_back(stage, target, &names)? {
             error.message = format!(
-                "{}; what another process has made in '{}' in the meantime stays, and what it had replaced is in '{}'",
+                "{}. Entries that another process created in '{}' in the meantime are kept. The entries that had those names before are in '{}'",
                 error.message,
                 target.path.display(),
                 kept.display()
             );
         }
-        // A second attempt starts afresh.
+        // A second attempt starts with a new journal.
         stage.forget_journal()?;
         stage
             .opened
@@ -76,7 +76,7 @@ pub(super) fn commit(stage: &StageDirectory, target: &Target, replaces: bool) ->
     Ok(())
 }
 
-/// Makes `old/` and the journal.
+/// Creates `old/` and the journal.
 fn begin(stage: &StageDirectory, names: &[OsString]) -> Result<()> {
     let directory = &stage.opened.directory;
     directory.make_directory(OLD.as_ref(), 0o700, &stage.path(OLD))?;
@@ -131,8 +131,8 @@ pub(super) fn is_unfinished(stage: &StageDirectory) -> Result<bool> {
     Ok(stage.has(JOURNAL)? && !stage.has(DONE)?)
 }
 
-/// Takes back what a commit that was killed has moved. `false` if its journal is none that [`commit`] writes: then
-/// nothing is done.
+/// Rolls back the moves of a killed commit. Returns `false` and does nothing if its journal is not one that [`commit`]
+/// writes.
 pub(super) fn roll_back_unfinished(stage: &StageDirectory, target: &Target) -> failure::Result<bool> {
     let has_tree = stage.has(TREE)?;
     let Some(names) = read_journal(stage)?.filter(|_| has_tree) else {
@@ -142,7 +142,7 @@ pub(super) fn roll_back_unfinished(stage: &StageDirectory, target: &Target) -> f
     Ok(true)
 }
 
-/// The names of the new children; `None` if one of them is no name of an entry.
+/// Names of the new children. `None` if one of them is not a valid name.
 fn read_journal(stage: &StageDirectory) -> Result<Option<Vec<OsString>>> {
     let path = stage.path(JOURNAL);
     let file = stage
@@ -163,13 +163,14 @@ fn read_journal(stage: &StageDirectory) -> Result<Option<Vec<OsString>>> {
         return Err(Error::new(
             Code::Format,
             format!(
-                "'{}' is of another version of warmswap. Finish or remove that restore with the version that began it",
+                "'{}' belongs to another version of warmswap. Finish or remove that restore with the version that began it",
                 path.display()
             ),
         ));
     };
     let Some(names) = names.strip_suffix(b"\0") else {
-        // Of an empty tree; anything else is cut off, and a journal is only seen when it is complete.
+        // The journal of an empty tree. Any other journal without names is truncated, and a journal is visible only
+        // when it is complete.
         return Ok(names.is_empty().then(Vec::new));
     };
     let names: Vec<_> = names.split(|byte| *byte == 0).collect();
@@ -181,22 +182,22 @@ fn read_journal(stage: &StageDirectory) -> Result<Option<Vec<OsString>>> {
     }))
 }
 
-/// Whether it is the name of one entry of a tree.
+/// Whether it is a valid name of one entry.
 fn is_child(name: &[u8]) -> bool {
     !name.is_empty() && name != b"." && name != b".." && name.len() <= MAX_NAME_BYTES && !name.contains(&b'/')
 }
 
-/// Moves everything back. Returns the place of those old children whose names are taken.
+/// Moves everything back. Returns the path of the old children whose names are in use, if there are any.
 fn roll_back(stage: &StageDirectory, target: &Target, names: &[OsString]) -> Result<Option<PathBuf>> {
     let is_directory = target.stat()?.is_some_and(|stat| stat.kind == Kind::Directory);
     if !is_directory {
-        // The target was removed: there is no place to put anything back to.
+        // The target was removed, so the old children cannot be moved back.
         return keep_old(stage);
     }
     let here = target.open_directory()?;
     let tree = stage.opened.open_trusted(TREE.as_ref())?;
     for name in names.iter().filter(|name| !is_no_content(name::as_bytes(name))) {
-        // A new child came in by one rename: it is here exactly when it is not in the tree.
+        // A new child is moved in by one rename. It is in the target exactly if it is not in the tree.
         let came_in = tree.stat(name)?.is_none() && here.stat(name)?.is_some_and(|stat| here.trusts(&stat));
         if came_in {
             move_entry(
@@ -208,7 +209,7 @@ fn roll_back(stage: &StageDirectory, target: &Target, names: &[OsString]) -> Res
             )?;
         }
     }
-    // What could not be put back is kept already, by a process that was killed right after that.
+    // A process that was killed right afterwards has already kept what could not be moved back.
     let Some(old) = stage.opened.open_trusted(OLD.as_ref()).optional()? else {
         return Ok(None);
     };
@@ -227,7 +228,7 @@ fn roll_back(stage: &StageDirectory, target: &Target, names: &[OsString]) -> Res
     keep_old(stage)
 }
 
-/// `None` where nothing is left to be kept.
+/// Returns `None` if nothing has to be kept.
 fn keep_old(stage: &StageDirectory) -> Result<Option<PathBuf>> {
     let (directory, path) = (&stage.opened.directory, stage.path(OLD));
     if directory.remove_directory(OLD.as_ref(), &path).optional().is_ok() {

@@ -1,4 +1,4 @@
-//! File by file: what the target has stays as it is, whatever it is.
+//! Commit file by file. Existing entries of the target are not changed.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use crate::core::sys::fs::Kind;
 use crate::core::archives::commit::moves::rename_new;
 use crate::core::failure;
 
-/// Moves what the target does not have. Returns how many entries it had already. On an error what was moved is
-/// moved back.
+/// Moves entries that the target does not have. Returns the number of entries that already existed. On an error, moved
+/// entries are moved back.
 pub(super) fn merge(from: &Directory, to: &Directory) -> failure::Result<u64> {
     let mut merger = Merger {
         moved: Vec::new(),
@@ -26,11 +26,11 @@ pub(super) fn merge(from: &Directory, to: &Directory) -> failure::Result<u64> {
     }
 }
 
-/// Names the directory of the target that this user may not use.
+/// Names the directory of the target that this user has no access to.
 fn explain_denied(mut error: Error, directory: &Path) -> Error {
     if error.is_denied() {
         error.message = format!(
-            "the directory '{}' of the target does not let this user read and write ({}). Change its mode or owner, or restore to another directory",
+            "this user cannot read and write the directory '{}' of the target ({}). Change its mode or owner, or restore to another directory",
             directory.display(),
             error.message
         );
@@ -39,7 +39,7 @@ fn explain_denied(mut error: Error, directory: &Path) -> Error {
 }
 
 struct Merger {
-    /// Relative paths, in the order in which they were moved.
+    /// Relative paths, in the order of the moves.
     moved: Vec<PathBuf>,
     kept: u64,
 }
@@ -71,7 +71,7 @@ impl Merger {
             self.kept += 1;
             return Ok(());
         }
-        // The stage is this user's; what is in the target is not opened up.
+        // The stage belongs to this user, so its modes may be changed. Modes in the target are not.
         let from = from.open_own_directory(name, path)?;
         let to = to
             .open_directory(name, path)

@@ -1,23 +1,25 @@
-//! From a staged tree to the target, in the way that fits its mount.
+//! Commit of a staged tree to its target. The method depends on the target:
 //!
 //! | target | method | atomic |
 //! | --- | --- | --- |
-//! | absent | rename, refused if it appeared meanwhile | yes |
-//! | empty directory that is no mount | rename over it (also an overlay's lower directory) | yes |
-//! | full, same filesystem | exchange, the old tree is removed afterwards | yes |
-//! | mount point (EBUSY), overlay lower directory (EXDEV), parent that cannot be written, `lost+found` in it | child by child, with a journal that takes everything back | per child |
-//! | mode 'merge' | file by file, what is there wins | per file |
+//! | absent | rename, which fails if the target appeared in the meantime | yes |
+//! | empty directory that is not a mount point | rename over it (also over a lower directory of overlayfs) | yes |
+//! | not empty, same filesystem | exchange, then the old tree is removed | yes |
+//! | mount point (EBUSY), lower directory of overlayfs (EXDEV), parent without write permission, or `lost+found` in it | child by child, with a journal for the rollback | per child |
+//! | mode 'merge' | file by file, existing entries are kept | per file |
 //!
-//! A stage lives in a directory `.warmswap-stage-…` next to the target, or in it where the parent cannot serve.
-//! Its process holds a kernel lock on the file `owner` in it: a process that can acquire that lock knows that the
-//! owner is dead and sweeps, taking an unfinished 'children' commit back first. Commits by children, and what takes
-//! them back, hold a kernel lock on the target directory: two at once would mix their trees. It is acquired before
-//! the gate, as it can be waited for, and its next holder takes back what a dead one has left unfinished. Only mode
-//! 'replace' moves anything out of a target. A name that another process makes in it while the old entry is out is
-//! not overwritten when the commit is taken back: the old one is then kept as `.warmswap-kept-…`.
+//! A stage is a directory `.warmswap-stage-…` next to the target, or inside it if the parent cannot be used. Its
+//! process holds a kernel lock on the file `owner` in it. A process that can acquire that lock knows that the owner is
+//! dead. It removes the stage, after it has rolled back an unfinished commit by children.
 //!
-//! A stage can come from every user that may write next to the target, so only a trusted one is replayed or removed
-//! (see `stage_directory`), and every call is relative to an open directory.
+//! Commits by children and their rollbacks hold a kernel lock on the target directory, because two at the same time
+//! would mix their trees. The lock is acquired before the gate, because acquiring it can take time. Its next holder
+//! rolls back the unfinished commit of a dead one. Only mode 'replace' moves entries out of a target. Another process
+//! may create an entry while the old one with that name is moved out. A rollback does not overwrite that entry, and
+//! keeps the old one as `.warmswap-kept-…`.
+//!
+//! Every user that may write next to the target can create a stage. Only a trusted stage is rolled back or removed (see
+//! `stage_directory`), and every call is relative to an open directory.
 
 mod children;
 mod gate;

@@ -9,21 +9,22 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::errno;
 use crate::core::sys::fs::Kind;
 
-/// How deep directories are merged or moved child by child, two descriptors a level. Archives are not deeper.
+/// Maximum depth at which directories are merged or moved child by child. Each level needs two descriptors. Archives
+/// are not deeper.
 const MAX_LEVELS: usize = 256;
 
-/// What a directory is moved to whose name is taken by another one.
+/// What happens if the name of a moved directory is already in use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnConflict {
-    /// Nothing: another process has made that one.
+    /// The move fails: another process has created that entry.
     Fail,
-    /// Into it: its own move may have been cut off between two of its children. Then it belongs to the owner of the
-    /// one that is moved, or to the user whose commit it was.
+    /// The children are moved into the existing directory, because an earlier move may have been interrupted between
+    /// two of them. The existing directory must belong to the owner of the moved one, or to the user of that commit.
     Fill { committer: u32 },
 }
 
-/// Moves an entry. A directory of an overlay's lower layer cannot be renamed (EXDEV): its children are moved
-/// one by one. Names that are taken are told at the end.
+/// Moves an entry. A directory in a lower layer of overlayfs cannot be renamed (EXDEV), so its children are moved one
+/// by one. Names in use are reported at the end.
 pub(super) fn move_entry(
     from: &Directory,
     to: &Directory,
@@ -77,8 +78,8 @@ fn move_at(
     from.remove_directory(name, &path)
 }
 
-/// Moves an entry to another directory. One that is itself a directory and forbids writing (0555: Go's module
-/// cache, Nix) cannot be moved by its own user, because its `..` changes: it is opened up for that moment.
+/// Moves an entry to another directory. A directory without write permission (0555: Go's module cache, Nix) cannot be
+/// moved by its own user, because its `..` changes. It gets write permission during the move.
 pub(super) fn rename_new(from: &Directory, to: &Directory, name: &OsStr, path: &Path) -> Result<()> {
     let moved = from.rename_new(name, to, name, path);
     if !moved.as_ref().is_err_and(errno::is_access_denied) {
@@ -88,7 +89,7 @@ pub(super) fn rename_new(from: &Directory, to: &Directory, name: &OsStr, path: &
     if stat.kind != Kind::Directory || stat.mode & 0o200 != 0 {
         return moved;
     }
-    // A directory of another user stays as it is.
+    // A directory of another user is not changed.
     let Ok(directory) = from.open_own_directory(name, path) else {
         return moved;
     };

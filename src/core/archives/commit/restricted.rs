@@ -1,4 +1,4 @@
-//! Targets whose mode or owner forbids what a commit needs.
+//! Targets whose mode or owner prevents a commit.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -12,12 +12,13 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::errno;
 use crate::core::sys::fs::Stat;
 
-/// What the owner needs to fill a directory and to move it.
+/// Mode that the owner needs to fill a directory and to move it.
 pub(super) const WHILE_FILLED: u32 = 0o700;
 /// Write permission of the group and of all others.
 const SHARED_WRITE: u32 = 0o022;
 
-/// The mode of an existing target. A stranger's directory must not decide that others may write to the tree.
+/// Mode of an existing target, for the new tree. The directory of an untrusted user must not allow others to write to
+/// the tree.
 pub(super) fn mode_for_tree(target: &Target, state: &TargetState) -> Option<u32> {
     match state {
         TargetState::Empty(stat) | TargetState::Full(stat) => {
@@ -28,8 +29,8 @@ pub(super) fn mode_for_tree(target: &Target, state: &TargetState) -> Option<u32>
     }
 }
 
-/// Exchanges the tree with the target. One that forbids to write (0555) is opened up for that moment, because its own
-/// user cannot move it.
+/// Exchanges the tree with the target. A target without write permission (0555) gets it during the exchange, because
+/// its own user cannot move it otherwise.
 pub(super) fn exchange(
     from: &Directory,
     to: &Directory,
@@ -53,13 +54,13 @@ pub(super) fn exchange(
     moved
 }
 
-/// Says which directory is in the way where neither the target nor its parent can be written.
+/// Names the directory that prevents the commit if neither the target nor its parent is writable.
 pub(super) fn explain_stage(mut error: Error, target: &Target, state: &TargetState) -> Error {
     if let TargetState::Empty(stat) | TargetState::Full(stat) = state
         && cannot_be_written(&error)
     {
         error.message = format!(
-            "this user can write neither in '{}' (mode {:04o}, uid {}) nor in the directory that it is in ({}). Change the mode or the owner of one of them, or restore to another directory",
+            "this user can write neither to '{}' (mode {:04o}, uid {}) nor to its parent directory ({}). Change the mode or the owner of one of them, or restore to another directory",
             target.path.display(),
             stat.mode & 0o7777,
             stat.uid,

@@ -1,11 +1,10 @@
-//! A stage's own directory, `.warmswap-stage-…`: made, found again after its process died, and removed.
+//! The directory of a stage, `.warmswap-stage-…`: creates it, finds it again after its process died, and removes it.
 //!
-//! It can come from any user that may write to the directory it is in. It counts only if it is exactly what this
-//! module makes: a trusted directory, in it regular files and directories of the known names, all of them trusted.
-//! Everything else of such a name is left alone.
+//! Any user that may write to the parent directory can create such a directory. It is used only if it is exactly what
+//! this module creates: a trusted directory that contains only trusted files and directories with the known names. Any
+//! other entry with such a name is ignored.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +13,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
-use crate::core::sys::flock;
-use crate::core::sys::fs::{Access, Kind, Stat};
+use crate::core::sys::fs::{Kind, Stat};
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile};
 use crate::core::sys::{clock, errno};
 
 use crate::core::archives::shared_directory::SharedDirectory;
@@ -36,22 +35,22 @@ pub(super) const OLD: &str = "old";
 pub(super) const TREE: &str = "tree";
 pub(super) const DONE: &str = "done";
 
-/// A stage without a lock that can be asked for belongs to nobody after this time.
+/// Age at which a stage counts as left over, on a filesystem without locks.
 const LOCKLESS_AFTER: Duration = Duration::from_hours(24);
 
-/// An open stage directory under its lock.
+/// An open stage directory, with its lock.
 #[derive(Debug)]
 pub(super) struct StageDirectory {
     parent: Arc<SharedDirectory>,
     name: OsString,
     pub(super) opened: SharedDirectory,
     #[expect(dead_code, reason = "held for its lock")]
-    owner: File,
+    owner: LockedFile,
 }
 
 impl StageDirectory {
-    /// Makes one in `parent` and holds its lock. A sweeper that sees it before it is locked takes it for a dead one's
-    /// and removes it; then another is made.
+    /// Creates a stage directory in `parent` and locks it. A sweep that sees it before it is locked treats it as left
+    /// over and removes it. Then another one is created.
     pub(super) fn create(parent: &Arc<SharedDirectory>, target: &OsStr) -> Result<Self> {
         for _ in 0..10 {
             let id = Uuid::new_v4().simple().to_string();
@@ -61,18 +60,18 @@ impl StageDirectory {
                 Err(error) if error.is_exists() => continue,
                 made => made?,
             }
-            // Where the sticky bit is missing, another user can put its own directory there.
+            // Without the sticky bit, another user can replace it with a different directory.
             let Some(opened) = parent.open_trusted(&name).optional()? else {
                 continue;
             };
             let lock = path.join(OWNER);
-            let made = opened.directory.create_new(OWNER.as_ref(), 0o600, &lock);
-            let Some(owner) = made.optional()? else {
+            let options = LockOptions::inside(&opened.directory, OWNER.as_ref(), &lock);
+            // On a filesystem without locks, stages are swept by age.
+            let made = options.create_new(0o600).check(Check::None).even_without_locks();
+            let Some(Attempt::Locked(owner)) = made.try_lock().optional()? else {
                 continue;
             };
-            // Where there are no locks (an error) the stage is swept by its age.
-            let is_held = flock::try_exclusive(&owner, &lock).unwrap_or(true);
-            if is_held && opened.stat(OWNER.as_ref())?.is_some() {
+            if opened.stat(OWNER.as_ref())?.is_some() {
                 return Ok(Self {
                     parent: Arc::clone(parent),
                     name,
@@ -82,13 +81,13 @@ impl StageDirectory {
             }
         }
         let message = format!(
-            "stages in '{}' are removed as soon as they are made",
+            "Stages in '{}' are removed as soon as they are created. Check which program removes them",
             parent.path.display()
         );
         Err(Error::new(Code::Io, message))
     }
 
-    /// The names of a target's stages in `parent`.
+    /// Names of a target's stages in `parent`.
     pub(super) fn names(parent: &SharedDirectory, target: &OsStr) -> Result<Vec<OsString>> {
         let prefix = prefix(target);
         let entries = parent.directory.entries(&parent.path)?;
@@ -98,8 +97,8 @@ impl StageDirectory {
             .collect())
     }
 
-    /// Opens a stage whose process is dead, under its lock. `None` for what lives, is a stranger's, or is nothing
-    /// that this module made.
+    /// Opens and locks a stage whose process is dead. Returns `None` if the process is alive, or if an untrusted user
+    /// or another program created the directory.
     pub(super) fn open_dead(parent: &Arc<SharedDirectory>, name: OsString) -> Result<Option<Self>> {
         let Some(opened) = ignore_foreign(parent.open(&name))? else {
             return Ok(None);
@@ -108,15 +107,15 @@ impl StageDirectory {
             return Ok(None);
         }
         let lock = opened.path.join(OWNER);
+        let options = LockOptions::inside(&opened.directory, OWNER.as_ref(), &lock);
+        let options = options.writable().check(Check::None).even_without_locks();
         let owner = match opened.stat(OWNER.as_ref())? {
-            Some(owner) if owner.kind == Kind::File && opened.trusts(&owner) => ignore_foreign(
-                opened
-                    .directory
-                    .open_regular(OWNER.as_ref(), Access::ReadWrite, &lock),
-            )?,
+            Some(owner) if owner.kind == Kind::File && opened.trusts(&owner) => {
+                ignore_foreign(options.open())?.flatten()
+            }
             Some(_) => None,
             None => {
-                // That file is the first to be made and the last to be removed: an empty directory is nobody's.
+                // That file is created first and removed last, so an empty directory has no owner.
                 drop(parent.directory.remove_directory(&name, &opened.path));
                 None
             }
@@ -124,9 +123,10 @@ impl StageDirectory {
         let Some(owner) = owner else {
             return Ok(None);
         };
-        // A filesystem without locks is an error.
-        let is_dead =
-            flock::try_exclusive(&owner, &lock).unwrap_or_else(|_| is_older(&opened.stat, LOCKLESS_AFTER));
+        let Attempt::Locked(owner) = options.attempt(owner)? else {
+            return Ok(None);
+        };
+        let is_dead = owner.has_lock() || is_older(&opened.stat, LOCKLESS_AFTER);
         let stage_directory = Self {
             parent: Arc::clone(parent),
             name,
@@ -136,7 +136,7 @@ impl StageDirectory {
         Ok((is_dead && stage_directory.is_as_made()?).then_some(stage_directory))
     }
 
-    /// Whether everything in it is of the kind that belongs there, and trusted.
+    /// Whether it contains only known and trusted entries.
     fn is_as_made(&self) -> Result<bool> {
         for (name, kind) in KINDS {
             if let Some(stat) = self.opened.stat(name.as_ref())?
@@ -148,22 +148,22 @@ impl StageDirectory {
         Ok(true)
     }
 
-    /// The path of an entry, for messages.
+    /// Path of an entry, for messages.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.opened.path.join(name)
     }
 
-    /// Where it is: the directory of the target, or the target itself.
+    /// Directory that contains the stage: the parent of the target, or the target itself.
     pub(super) fn parent(&self) -> &SharedDirectory {
         &self.parent
     }
 
-    /// Whether there is an entry of this name.
+    /// Whether it has an entry with this name.
     pub(super) fn has(&self, name: &str) -> Result<bool> {
         Ok(self.opened.stat(name.as_ref())?.is_some())
     }
 
-    /// Removes the journal, without which nothing is taken back any more.
+    /// Removes the journal. Without it, nothing is rolled back.
     pub(super) fn forget_journal(&self) -> Result<()> {
         for name in [JOURNAL, NEW_JOURNAL] {
             self.remove_file(name)?;
@@ -171,8 +171,8 @@ impl StageDirectory {
         Ok(())
     }
 
-    /// Removes it in an order that can be cut off anywhere: first the journal, and last the owner file, without
-    /// which nobody would know that it is a dead one's.
+    /// Removes the stage in an order that can be interrupted anywhere. The journal is removed first. The owner file is
+    /// removed last, because it marks the stage as left over.
     pub(super) fn remove(&self) -> Result<()> {
         self.forget_journal()?;
         for name in [OLD, TREE] {
@@ -196,7 +196,7 @@ impl StageDirectory {
     }
 }
 
-/// `None` for what this module did not make, or made for another user.
+/// Converts the error for a directory of another program or user to `None`.
 fn ignore_foreign<T>(opened: Result<T>) -> Result<Option<T>> {
     match opened {
         Err(error)
@@ -221,7 +221,7 @@ fn is_older(stat: &Stat, age: Duration) -> bool {
     i128::try_from(age.as_nanos()).is_ok_and(|age| stat.changed_ns < i128::from(clock::wall_nanos()) - age)
 }
 
-/// The beginning of the names of this target's stages, whatever the length of its own name.
+/// Prefix of the names of this target's stages, independent of the length of the target's name.
 fn prefix(target: &OsStr) -> String {
     let hash = blake3::hash(target.as_encoded_bytes()).to_hex();
     format!("{PREFIX}{}-", &hash[..16])

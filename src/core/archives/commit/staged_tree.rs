@@ -1,4 +1,4 @@
-//! An empty directory on the target's filesystem, and the way from it to the target.
+//! A staged tree: an empty directory on the target's filesystem, and its commit to the target.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -20,21 +20,21 @@ use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::dir::{Directory, DirectoryLock};
 use crate::core::sys::{errno, fault, filesystem};
 
-/// How long a commit child by child waits for another one on its target.
+/// Time that a commit child by child waits for another one on the same target.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
-/// What may happen to a target that is not empty.
+/// How a target that already contains entries is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TargetMode {
-    /// Nothing: the outcome is 'target-not-empty'.
+    /// It is not changed. The outcome is 'target-not-empty'.
     #[default]
     IfEmpty,
-    /// It is replaced as a whole.
+    /// The target is replaced as a whole.
     Replace,
-    /// What is not there is added; nothing is overwritten.
+    /// Missing entries are added, and existing ones are kept.
     Merge,
 }
 
-/// How a commit was made.
+/// Method of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitMethod {
     /// One rename.
@@ -48,7 +48,7 @@ pub enum CommitMethod {
 }
 
 impl CommitMethod {
-    /// The name that JavaScript sees.
+    /// Name of the method in JavaScript.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rename => "rename",
@@ -59,58 +59,60 @@ impl CommitMethod {
     }
 }
 
-/// What a commit did.
+/// Result of a commit.
 #[derive(Debug)]
 pub struct Committed {
-    /// How.
+    /// Method of the commit.
     pub method: CommitMethod,
-    /// Entries of the archive that were left out because the target had them ('merge').
+    /// Entries of the archive that were skipped because the target had them ('merge').
     pub kept: u64,
-    /// The old tree, to be removed off the critical path.
+    /// Old tree, to be removed after the call has returned.
     pub leftovers: Leftovers,
 }
 
-/// What is left of a stage. Dropping it removes it, which takes as long as removing the old tree does; until
-/// then its lock says that it is in use.
+/// Leftovers of a stage. Dropping them removes them, which takes as long as removing the old tree. Until then, the lock
+/// marks the stage as in use.
 #[derive(Debug)]
 pub struct Leftovers {
     stage_directory: StageDirectory,
-    /// A commit could not be taken back (a disk that fails): the old tree is in it, and the next call tries again.
+    /// Whether a rollback failed because of a disk error. The stage then contains the old tree, and the next call tries
+    /// again.
     is_needed: bool,
 }
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
         if !self.is_needed {
-            // What cannot be removed now is swept by the next call on this target.
+            // The next call on this target sweeps what cannot be removed now.
             drop(self.stage_directory.remove());
         }
     }
 }
 
-/// An empty directory on the target's filesystem, and the way from it to the target.
+/// An empty directory on the target's filesystem, and its commit to the target.
 #[derive(Debug)]
 pub struct StagedTree {
     target: Target,
     mode: TargetMode,
     is_inside: bool,
-    /// It may have to be changed child by child: a mount point, or a directory of an overlay's lower layer.
+    /// Whether a commit child by child may be necessary, for a mount point or a directory in a lower layer of
+    /// overlayfs.
     is_shared: bool,
     tree: PathBuf,
-    /// The target's mode, which the tree gets at last: it may forbid to write (0555).
+    /// Mode of the target. The tree gets it last, because it may lack write permission (0555).
     target_mode: Option<u32>,
     remains: Leftovers,
 }
 
-/// The target as it stands, under our lock where it may be changed child by child and its filesystem has locks.
+/// The state of the target. It is locked if it may be changed child by child and its filesystem has locks.
 struct ReservedTarget {
     state: TargetState,
     others: Option<DirectoryLock>,
 }
 
 impl StagedTree {
-    /// Sweeps the stages of dead processes, looks at the target, and makes a stage. The target is an absolute path;
-    /// links at its end are followed.
+    /// Sweeps the stages of dead processes, inspects the target, and creates a stage. The target is an absolute path.
+    /// Links at its end are followed.
     pub fn beside(path: &Path, mode: TargetMode) -> Result<Self> {
         let target = Target::open(path, true)?;
         if target.path != path {
@@ -167,35 +169,32 @@ impl StagedTree {
         Ok(())
     }
 
-    /// The target, with the links at the end of the caller's path followed.
+    /// Path of the target, after following the links at its end.
     pub fn target(&self) -> &Path {
         &self.target.path
     }
 
-    /// Opens the directory where the tree is built.
+    /// Opens the directory in which the tree is built.
     pub fn open(&self) -> Result<Directory> {
         let directory = &self.remains.stage_directory.opened.directory;
         Ok(directory.open_directory(TREE.as_ref(), &self.tree)?)
     }
 
-    /// Where the tree is built.
+    /// Directory in which the tree is built.
     pub fn path(&self) -> &Path {
         &self.tree
     }
 
-    /// Makes the staged tree the target's, if the gate still lets it. On an error the target is as it was.
+    /// Commits the staged tree to the target, unless the gate was closed. An error leaves the target unchanged.
     pub fn commit(mut self, gate: &Gate) -> Result<Committed> {
         let mut reserved = self.reserve(COMMIT_PATIENCE)?;
         if !gate.pass() && !fault::is_seeded("commit-after-deadline") {
-            return Err(Failure::new(
-                Cause::Timeout,
-                "the call was over before its commit",
-            ));
+            return Err(Failure::new(Cause::Timeout, "the call ended before its commit"));
         }
-        // Another process may make, fill or remove the target between the look and the rename.
+        // Another process may create, fill or remove the target between the check and the rename.
         for _ in 0..3 {
             match self.attempt(&reserved) {
-                // Part of the new tree is in the target.
+                // A part of the new tree is in the target.
                 Err(failure) if self.remains.is_needed => return Err(failure),
                 Err(failure) if failure.cause == Cause::TargetNotEmpty || failure.error.is_not_found() => {
                     if self.mode == TargetMode::IfEmpty && failure.cause == Cause::TargetNotEmpty {
@@ -217,13 +216,13 @@ impl StagedTree {
         Err(Failure::new(
             Cause::Busy,
             format!(
-                "'{}' is changed by another process. Try again",
+                "another process is changing '{}'. Try again",
                 self.target.path.display()
             ),
         ))
     }
 
-    /// Keeps other commits off the target and looks at it: the one that was waited for may have filled it.
+    /// Locks the target against other commits and reads its state. A commit that was waited for may have filled it.
     fn reserve(&self, patience: Duration) -> Result<ReservedTarget> {
         let others = match TargetState::of(&self.target)? {
             TargetState::Empty(_) | TargetState::Full(_) if self.is_shared => self.lock(patience)?,
@@ -236,7 +235,7 @@ impl StagedTree {
         Ok(ReservedTarget { state, others })
     }
 
-    /// Has the target to itself, and as it was before any commit of a dead process.
+    /// Locks the target, and rolls back the unfinished commit of a dead process.
     fn lock(&self, patience: Duration) -> Result<Option<DirectoryLock>> {
         let others = exclude_others(&self.target, patience)?;
         if others.is_some() {
@@ -270,7 +269,8 @@ impl StagedTree {
         };
         match result {
             Ok(method) => {
-                // A directory that forbids to write cannot be moved by its own user. The new tree is in place.
+                // A directory without write permission cannot be moved by its own user. By now the new tree is in
+                // place.
                 if let Some((directory, mode)) = restricted {
                     drop(directory.set_own_mode(mode, path));
                 }
@@ -278,7 +278,7 @@ impl StagedTree {
             }
             Err(error) if error.is_exists() || error.kind() == Some(ErrorKind::DirectoryNotEmpty) => {
                 match (state, TargetState::of(&self.target)?) {
-                    // What is in it is no content (a volume's lost+found), and stays.
+                    // Its only entry is not content (the lost+found of a volume), and stays.
                     (TargetState::Empty(_), TargetState::Empty(_)) => self.children(reserved),
                     _ => Err(not_empty(path)),
                 }
@@ -290,7 +290,7 @@ impl StagedTree {
         }
     }
 
-    /// Says why a target cannot be replaced that another user restored.
+    /// Explains why a target that another user restored cannot be replaced.
     fn explain(&self, mut error: Error, state: &TargetState) -> Error {
         if let TargetState::Empty(stat) | TargetState::Full(stat) = state
             && cannot_be_written(&error)
@@ -306,12 +306,12 @@ impl StagedTree {
     }
 
     fn children(&mut self, reserved: &ReservedTarget) -> Result<(CommitMethod, u64)> {
-        // Not foreseen, and the gate is passed: nothing is waited for.
+        // Unexpected, and already past the commit gate: do not wait.
         let _others = match &reserved.others {
             Some(_) => None,
             None => self.lock(Duration::ZERO)?,
         };
-        // What was taken back under that lock fills it.
+        // A rollback under that lock may have filled the target.
         if self.mode != TargetMode::Replace && matches!(TargetState::of(&self.target)?, TargetState::Full(_))
         {
             return Err(not_empty(&self.target.path));
@@ -321,7 +321,7 @@ impl StagedTree {
         else {
             return Ok((CommitMethod::Children, 0));
         };
-        // Its journal goes when everything is taken back.
+        // The journal is removed after everything was rolled back.
         self.remains.is_needed = children::is_unfinished(stage_directory).unwrap_or(true);
         if self.mode != TargetMode::Replace && failure.error.is_exists() && !self.remains.is_needed {
             return Err(not_empty(&self.target.path));
@@ -330,7 +330,7 @@ impl StagedTree {
     }
 }
 
-/// Moves the tree to where nothing is.
+/// Moves the tree to a path that does not exist.
 fn rename_absent(from: &Directory, to: &Directory, name: &OsStr, path: &Path) -> error::Result<()> {
     let tree = OsStr::new(TREE);
     match from.rename_new(tree, to, name, path) {
@@ -340,7 +340,7 @@ fn rename_absent(from: &Directory, to: &Directory, name: &OsStr, path: &Path) ->
     }
 }
 
-/// A mount point, another layer or another mount, or a filesystem without exchange.
+/// Whether the target is a mount point, is on another layer or mount, or is on a filesystem without exchange.
 fn needs_children(error: &Error) -> bool {
     errno::is_unsupported(error)
         || matches!(

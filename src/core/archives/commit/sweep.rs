@@ -1,4 +1,4 @@
-//! What dead processes left next to a target and in it.
+//! Removes what dead processes left next to a target and in it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::core::archives::commit::stage_directory::StageDirectory;
 use crate::core::archives::shared_directory::{SharedDirectory, Target};
 use crate::core::failure::{Cause, Failure, Result};
 
-/// How often a commit that waits for another one tries again.
+/// Interval at which a commit that waits for another one tries again.
 const COMMIT_POLL: Duration = Duration::from_millis(5);
 
-/// The holder of the target's lock while an unfinished commit is taken back.
+/// Holder of the target's lock during the rollback of an unfinished commit.
 #[derive(Clone, Copy)]
 pub(super) enum TargetLock {
-    /// The caller.
+    /// The caller holds it.
     Ours,
-    /// The sweep, if it gets the lock.
+    /// The sweep acquires it, if it is free.
     Free,
 }
 
-/// Removes the stages of this target whose processes are dead; an unfinished commit of theirs is taken back.
-/// Returns how many there were.
+/// Removes the stages of this target whose processes are dead, and rolls back their unfinished commits. Returns the
+/// number of stages.
 pub fn sweep(target: &Path) -> Result<usize> {
     match Target::open(target, false).optional()? {
         Some(target) => sweep_while(&target, TargetLock::Free),
@@ -60,22 +60,23 @@ fn sweep_one(dead: &StageDirectory, target: &Target, target_lock: TargetLock) ->
             TargetLock::Ours => None,
             TargetLock::Free => match exclude_others(target, Duration::ZERO) {
                 Ok(others) => others,
-                // A commit that is going on now has the target to itself.
+                // A running commit holds the lock of the target.
                 Err(_) => return Ok(false),
             },
         };
         if !children::roll_back_unfinished(dead, target)? {
             return Ok(false);
         }
-        // Else the next sweep would take back what the caller is about to commit.
+        // Otherwise the next sweep would roll back what the caller is about to commit.
         dead.forget_journal()?;
     }
-    // An old tree of another user can be one that this user must not remove: that hinders nobody.
+    // This user may not be allowed to remove an old tree of another user. Such a tree disturbs no call.
     Ok(dead.remove().is_ok())
 }
 
-/// Keeps other commits child by child off this target, and what takes them back: two at once would mix their trees.
-/// The lock is on the directory itself; `None` where that no longer exists, or the filesystem has no such lock.
+/// Locks this target against other commits child by child and rollbacks, because two at the same time would mix their
+/// trees. The lock is on the directory itself. Returns `None` if the directory no longer exists, or if the filesystem
+/// has no such lock.
 pub(super) fn exclude_others(target: &Target, patience: Duration) -> Result<Option<DirectoryLock>> {
     let Some(opened) = target.open_directory().optional()? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What is at a target.
+//! State of a target.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,6 @@ use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::name;
 
-/// What is at a target.
 pub(super) enum TargetState {
     Absent,
     Empty(Stat),
@@ -17,14 +16,14 @@ pub(super) enum TargetState {
 }
 
 impl TargetState {
-    /// Reads it now. Anything but a directory is an error.
+    /// Reads the current state. Anything but a directory is an error.
     pub(super) fn of(target: &Target) -> Result<Self> {
         let Some(stat) = target.stat()? else {
             return Ok(Self::Absent);
         };
         match stat.kind {
             Kind::Directory => {}
-            // The caller's own link was followed: this one is new.
+            // The caller's own link was already followed, so this one is new.
             Kind::Symlink => {
                 return Err(Failure::refused(format!(
                     "'{}' was replaced by a symbolic link in the meantime",
@@ -32,8 +31,8 @@ impl TargetState {
                 )));
             }
             Kind::File | Kind::Other => {
-                let shown = format!("'{}', which is no directory", target.path.display());
-                return Err(Error::argument("into", shown, "a directory, or a path where nothing is").into());
+                let shown = format!("'{}' is not a directory", target.path.display());
+                return Err(Error::argument("into", shown, "a directory or a missing path").into());
             }
         }
         let entries = target.open_directory()?.directory.entries(&target.path)?;
@@ -52,13 +51,13 @@ pub(super) fn not_empty(target: &Path) -> Failure {
     Failure::new(
         Cause::TargetNotEmpty,
         format!(
-            "'{}' is not empty; mode 'replace' or 'merge' would change it",
+            "'{}' is not empty. Use mode 'replace' or 'merge' to change it",
             target.display()
         ),
     )
 }
 
-/// A path that names a home directory is refused by src/js; a link must not lead there either.
+/// Refuses a target that is a home directory. src/js refuses such a path, but a link can also lead there.
 pub(super) fn refuse_home(target: &Target) -> Result<()> {
     let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else {
         return Ok(());
@@ -70,8 +69,8 @@ pub(super) fn refuse_home(target: &Target) -> Result<()> {
         let is_home =
             fs::stat_followed(home).is_ok_and(|home| (home.device, home.inode) == (stat.device, stat.inode));
         if is_home {
-            let shown = format!("a link to '{}'", target.path.display());
-            let expected = "a directory of its own, neither '/' nor a home directory";
+            let shown = format!("it leads to '{}'", target.path.display());
+            let expected = "a separate directory, neither '/' nor a home directory";
             return Err(Error::argument("into", shown, expected).into());
         }
     }

@@ -1,15 +1,15 @@
-//! One block of 512 bytes: written as POSIX ustar, read strictly.
+//! Tar headers: one block of 512 bytes. Written as POSIX ustar, parsed strictly.
 
 use crate::core::archives::format::{BLOCK, padding, pax};
 use crate::core::failure::{Failure, Result};
 
 const NANOSECONDS: i64 = 1_000_000_000;
-/// What eleven octal digits hold.
+/// Largest value of eleven octal digits.
 const MAX_OCTAL: u64 = (1 << 33) - 1;
 const NAME_BYTES: usize = 100;
 const PREFIX_BYTES: usize = 155;
 
-/// Type flags that are read.
+/// Supported type flags.
 pub(in crate::core::archives) mod flag {
     pub(in crate::core) const FILE: u8 = b'0';
     pub(in crate::core) const OLD_FILE: u8 = 0;
@@ -19,24 +19,24 @@ pub(in crate::core::archives) mod flag {
     pub(in crate::core) const DIRECTORY: u8 = b'5';
     pub(in crate::core) const PAX: u8 = b'x';
     pub(in crate::core) const PAX_GLOBAL: u8 = b'g';
-    /// A pax header by the tar of Solaris.
+    /// A pax header as written by the tar of Solaris.
     pub(in crate::core) const PAX_SOLARIS: u8 = b'X';
     pub(in crate::core) const GNU_LONG_NAME: u8 = b'L';
     pub(in crate::core) const GNU_LONG_LINK: u8 = b'K';
     pub(in crate::core) const GNU_SPARSE: u8 = b'S';
     /// The name of a volume.
     pub(in crate::core) const GNU_LABEL: u8 = b'V';
-    /// A directory of an incremental archive; its data lists the names in it.
+    /// A directory of an incremental archive. Its data lists the names in it.
     pub(in crate::core) const GNU_DUMP: u8 = b'D';
     pub(in crate::core) const CHARACTER_DEVICE: u8 = b'3';
     pub(in crate::core) const BLOCK_DEVICE: u8 = b'4';
     pub(in crate::core) const FIFO: u8 = b'6';
 }
 
-/// What is written of one entry.
+/// Fields of one entry.
 pub(in crate::core::archives) struct Fields<'a> {
     pub(in crate::core::archives) flag: u8,
-    /// A directory's path ends in `/`.
+    /// Path. The path of a directory ends in `/`.
     pub(in crate::core::archives) path: &'a [u8],
     pub(in crate::core::archives) link: &'a [u8],
     pub(in crate::core::archives) mode: u32,
@@ -44,7 +44,7 @@ pub(in crate::core::archives) struct Fields<'a> {
     pub(in crate::core::archives) modified_ns: i64,
 }
 
-/// Appends the header of an entry, with a pax header before it for what ustar cannot hold.
+/// Appends the header of an entry, preceded by a pax header for the values that ustar cannot represent.
 pub(in crate::core::archives) fn append(out: &mut Vec<u8>, fields: &Fields<'_>) {
     let mut records = Vec::new();
     if split(fields.path).is_none() {
@@ -86,13 +86,13 @@ pub(in crate::core::archives) fn append(out: &mut Vec<u8>, fields: &Fields<'_>) 
     ));
 }
 
-/// Where a path is cut into prefix and name; `None` where it does not fit. 0 is no prefix.
+/// Position at which a path is split into prefix and name. `None` if it does not fit. 0 means no prefix.
 fn split(path: &[u8]) -> Option<usize> {
     if path.len() <= NAME_BYTES {
         return Some(0);
     }
     let least = path.len() - NAME_BYTES - 1;
-    // The slash of a directory's end is part of the name.
+    // The slash at the end of a directory's path is part of the name.
     let most = PREFIX_BYTES.min(path.len() - 2);
     (least..=most).find(|at| path[*at] == b'/').filter(|at| *at > 0)
 }
@@ -120,7 +120,7 @@ fn block(flag: u8, path: &[u8], link: &[u8], mode: u32, size: u64, seconds: i64)
     *header.as_bytes()
 }
 
-/// A header as it was read; extensions are not applied yet.
+/// A parsed header, without its extensions.
 pub(in crate::core::archives) struct Header {
     pub(in crate::core::archives) flag: u8,
     pub(in crate::core::archives) path: Vec<u8>,
@@ -132,7 +132,7 @@ pub(in crate::core::archives) struct Header {
     pub(in crate::core::archives) is_v7: bool,
 }
 
-/// Reads a header that is not all zeros.
+/// Parses a header that is not all zeros.
 pub(in crate::core::archives) fn parse(block: &[u8; BLOCK]) -> Result<Header> {
     if !has_valid_checksum(block) {
         return Err(Failure::corrupt(
@@ -141,14 +141,14 @@ pub(in crate::core::archives) fn parse(block: &[u8; BLOCK]) -> Result<Header> {
     }
     let (magic, version) = (&block[257..263], &block[263..265]);
     let is_gnu = magic == b"ustar " && version == b" \0";
-    // Readers take any version, and one has two NULs.
+    // Readers accept any version, and one writer uses two NULs.
     let is_posix = magic == b"ustar\0";
     let is_v7 = block[257..265].iter().all(|byte| *byte == 0);
     let has_prefix = block[345..345 + PREFIX_BYTES].iter().any(|byte| *byte != 0);
     if has_prefix && !(is_gnu || is_posix || is_v7) {
         // Readers disagree whether the prefix of such a header counts.
         return Err(Failure::refused(
-            "a header has a path prefix and is neither POSIX nor GNU nor of before 1988",
+            "a header has a path prefix, but its format is neither POSIX nor GNU nor from before 1988",
         ));
     }
     let mut path = text(&block[..NAME_BYTES]).to_vec();
@@ -157,7 +157,7 @@ pub(in crate::core::archives) fn parse(block: &[u8; BLOCK]) -> Result<Header> {
         path = [prefix, b"/", &path].concat();
     }
     if block[124..136].iter().all(|byte| *byte == b' ') {
-        // Nothing to some readers, an error to GNU tar.
+        // Some readers treat it as zero, and GNU tar as an error.
         return Err(Failure::refused("an entry has a blank size"));
     }
     let size = number(&block[124..136], "size")?;
@@ -175,9 +175,9 @@ pub(in crate::core::archives) fn parse(block: &[u8; BLOCK]) -> Result<Header> {
     })
 }
 
-/// Whether the sum over the block is the one that it names.
+/// Whether the checksum of the block is correct.
 pub(in crate::core) fn has_valid_checksum(block: &[u8]) -> bool {
-    // Old writers added up signed bytes.
+    // Old writers summed signed bytes.
     let (mut sum, mut signed) = (0_i64, 0_i64);
     for (at, byte) in block.iter().enumerate() {
         let byte = if (148..156).contains(&at) { b' ' } else { *byte };
@@ -187,12 +187,12 @@ pub(in crate::core) fn has_valid_checksum(block: &[u8]) -> bool {
     octal(&block[148..156]).is_some_and(|named| named == sum || named == signed)
 }
 
-/// The bytes before the first NUL.
+/// Bytes before the first NUL.
 pub(in crate::core::archives) fn text(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// An octal field, or GNU's base 256.
+/// Parses an octal field, or GNU's base 256.
 pub(in crate::core::archives) fn number(field: &[u8], name: &str) -> Result<i64> {
     let value = match field[0] {
         0x80 | 0xff => base_256(field),
@@ -201,12 +201,12 @@ pub(in crate::core::archives) fn number(field: &[u8], name: &str) -> Result<i64>
     value.ok_or_else(|| Failure::refused(format!("a header's {name} is not a number")))
 }
 
-/// Seconds since the epoch. A time out of range is the last or first that there is: readers differ in that bound only.
+/// Parses seconds since the epoch. A time out of range becomes the nearest valid one, where readers differ anyway.
 fn time(field: &[u8]) -> Result<i64> {
     if field[0] & 0x80 == 0 {
         return number(field, "mtime");
     }
-    // Two's complement with the topmost bit as mark: the next one is the sign.
+    // Two's complement whose topmost bit is a marker. The next bit is the sign.
     let is_negative = field[0] & 0x40 != 0;
     let first = i128::from(field[0] & 0x3f) - if is_negative { 0x40 } else { 0 };
     let value = field[1..]
@@ -217,7 +217,7 @@ fn time(field: &[u8]) -> Result<i64> {
     Ok(i64::try_from(clamped).unwrap_or(i64::MAX))
 }
 
-/// Digits, with spaces before and spaces or NULs behind; nothing at all is 0.
+/// Parses digits, with spaces before and spaces or NULs after them. An empty field is 0.
 fn octal(field: &[u8]) -> Option<i64> {
     let field = field.trim_ascii_start();
     let digits = field
@@ -232,7 +232,8 @@ fn octal(field: &[u8]) -> Option<i64> {
     })
 }
 
-/// Two's complement in all bytes behind the first, which tells the sign; of any width (`mode` has 8 bytes, `size` 12).
+/// Parses two's complement in all bytes after the first, which contains the sign. The width varies (`mode` has 8 bytes,
+/// `size` 12).
 fn base_256(field: &[u8]) -> Option<i64> {
     let sign = if field[0] == 0xff { -1 } else { 0 };
     field[1..].iter().try_fold(sign, |value: i64, byte| {
@@ -256,12 +257,12 @@ mod tests {
         };
         append(&mut out, &fields);
         let last: &[u8; BLOCK] = out[out.len() - BLOCK..].try_into().expect("a block");
-        let header = parse(last).expect("a good header");
+        let header = parse(last).expect("a valid header");
         (out, header)
     }
 
     #[test]
-    fn a_long_path_is_cut_at_a_slash_or_put_into_pax() {
+    fn a_long_path_is_split_at_a_slash_or_put_into_pax() {
         let fits = [&[b'd'; 120][..], b"/", &[b'f'; 90]].concat();
         let (out, header) = round_trip(&fits, 0);
         assert_eq!((out.len(), header.path), (BLOCK, fits));
@@ -270,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn nanoseconds_cost_a_pax_header_and_whole_seconds_none() {
+    fn only_nanoseconds_need_a_pax_header() {
         assert_eq!(round_trip(b"a", 7 * NANOSECONDS).0.len(), BLOCK);
         assert_eq!(round_trip(b"a", 7 * NANOSECONDS + 1).0.len(), 3 * BLOCK);
     }
 
     #[test]
-    fn numbers_are_read_strictly() {
+    fn numbers_are_parsed_strictly() {
         assert_eq!(number(b"0000644\0", "mode").ok(), Some(0o644));
         assert_eq!(number(b"   644  ", "mode").ok(), Some(0o644));
         assert_eq!(
@@ -284,7 +285,7 @@ mod tests {
             Some(256)
         );
         assert_eq!(number(&[0xff; 12], "mtime").ok(), Some(-1));
-        // Found by fuzzing: a mode in base 256 was a panic.
+        // Found by fuzzing: a mode in base 256 caused a panic.
         assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 1, 0xa4], "mode").ok(), Some(0o644));
         assert_eq!(number(&[0xff; 8], "mode").ok(), Some(-1));
         assert!(number(&[0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0], "mtime").is_err());

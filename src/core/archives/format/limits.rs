@@ -1,10 +1,10 @@
-//! What a reader accepts at most. Everything is counted while it happens, never taken from a header.
+//! Limits of a reader. Everything is counted while it is read or written, never taken from a header.
 //!
-//! The ratio is judged over the whole where the size of the archive is known before it is read (a file, an object),
-//! else over what was read so far. Bytes that a pointer declares are not judged by it, unless the caller gives a
-//! ratio: a file of zeros is 1:30 000 and no bomb. What bounds a bomb then are the pointer's numbers. They are within
-//! `max_bytes` and `max_files` before anything is read, no byte beyond them is written, and what else the archive
-//! decodes to (headers, padding) stays under the ratio.
+//! The compression ratio is checked over the whole archive if its size is known in advance (a file, an object),
+//! otherwise over what was read so far. Bytes that a pointer declares are exempt unless the caller sets a ratio,
+//! because a file of zeros has 1:30 000 without being a decompression bomb. The numbers of the pointer limit a bomb in
+//! that case: they are checked against `max_bytes` and `max_files` before the download, and no byte beyond them is
+//! written. The ratio still applies to the other decoded data (headers, padding).
 
 use crate::core::sys::name;
 use crate::core::sys::path::MAX_PATH_BYTES;
@@ -13,36 +13,36 @@ use crate::core::archives::codec::WindowLimits;
 use crate::core::archives::tree::{NodeKind, Tree};
 use crate::core::failure::{Failure, Result};
 
-/// Extension headers longer than this are refused (a pax header of 256 MiB is 8 KiB compressed).
+/// Maximum size of an extension header in bytes. A pax header of 256 MiB is 8 KiB compressed.
 pub(in crate::core::archives) const MAX_META_BYTES: u64 = 1 << 20;
-/// Deepest path that is accepted.
+/// Maximum depth of a path.
 pub(in crate::core::archives) const MAX_DEPTH: usize = 256;
-/// Zeros after the end that are read over. GNU tar pads to 10 KiB by default, and tapes to some MiB.
+/// Maximum number of zero bytes after the end. GNU tar pads to 10 KiB by default, tapes to some MiB.
 pub(in crate::core::archives) const MAX_TRAILING_ZEROS: usize = 64 << 20;
-/// What buffers and queues of an extraction take besides the decoder's window.
+/// Memory of an extraction's buffers and queues in bytes, in addition to the decoder's window.
 const BUFFER_BYTES: u64 = 32 << 20;
-/// What an extraction keeps of a directory besides its path: its place in the table and the allocation.
+/// Memory for each directory in bytes, in addition to its path: its table entry and the allocation.
 pub(in crate::core::archives) const DIRECTORY_BYTES: usize = 96;
-/// Below this the ratio says nothing.
+/// Number of decoded bytes below which the ratio is not checked.
 const RATIO_MATTERS_FROM: u64 = 64 << 20;
-/// node-tar's bound (CVE-2026-59873).
+/// Same limit as node-tar (CVE-2026-59873).
 const DEFAULT_RATIO: u64 = 1000;
 
 /// Limits of one extraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// All files together, in bytes. @default 64 GiB
+    /// Total bytes of all files. Default 64 GiB.
     pub max_bytes: u64,
-    /// Entries. @default 5 000 000
+    /// Number of entries. Default 5 000 000.
     pub max_files: u64,
-    /// One file, in bytes. @default 64 GiB
+    /// Bytes of one file. Default 64 GiB.
     pub max_file_bytes: u64,
-    /// Decoded bytes for one compressed byte, once 64 MiB are decoded. @default 1000, but without limit for the
-    /// bytes that a pointer declares
+    /// Decoded bytes for each compressed byte, checked after 64 MiB of decoded data. Default 1000. By default, bytes
+    /// that a pointer declares are exempt.
     pub max_ratio: Option<u64>,
-    /// What decoder and buffers may take, in bytes. @default 192 MiB
+    /// Memory in bytes for the decoder and its buffers. Default 192 MiB.
     pub max_memory_bytes: u64,
-    /// What must stay free on the disk, in bytes. @default 64 MiB
+    /// Bytes that must stay free on the disk. Default 64 MiB.
     pub min_free_bytes: u64,
 }
 
@@ -60,7 +60,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The largest zstd window that fits the memory, with the buffers.
+    /// Largest zstd window that fits into the memory together with the buffers.
     pub(in crate::core::archives) fn window(&self) -> WindowLimits {
         WindowLimits {
             max_window: self.max_memory_bytes.saturating_sub(BUFFER_BYTES).max(1 << 20),
@@ -69,7 +69,7 @@ impl Limits {
         }
     }
 
-    /// How many of the wanted connections may hold a part at once.
+    /// Number of connections that may hold a part at the same time, at most `wanted`.
     pub(in crate::core) fn connections(&self, wanted: usize, part_bytes: u64) -> usize {
         let fit = usize::try_from(self.max_memory_bytes / 2 / part_bytes).unwrap_or(usize::MAX);
         wanted.min(fit).max(1)
@@ -85,7 +85,7 @@ impl Limits {
         Ok(())
     }
 
-    /// What is kept of all entries until the end of the archive.
+    /// Checks the memory that all entries need until the end of the archive.
     pub(in crate::core::archives) fn check_memory(&self, bytes: u64) -> Result<()> {
         if bytes > self.max_memory_bytes {
             return Err(Failure::over_limit(format!(
@@ -117,8 +117,8 @@ impl Limits {
         Ok(())
     }
 
-    /// `compressed` is the size of the whole archive where it is known, else what was read so far; `declared` are the
-    /// bytes that a pointer promised.
+    /// Checks the ratio. `compressed` is the size of the whole archive if it is known, otherwise what was read so far.
+    /// `declared` is the number of bytes in the pointer.
     pub(in crate::core::archives) fn check_ratio(
         &self,
         decoded: u64,
@@ -129,13 +129,13 @@ impl Limits {
         let most = self.max_ratio.unwrap_or(DEFAULT_RATIO);
         if is_over(decoded.saturating_sub(declared), compressed, most) {
             return Err(Failure::over_limit(format!(
-                "{compressed} compressed bytes became {decoded}, more than 1:{most} (limits.maxRatio; a file of zeros has up to 1:33000, so raise it for an archive that you trust)"
+                "{compressed} compressed bytes were decoded to {decoded}, which exceeds the ratio 1:{most} (limits.maxRatio). A file of zeros has up to 1:33000. Raise the limit for an archive that you trust"
             )));
         }
         Ok(())
     }
 
-    /// Refuses what a pointer declares, before anything of it is read.
+    /// Checks the numbers that a pointer declares, before the download.
     pub(in crate::core) fn check_declared(&self, files: u64, bytes: u64, compressed: u64) -> Result<()> {
         self.check_entries(files)?;
         self.check_bytes(bytes)?;
@@ -145,7 +145,7 @@ impl Limits {
         }
     }
 
-    /// The limits that an archive is over, each as the option with the value that a restore needs.
+    /// Lists the limits that an archive exceeds, each with the value that a restore needs.
     pub(in crate::core) fn objections(&self, needs: &Needs) -> Vec<String> {
         let ratio = needs.decoded / needs.compressed.max(1);
         let most = self.max_ratio.unwrap_or(DEFAULT_RATIO);
@@ -172,7 +172,7 @@ fn is_over(decoded: u64, compressed: u64, ratio: u64) -> bool {
     decoded > RATIO_MATTERS_FROM && decoded / compressed.max(1) > ratio
 }
 
-/// What the restore of an archive needs.
+/// Limits that the restore of an archive needs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Needs {
     entries: u64,
@@ -184,7 +184,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Of a tree that was packed. Without a pointer the ratio counts: `decoded` bytes of `compressed` ones.
+    /// Limits for a packed tree. Without a pointer the ratio matters: `decoded` bytes from `compressed` ones.
     pub(in crate::core) fn of(tree: &Tree, ratio: Option<(u64, u64)>) -> Self {
         let (decoded, compressed) = ratio.unwrap_or_default();
         let mut needs = Self {
@@ -207,7 +207,7 @@ impl Needs {
         needs
     }
 
-    /// Of what a pointer declares.
+    /// Limits for what a pointer declares.
     pub(in crate::core) fn declared(files: u64, bytes: u64) -> Self {
         Self {
             entries: files,
@@ -217,12 +217,12 @@ impl Needs {
     }
 }
 
-/// Refuses names that a directory of this system cannot hold.
+/// Refuses names that this operating system does not support.
 pub(in crate::core::archives) fn check_names(path: &[u8]) -> Result<()> {
     for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
         if let Some(why) = name::refusal(part) {
             return Err(Failure::refused(format!(
-                "'{}' cannot be a name on this system: {why}. Rename the entry, or exclude it when you pack the tree",
+                "'{}' is not a valid name on this system: {why}. Rename the entry, or exclude it when you pack the tree",
                 path.escape_ascii()
             )));
         }
@@ -230,7 +230,7 @@ pub(in crate::core::archives) fn check_names(path: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what is too long or too deep for any filesystem we write to.
+/// Refuses paths that are too long or too deep for the supported filesystems.
 pub(in crate::core::archives) fn check_path(path: &[u8]) -> Result<()> {
     let depth = path.split(|byte| *byte == b'/').count() - 1;
     if path.len() >= MAX_PATH_BYTES || depth >= MAX_DEPTH {

@@ -1,4 +1,4 @@
-//! The tar format: blocks, headers, pax records, and what a reader accepts at most.
+//! The tar format: blocks, headers, pax records, and the limits of a reader.
 
 mod block;
 pub(in crate::core::archives) mod header;

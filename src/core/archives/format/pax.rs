@@ -4,7 +4,7 @@ use crate::core::failure::{Failure, Result};
 
 const NANOSECONDS: i64 = 1_000_000_000;
 
-/// What pax headers say of one entry, as far as it matters here.
+/// Relevant values of an entry's pax headers.
 #[derive(Debug, Default)]
 pub(in crate::core::archives) struct Records {
     pub(in crate::core::archives) path: Option<Vec<u8>>,
@@ -14,19 +14,19 @@ pub(in crate::core::archives) struct Records {
     pub(in crate::core::archives) sparse: SparseRecords,
 }
 
-/// What pax headers say of a file with holes. GNU tar has three versions of it: 0.0, 0.1 and 1.0.
+/// Values of pax headers about a sparse file. GNU tar has three versions of them: 0.0, 0.1 and 1.0.
 #[derive(Debug, Default)]
 pub(in crate::core::archives) struct SparseRecords {
     pub(in crate::core::archives) major: Option<u64>,
     pub(in crate::core::archives) minor: Option<u64>,
     pub(in crate::core::archives) name: Option<Vec<u8>>,
-    /// Of 1.0.
+    /// Used by version 1.0.
     pub(in crate::core::archives) real_size: Option<u64>,
-    /// Of 0.0 and 0.1.
+    /// Used by versions 0.0 and 0.1.
     pub(in crate::core::archives) size: Option<u64>,
-    /// Of 0.0 and 0.1.
+    /// Used by versions 0.0 and 0.1.
     pub(in crate::core::archives) blocks: Option<u64>,
-    /// Offsets and lengths in turn: of 0.1 in one record, of 0.0 each in its own.
+    /// Alternating offsets and lengths. Version 0.1 has one record for all, version 0.0 one record for each.
     pub(in crate::core::archives) map: Vec<u64>,
     has_map: bool,
 }
@@ -82,7 +82,7 @@ fn malformed(key: &[u8]) -> Failure {
 /// Appends one record.
 pub(in crate::core::archives) fn append(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
-    // The length counts its own digits.
+    // The length includes its own digits.
     let digits = (1..20)
         .find(|digits| (rest + digits).to_string().len() == *digits)
         .unwrap_or(20);
@@ -94,14 +94,14 @@ pub(in crate::core::archives) fn append(out: &mut Vec<u8>, key: &[u8], value: &[
     out.push(b'\n');
 }
 
-/// Reads the records of an entry's own extension header.
+/// Parses the records of an entry's own extension header.
 pub(in crate::core::archives) fn parse(bytes: &[u8]) -> Result<Records> {
     let mut records = Records::default();
     for_each(bytes, |key, value| records.add(key, value))?;
     Ok(records)
 }
 
-/// Reads a global header: only what changes no entry's meaning is let through.
+/// Checks a global header. It must not contain records that change the meaning of entries.
 pub(in crate::core::archives) fn check_global(bytes: &[u8]) -> Result<()> {
     for_each(bytes, |key, value| {
         let changes_meaning =
@@ -116,8 +116,8 @@ pub(in crate::core::archives) fn check_global(bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// Records of files with holes. bsdtar takes those of star and Solaris for the size of any file, and the others
-/// ignore them.
+/// Whether a record describes a sparse file. bsdtar applies the records of star and Solaris to the size of any file,
+/// and other readers ignore them.
 fn is_of_holes(key: &[u8]) -> bool {
     key.starts_with(b"GNU.sparse") || matches!(key, b"SCHILY.realsize" | b"SUN.holesdata")
 }
@@ -128,7 +128,7 @@ fn is_charset(key: &[u8], value: &[u8]) -> bool {
 }
 
 fn for_each(mut rest: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
-    // Some writers fill the last block up with NULs and count them.
+    // Some writers fill the last block with NULs and count them.
     while rest.iter().any(|byte| *byte != 0) {
         let (record, behind) =
             split_record(rest).ok_or_else(|| Failure::refused("a pax record is malformed"))?;
@@ -142,7 +142,7 @@ fn for_each(mut rest: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<()>) -
     Ok(())
 }
 
-/// One record without length and newline, and what stands behind it.
+/// Splits off one record without length and newline. Returns it with the rest.
 fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
     let length = usize::try_from(decimal(&bytes[..space])?).ok()?;
@@ -167,7 +167,7 @@ impl Records {
             _ if is_charset(key, value) => Err(malformed()),
             _ if key.starts_with(b"GNU.sparse.") => self.sparse.add(key, value),
             _ if is_of_holes(key) => Err(Failure::refused(format!(
-                "the pax record '{}' of star and Solaris gives a file holes, and is not read",
+                "the pax record '{}' of star and Solaris describes a sparse file, which is not supported",
                 key.escape_ascii()
             ))),
             _ => Ok(()),
@@ -175,11 +175,11 @@ impl Records {
     }
 }
 
-/// The same key with two values has two meanings: the first to some readers, the last to others.
+/// Sets a value. A key with two different values is ambiguous: some readers use the first, others the last.
 fn set<T: PartialEq>(slot: &mut Option<T>, key: &[u8], value: T) -> Result<()> {
     if slot.as_ref().is_some_and(|known| *known != value) {
         return Err(Failure::refused(format!(
-            "the pax record '{}' is there twice, with different values",
+            "the pax record '{}' occurs twice with different values",
             key.escape_ascii()
         )));
     }
@@ -202,7 +202,7 @@ fn is_decimal(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
-/// Seconds with a fraction, as nanoseconds; digits below a nanosecond are cut off.
+/// Parses seconds with a fraction to nanoseconds. Digits below a nanosecond are dropped.
 fn parse_time(text: &[u8]) -> Option<i64> {
     let (negative, text) = match text.strip_prefix(b"-") {
         Some(text) => (true, text),
@@ -210,7 +210,7 @@ fn parse_time(text: &[u8]) -> Option<i64> {
     };
     let mut parts = text.splitn(2, |byte| *byte == b'.');
     let seconds = parts.next().filter(|digits| is_decimal(digits))?;
-    // One that is too large for a number is out of range as well.
+    // A number that does not fit is out of range too.
     let seconds = decimal(seconds).unwrap_or(u64::MAX);
     let mut fraction = parts.next().unwrap_or(b"0").to_vec();
     if !fraction.iter().all(u8::is_ascii_digit) {
@@ -220,12 +220,12 @@ fn parse_time(text: &[u8]) -> Option<i64> {
     let nanoseconds = i128::from(decimal(&fraction)?);
     let value = i128::from(seconds) * i128::from(NANOSECONDS) + nanoseconds;
     let signed = if negative { -value } else { value };
-    // Out of range is the last or first time that there is.
+    // A time out of range becomes the nearest valid one.
     let clamped = signed.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
     i64::try_from(clamped).ok()
 }
 
-/// Nanoseconds as seconds with a fraction.
+/// Formats nanoseconds as seconds with a fraction.
 pub(in crate::core::archives) fn format_time(modified_ns: i64) -> String {
     let sign = if modified_ns < 0 { "-" } else { "" };
     let magnitude = modified_ns.unsigned_abs();
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_counts_its_own_length() {
+    fn a_record_includes_its_own_length() {
         for length in [1, 5, 85, 86, 87, 88, 985, 986, 987, 9980] {
             let mut out = Vec::new();
             append(&mut out, b"path", &vec![b'x'; length]);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn records_may_be_repeated_and_padded_but_not_contradicted() {
+    fn records_may_be_repeated_and_padded_but_not_contradictory() {
         let twice = [&b"11 path=ab\n11 path=ab\n"[..], &[0; 7]].concat();
         assert_eq!(
             parse(&twice).ok().and_then(|records| records.path),

@@ -1,4 +1,4 @@
-//! Frames of an archive, made by a few threads and handed out in order.
+//! Frames of an archive, compressed by several threads and written in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use crate::core::sys::thread;
 
 const MOST_COMPRESSORS: usize = 4;
 
-/// A frame that was made.
+/// A compressed frame.
 struct Done {
     number: usize,
     result: Result<(Frame, Vec<Update>)>,
 }
 
-/// Sends all frames of files to the output.
+/// Writes all frames of files to the output.
 pub(super) fn write_frames(plan: &Plan<'_>, output: &mut Output<'_>, scan: &mut ScanResult) -> Result<()> {
     let workers = cores().min(MOST_COMPRESSORS);
-    // Frames that are on their way at the same time: the bound on memory.
+    // Number of frames in progress, which limits the memory.
     let (permits, taken) = sync_channel::<()>(2 * workers + 1);
     let (jobs, waiting) = sync_channel::<(usize, Job)>(workers);
     let (finished, done) = sync_channel::<Done>(workers);
-    // Owned by the workers together: when the last one ends the planner learns that nobody takes jobs.
+    // The workers share it. When the last one ends, the planner's send fails.
     let waiting = Arc::new(Mutex::new(waiting));
     std::thread::scope(|scope| {
         thread::spawn_some(scope, "warmswap-frame", workers, || {
@@ -43,7 +43,7 @@ pub(super) fn write_frames(plan: &Plan<'_>, output: &mut Output<'_>, scan: &mut 
             plan.plan(&Jobs::new(jobs, permits))
         })?;
         let collected = collect(plan, output, scan, &done, &taken);
-        // A thread that still has something to hand over learns that it is not taken any more.
+        // A thread that is about to send a frame gets an error instead of blocking.
         drop((done, taken));
         let planned = planner
             .join()
@@ -107,12 +107,12 @@ fn work(plan: &Plan<'_>, waiting: &Mutex<Receiver<(usize, Job)>>, finished: &Syn
     }
 }
 
-/// One thread that reads small files and compresses frames.
+/// A thread that reads small files and compresses frames.
 struct Worker<'a> {
     plan: &'a Plan<'a>,
     directories: DirectoryCache,
     encoder: FrameEncoder,
-    /// The files of one frame. Kept: a new one would be 4 MiB of page faults for each frame.
+    /// Buffer for the files of one frame. It is reused, because a new one costs 4 MiB of page faults for each frame.
     raw: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! From a directory to a stream.
+//! Packing of a directory to a stream.
 
 mod frames;
 mod options;

@@ -1,4 +1,4 @@
-//! How to pack.
+//! Options of packing.
 
 use std::sync::Arc;
 
@@ -7,24 +7,24 @@ use crate::core::archives::codec::{self, Format};
 use crate::core::archives::exclude::Excludes;
 use crate::core::sys::cancel::Cancel;
 
-/// How to pack.
+/// Options of packing.
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
-    /// How the archive is compressed.
+    /// Archive format.
     pub format: Format,
-    /// The codec's level; see [`codec::check_level`].
+    /// Compression level. See [`codec::check_level`].
     pub level: i32,
-    /// What is left out.
+    /// Excluded entries.
     pub excludes: Excludes,
-    /// Most files of the tree; one with more is not begun.
+    /// Maximum number of files. A larger tree fails before anything is written.
     pub max_files: u64,
-    /// Most bytes of its files.
+    /// Maximum total bytes of the files.
     pub max_bytes: u64,
     /// Whether files are hashed, for the digest of [`crate::core::archives::WriteSummary::tree`].
     pub hash: bool,
-    /// Raised to stop.
+    /// Raised to stop the call.
     pub cancel: Cancel,
-    /// Counted while it happens.
+    /// Files and bytes so far.
     pub progress: Arc<Progress>,
 }
 

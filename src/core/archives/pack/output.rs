@@ -1,15 +1,15 @@
-//! The sink of an archive.
+//! Output of an archive.
 
 use std::io::Write;
 
 use crate::core::archives::codec::{Envelope, Frame};
 use crate::core::failure::{Failure, Result};
 
-/// The sink and what was sent to it.
+/// The sink, and the number of bytes sent to it.
 pub(super) struct Output<'a> {
     pub(super) sink: &'a mut dyn Write,
     pub(super) envelope: Envelope,
-    /// Bytes that were sent.
+    /// Number of bytes sent so far.
     pub(super) bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What goes into which frame: large files in pieces, small ones in batches.
+//! Distribution of files to frames: large files in parts, small ones in batches.
 
 use std::ops::Range;
 use std::path::Path;
@@ -18,24 +18,24 @@ use crate::core::failure::Result;
 use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::{fault, fs};
 
-/// Room for headers of one small entry, its long path included.
+/// Space for the headers of one small entry, including a long path.
 const HEADER_BYTES: u64 = 3 * BLOCK as u64;
 
-/// One frame to be made.
+/// One frame to be compressed.
 pub(super) enum Job {
-    /// Small files, as positions in the plan's order.
+    /// Small files, as positions in the order of the plan.
     Files(Range<usize>),
     /// Bytes of the tar stream.
     Bytes(Vec<u8>),
 }
 
-/// What is read, by whom.
+/// Order of the files, and which thread reads them.
 pub(super) struct Plan<'a> {
     pub(super) directory: &'a Path,
     pub(super) tree: &'a Tree,
     pub(super) options: &'a WriteOptions,
     large: Vec<u32>,
-    /// Files that travel in batches, as numbers of entries.
+    /// Files that are read in batches, as entry numbers.
     pub(super) small: Vec<u32>,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// Hands out all frames of files; reads the large ones itself.
+    /// Sends all frames of files to the workers, and reads the large files itself.
     pub(super) fn plan(&self, jobs: &Jobs) -> Result<Vec<Update>> {
         let mut pieces = Pieces {
             jobs,
@@ -98,7 +98,7 @@ impl<'a> Plan<'a> {
         Ok(updates)
     }
 
-    /// Streams a file of more than 1 MiB. What was sent of it cannot be taken back, so there is no second try.
+    /// Streams a file of more than 1 MiB. Bytes that were sent cannot be taken back, so there is no second attempt.
     fn large_file(
         &self,
         index: u32,
@@ -139,7 +139,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Where jobs are handed over, one permit each.
+/// Queue of jobs, with one permit for each.
 pub(super) struct Jobs {
     sender: SyncSender<(usize, Job)>,
     permits: SyncSender<()>,
@@ -155,21 +155,21 @@ impl Jobs {
         }
     }
 
-    /// False once nobody takes jobs any more.
+    /// Returns `false` if no worker accepts jobs any more.
     fn send(&self, job: Job) -> bool {
         let number = self.next.replace(self.next.get() + 1);
         self.permits.send(()).is_ok() && self.sender.send((number, job)).is_ok()
     }
 }
 
-/// Bytes of the tar stream, cut into frames.
+/// Bytes of the tar stream, split into frames.
 struct Pieces<'a> {
     jobs: &'a Jobs,
     buffer: Vec<u8>,
 }
 
 impl Pieces<'_> {
-    /// Hands a full frame over; false once nobody takes it.
+    /// Sends a full frame. Returns `false` if no worker accepts it.
     fn cut(&mut self) -> bool {
         if self.buffer.len() < FRAME_BYTES {
             return true;

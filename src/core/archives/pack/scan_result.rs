@@ -1,16 +1,17 @@
-//! What was learned by reading the files of a tree.
+//! Facts that were found by reading the files of a tree.
 
 use crate::core::archives::pack::source::ReadFile;
 use crate::core::archives::tree::{Hash, Tree};
 
-/// What was learned by reading the files of a tree. Nearly all are what the walk saw, so only their hashes are new.
+/// Facts that were found by reading the files of a tree. Nearly all files are as the walk saw them, so only their
+/// hashes are new.
 pub(super) struct ScanResult {
     hashes: Vec<Hash>,
     others: Vec<Update>,
 }
 
 impl ScanResult {
-    /// `hashes` has room for one of each entry.
+    /// `hashes` has one element for each entry.
     pub(super) fn new(hashes: Vec<Hash>) -> Self {
         Self {
             hashes,
@@ -31,7 +32,7 @@ impl ScanResult {
         }
     }
 
-    /// Brings the tree up to date. Says which entries had vanished.
+    /// Updates the tree. Returns for each entry whether it has been removed in the meantime.
     pub(super) fn apply(self, tree: &mut Tree) -> Vec<bool> {
         tree.put_hashes(self.hashes);
         let mut gone = vec![false; tree.len()];
@@ -49,9 +50,9 @@ impl ScanResult {
     }
 }
 
-/// What was learned of a file by reading it.
+/// Facts that were found by reading one file.
 pub(super) struct Update {
     pub(super) index: u32,
-    /// `None` where it had vanished.
+    /// `None` if the file was removed in the meantime.
     pub(super) read: Option<ReadFile>,
 }

@@ -1,4 +1,4 @@
-//! Files on their way into an archive: whole or not at all. A file that changes while it is read is torn.
+//! Reads files for an archive, completely or not at all. A file that changes while it is being read is torn.
 
 use std::fs::File;
 
@@ -15,7 +15,7 @@ use crate::core::archives::pack::walk;
 use crate::core::archives::tree::{self, Facts, Hash, as_path};
 use crate::core::failure::{Failure, Result};
 
-/// What was learned of a file by reading it.
+/// Facts that were found by reading a file.
 pub(super) struct ReadFile {
     pub(super) size: u64,
     pub(super) mode: u16,
@@ -35,10 +35,13 @@ impl ReadFile {
 }
 
 pub(super) fn changed(path: &[u8]) -> Failure {
-    Failure::unstable(format!("'{}' changed while it was read", path.escape_ascii()))
+    Failure::unstable(format!(
+        "'{}' changed while it was being read",
+        path.escape_ascii()
+    ))
 }
 
-/// A file and what it is now; `None` where there is no such file any more.
+/// Opens a file and returns its current stat. `None` if it no longer exists.
 pub(super) fn open(directories: &mut DirectoryCache, path: &[u8]) -> Result<Option<(File, Stat)>> {
     let (parent, name) = split_path(path);
     let opened = directories
@@ -67,8 +70,8 @@ pub(super) fn append_file(out: &mut Vec<u8>, path: &[u8], stat: &Stat) {
     header::append(out, &fields);
 }
 
-/// Appends a file. One that changes while it is read is read once more. `None` where there is no such file any
-/// more.
+/// Appends a file. If it changes while it is being read, it is read a second time. Returns `None` if it no longer
+/// exists.
 pub(super) fn small_file(
     path: &[u8],
     directories: &mut DirectoryCache,
@@ -83,7 +86,7 @@ pub(super) fn small_file(
         };
         append_file(raw, path, &stat);
         let data = raw.len();
-        // A file that grew beyond what a batch holds is torn: the walk saw it below 1 MiB.
+        // A file that grew beyond the size of a batch is torn, because the walk saw it below 1 MiB.
         let size = usize::try_from(stat.size).unwrap_or(usize::MAX);
         if size > FRAME_BYTES {
             continue;
@@ -91,7 +94,7 @@ pub(super) fn small_file(
         let count = dir::append_from(&file, raw, size, as_path(path))?;
         let is_whole = count == size && fs::stat_file(&file, as_path(path))? == stat;
         if is_whole || fault::is_seeded("pack-torn-files") {
-            // What the header promised, also where the seeded bug takes other bytes for whole.
+            // Size that the header declares, also for the seeded bug, which accepts torn files.
             raw.resize(data + size, 0);
             let hash = if options.hash {
                 tree::hash(&raw[data..])

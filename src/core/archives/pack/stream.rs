@@ -1,4 +1,4 @@
-//! A packed directory as a stream of chunks, packed as fast as they are taken.
+//! A packed directory as a stream of chunks, packed as fast as they are read.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::workers::{self, Class};
 use crate::core::sys::{fs, thread};
 
-/// Chunks that wait to be taken.
+/// Number of chunks that wait to be read.
 const CHUNKS: usize = 2;
 
-/// A directory on its way to a stream; starts with the first [`PackStream::next`]. Clones share it.
+/// A directory that is packed to a stream. Packing starts with the first [`PackStream::next`]. Clones share the stream.
 #[derive(Clone)]
 pub struct PackStream {
     source: Arc<Mutex<Source>>,
@@ -31,7 +31,7 @@ enum Source {
     Ended,
 }
 
-/// Prepares to pack a directory as [`write`] does; raising `options.cancel` stops it. Does no I/O.
+/// Prepares to pack a directory like [`write`]. Raising `options.cancel` stops it. Makes no I/O.
 pub fn pack(directory: PathBuf, options: WriteOptions) -> Result<PackStream> {
     codec::check_level(options.format, options.level)?;
     Ok(PackStream {
@@ -41,8 +41,8 @@ pub fn pack(directory: PathBuf, options: WriteOptions) -> Result<PackStream> {
 }
 
 impl PackStream {
-    /// The next bytes; `None` after the end and after a failure. What was given is only an archive once the end was
-    /// reached without a failure.
+    /// Returns the next bytes, or `None` after the end and after a failure. The bytes are a complete archive only if
+    /// the end was reached without a failure.
     pub async fn next(&self) -> failure::Result<Option<Vec<u8>>> {
         let mut source = self.source.lock().await;
         tokio::select! {
@@ -60,7 +60,8 @@ impl PackStream {
 impl Source {
     async fn next(&mut self) -> failure::Result<Option<Vec<u8>>> {
         if let Self::Ready(directory, _) = self {
-            // A directory that does not answer must not keep a thread for each caller.
+            // Checked with a shared thread first, because a directory that does not respond must not occupy one thread
+            // per caller.
             let asked = directory.clone();
             workers::run(Class::Short, directory, move || drop(fs::stat(&asked))).await?;
             if let Self::Ready(directory, options) = std::mem::replace(self, Self::Ended) {
@@ -78,14 +79,14 @@ impl Source {
     }
 }
 
-/// Packs on a thread of its own: one whose reader stalls must not hold one of the shared ones.
+/// Packs on a separate thread, because a slow reader must not occupy a shared one.
 fn start(directory: PathBuf, options: WriteOptions) -> mpsc::Receiver<failure::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let on_failure = sender.clone();
     let spawned = thread::spawn("warmswap-pack", move || {
         let mut sink = Chunks(sender.clone());
         if let Err(failure) = write(&directory, &mut sink, &options) {
-            // The reader may be gone, which is then the reason of the failure.
+            // Sending fails if the reader was dropped, which is then the reason for the failure.
             drop(sender.blocking_send(Err(failure)));
         }
     });

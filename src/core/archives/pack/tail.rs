@@ -1,4 +1,5 @@
-//! The end of an archive: what needs no file to be read. Compressed as it grows, as a tree can have a million links.
+//! The end of an archive: entries that need no file to be read. It is compressed as it grows, because a tree can have a
+//! million links.
 
 use std::path::Path;
 
@@ -16,8 +17,8 @@ use crate::core::archives::tree::{self, NodeKind, Tree, as_path};
 use crate::core::archives::unpack::leaves_by_text;
 use crate::core::failure::{Failure, Result};
 
-/// Writes further hard links, symbolic links and directories, and the end marker. Links that vanished meanwhile
-/// are marked as gone. Returns how many links leave the tree, and how many of those are absolute.
+/// Writes further hard links, symbolic links, directories and the end marker. Links that were removed in the meantime
+/// are marked. Returns how many links lead out of the tree, and how many of them are absolute.
 pub(super) fn write(
     directory: &Path,
     tree: &mut Tree,
@@ -35,7 +36,7 @@ pub(super) fn write(
         options.cancel.check()?;
         if gone[*first as usize] {
             return Err(Failure::unstable(
-                "a file vanished while another name of it is packed",
+                "a file was removed while another hard link to it was being packed",
             ));
         }
         tail.hard_link(tree, *index as usize, *first as usize)?;
@@ -54,7 +55,7 @@ pub(super) fn write(
             }
         }
     }
-    // A directory stands before what it holds, so in reverse order the deepest come first.
+    // A directory comes before its entries, so in reverse order the deepest come first.
     for index in (0..tree.len()).rev() {
         if tree.nodes()[index].kind() == NodeKind::Directory {
             tail.directory(tree, index)?;
@@ -101,7 +102,7 @@ impl Tail<'_, '_> {
         })
     }
 
-    /// Whether the link leaves the tree, and whether it is absolute; `None` where it is no link any more.
+    /// Whether the link leads out of the tree, and whether it is absolute. `None` if it is no longer a link.
     fn link(
         &mut self,
         tree: &mut Tree,

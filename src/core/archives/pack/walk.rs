@@ -1,4 +1,5 @@
-//! The entries of a directory, in one order for all machines: sorted by name, each directory before what it holds.
+//! Lists the entries of a directory in an order that is the same on all machines: sorted by name, each directory before
+//! its entries.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -15,12 +16,12 @@ use crate::core::archives::format::limits::{self, MAX_DEPTH};
 use crate::core::archives::tree::{Facts, NodeKind, Tree, as_path};
 use crate::core::failure::Result;
 
-/// An entry that is not part of the tree, and why.
+/// An entry that is not part of the tree, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// Relative path; bytes that are no text are replaced.
+    /// Relative path. Invalid UTF-8 is replaced.
     pub path: String,
-    /// Why, for people.
+    /// Human-readable reason.
     pub why: &'static str,
 }
 
@@ -33,26 +34,26 @@ impl Skipped {
     }
 }
 
-/// What a walk found.
+/// Result of a walk.
 #[derive(Debug, Default)]
 pub struct Walk {
-    /// All entries with what stat said of them, without hashes.
+    /// All entries with their stats, without hashes.
     pub tree: Tree,
-    /// Entries that share an inode with an earlier one: index of this one, index of the first.
+    /// Entries that share an inode with an earlier one: number of this entry, number of the first one.
     pub hard_links: Vec<(u32, u32)>,
-    /// What is there but is not part of the tree; excluded entries are not named.
+    /// Entries that exist but are not part of the tree. Excluded entries are not listed.
     pub skipped: Vec<Skipped>,
 }
 
 /// Receives the entries of a walk.
 pub(in crate::core) trait Visitor {
-    /// A file, directory or link. A link's permission bits say nothing.
+    /// Receives a file, directory or link. The permission bits of a link have no meaning.
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()>;
-    /// Something that is not part of the tree.
+    /// Receives an entry that is not part of the tree.
     fn skip(&mut self, path: &[u8], why: &'static str);
 }
 
-/// Reads a directory's names and stats, and no file. Never follows a link.
+/// Reads names and stats of a directory, and no files. Never follows a link.
 pub fn walk(directory: &Path, excludes: &Excludes, cancel: &Cancel) -> Result<Walk> {
     let mut found = WalkBuilder::default();
     found.walk.tree.taken_ns = clock::wall_nanos();
@@ -76,13 +77,13 @@ pub(in crate::core) fn walk_with(
     walker.directory(&root, &mut Vec::new(), 0)
 }
 
-/// A link as root is not followed, like any other; the kernel only says that it is no directory.
+/// Names a symbolic link in the error. It is not followed, and the kernel only reports that it is not a directory.
 fn explain(directory: &Path, error: Error) -> Error {
     if fs::stat(directory).is_ok_and(|stat| stat.kind == Kind::Symlink) {
         let shown = directory.display();
         return Error::new(
             Code::Io,
-            format!("'{shown}' is a symbolic link; give the directory that it leads to"),
+            format!("'{shown}' is a symbolic link. Pass the directory that it leads to"),
         );
     }
     error
@@ -107,10 +108,8 @@ impl Walker<'_> {
             }
             path.extend_from_slice(name::as_bytes(&entry.name));
             if live.iter().any(|name| name == name::as_bytes(&entry.name)) {
-                self.visitor.skip(
-                    path,
-                    "a SQLite database that is being written (its -wal is not empty)",
-                );
+                self.visitor
+                    .skip(path, "an SQLite database in use (its -wal file is not empty)");
             } else if !self.excludes.matches(path) {
                 limits::check_names(name::as_bytes(&entry.name))?;
                 self.entry(directory, &entry.name, path, depth)?;
@@ -149,12 +148,12 @@ impl Walker<'_> {
     }
 }
 
-/// A [`Walk`] that grows.
+/// A [`Walk`] under construction.
 #[derive(Default)]
 struct WalkBuilder {
     walk: Walk,
-    /// The files that have several names: place of the device in `devices`, number of the entry. Compact, as
-    /// pnpm links every file of a tree.
+    /// Files with several hard links: position of the device in `devices`, number of the entry. Compact, because pnpm
+    /// links every file of a tree.
     named_twice: Vec<(u32, u32)>,
     devices: Vec<u64>,
 }
@@ -163,7 +162,7 @@ impl Visitor for WalkBuilder {
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()> {
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "Tree holds at most 2^32 entries, as each has a path"
+            reason = "Tree has at most 2^32 entries, because each has a path"
         )]
         let index = self.walk.tree.len() as u32;
         let size = if kind == NodeKind::Directory { 0 } else { stat.size };
@@ -183,10 +182,7 @@ impl Visitor for WalkBuilder {
 }
 
 impl WalkBuilder {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a tree has a few mounts in it at most"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a tree contains few mounts")]
     fn device(&mut self, device: u64) -> u32 {
         let known = self.devices.iter().position(|known| *known == device);
         known.unwrap_or_else(|| {
@@ -195,7 +191,7 @@ impl WalkBuilder {
         }) as u32
     }
 
-    /// Names of one inode stand together once they are sorted; the first of them is the file.
+    /// After sorting, the names of one inode are adjacent. The first of them is the file.
     fn finish(mut self) -> Walk {
         let tree = &self.walk.tree;
         let inode = |(device, index): &(u32, u32)| (*device, tree.facts(*index as usize).inode);
@@ -211,7 +207,7 @@ impl WalkBuilder {
     }
 }
 
-/// The permission bits that count.
+/// Permission bits that count.
 pub(in crate::core) fn mode_of(kind: NodeKind, stat: &Stat) -> u32 {
     if kind == NodeKind::Symlink {
         0o777
@@ -220,7 +216,7 @@ pub(in crate::core) fn mode_of(kind: NodeKind, stat: &Stat) -> u32 {
     }
 }
 
-/// What of a stat tells that bytes have changed.
+/// Facts of a stat that show whether the bytes have changed.
 pub(in crate::core) fn facts_of(stat: &Stat) -> Facts {
     let clamp = |time: i128| i64::try_from(time).unwrap_or(if time < 0 { i64::MIN } else { i64::MAX });
     Facts {
@@ -230,7 +226,8 @@ pub(in crate::core) fn facts_of(stat: &Stat) -> Facts {
     }
 }
 
-/// A database, its log and its shared memory belong together: a copy of one without the others is damaged.
+/// Finds live SQLite databases. A database, its log and its shared memory belong together: a copy of one without the
+/// others is damaged.
 fn live_databases(
     directory: &Directory,
     entries: &[crate::core::sys::fs::Entry],

@@ -1,10 +1,10 @@
-//! From a directory to a stream. One thread plans and reads large files, a few read small ones and compress
-//! (frames.rs), the caller's writes their frames in order.
+//! Packing of a directory to a stream. One thread plans the frames and reads large files. Several threads read small
+//! files and compress frames (frames.rs). The calling thread writes the frames in order.
 //!
-//! Order of the archive: files above 1 MiB, other files, further hard links, symbolic links, each sorted; then
-//! directories, the deepest first (tail.rs). So no entry needs a later one, and a reader that works entry by
-//! entry sets a directory's mode and time when nothing will be made in it any more (GNU tar would otherwise set
-//! the time of each directory that is not followed by its content too early).
+//! Order of the archive: files above 1 MiB, other files, further hard links, symbolic links, each sorted. Then
+//! directories follow, the deepest first (tail.rs). No entry needs a later one, and a reader can set the mode and time
+//! of a directory after everything in it was created. (Otherwise GNU tar would set the time of each directory that does
+//! not directly precede its content too early.)
 
 use std::io::Write;
 use std::path::Path;
@@ -23,31 +23,31 @@ use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::Tree;
 use crate::core::failure::{Failure, Result};
 
-/// What was packed.
+/// Result of packing.
 #[derive(Debug)]
 pub struct WriteSummary {
-    /// Regular files, further hard links included.
+    /// Number of regular files, further hard links included.
     pub files: u64,
-    /// Their bytes.
+    /// Total bytes of the files.
     pub bytes: u64,
-    /// Bytes handed to the sink.
+    /// Bytes that were written to the sink.
     pub compressed_bytes: u64,
     /// Bytes of the tar stream.
     pub decoded_bytes: u64,
-    /// Compressed frames.
+    /// Number of compressed frames.
     pub frames: u64,
-    /// All entries, with what stat said of them, and with hashes if they were asked for.
+    /// All entries with their stats, and with hashes if they were requested.
     pub tree: Tree,
-    /// What is there but is not in the archive: what vanished meanwhile, sockets, live databases.
+    /// Entries that exist but are not in the archive: removed in the meantime, sockets, live databases.
     pub skipped: Vec<Skipped>,
-    /// Symbolic links that leave the tree: a restore with `symlinks: 'contained'` refuses them.
+    /// Number of symbolic links that lead out of the tree. A restore with `symlinks: 'contained'` refuses them.
     pub leaving_links: u64,
-    /// Those of them that are absolute: only `symlinks: 'verbatim'` makes them.
+    /// Number of those links that are absolute. A restore accepts them only with `symlinks: 'verbatim'`.
     pub absolute_links: u64,
 }
 
-/// Packs a directory; links at the end of its own path are followed. The bytes that a sink was given are only an archive if this returns `Ok`: a file that
-/// changes while it is read, twice in a row, ends it with the outcome 'unstable'.
+/// Packs a directory. Links at the end of its own path are followed. The bytes in the sink are an archive only if this
+/// returns `Ok`. A file that changes while it is being read, twice in a row, ends the call with the cause `Unstable`.
 pub fn write(directory: &Path, sink: &mut dyn Write, options: &WriteOptions) -> Result<WriteSummary> {
     let directory = &*follow(directory)?;
     let mut walk = walk::walk(directory, &options.excludes, &options.cancel)?;
@@ -66,7 +66,7 @@ pub fn write(directory: &Path, sink: &mut dyn Write, options: &WriteOptions) -> 
     finish(directory, walk, gone, options, output)
 }
 
-/// Before anything is written: a cache that never evicts can have more bytes than the disk that takes its archive.
+/// Checked before anything is written: a cache that is never cleaned can exceed the disk that stores its archive.
 fn check_size(tree: &Tree, options: &WriteOptions) -> Result<()> {
     let (files, bytes) = tree.totals();
     for (what, limit, value, most) in [
@@ -74,14 +74,14 @@ fn check_size(tree: &Tree, options: &WriteOptions) -> Result<()> {
         ("bytes", "maxBytes", bytes, options.max_bytes),
     ] {
         if value > most {
-            let message = format!("the tree has {value} {what}, more than limits.{limit} allows ({most})");
+            let message = format!("the tree has {value} {what}. Expected at most {most} (limits.{limit})");
             return Err(Error::new(Code::TooLarge, message).into());
         }
     }
     Ok(())
 }
 
-/// The entries that need no file to be read come last.
+/// Entries that need no file to be read come last.
 fn finish(
     directory: &Path,
     walk: Walk,

@@ -1,4 +1,4 @@
-//! The thread that decodes: chunks of the tar stream, counted against the ratio.
+//! The decoder thread: it decodes chunks of the tar stream and checks the compression ratio.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,21 +9,21 @@ use crate::core::archives::unpack::options::ExtractOptions;
 use crate::core::error::Code;
 use crate::core::failure::{Cause, Failure, Result};
 
-/// Decoded bytes that travel together.
+/// Decoded bytes in one chunk.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// What the decoder reports to the other threads.
+/// Counters that the decoder updates for other threads.
 #[derive(Clone, Copy)]
 pub(super) struct Counters<'a> {
-    /// Bytes that were read.
+    /// Number of compressed bytes that were read.
     pub(super) compressed: &'a AtomicU64,
-    /// Bytes of the tar stream.
+    /// Number of bytes of the tar stream.
     pub(super) decoded: &'a AtomicU64,
     /// Set before the stream ends, if the compressed data proves that nothing is missing.
     pub(super) is_complete: &'a AtomicBool,
 }
 
-/// A pointer says which archive the bytes are: those of another format in its place are damage.
+/// Converts the failure if a pointer declares the archive: data of another format is then damage.
 fn as_promised(failure: Failure, options: &ExtractOptions) -> Failure {
     let is_of_format = failure.cause == Cause::Refused && failure.error.code == Code::Unsupported;
     if options.expected.is_some() && is_of_format {
@@ -32,7 +32,7 @@ fn as_promised(failure: Failure, options: &ExtractOptions) -> Failure {
     failure
 }
 
-/// Decodes until the stream ends, a limit is passed or nobody takes the chunks.
+/// Decodes until the stream ends, a limit is exceeded or the receiver is dropped.
 pub(super) fn decode(
     source: impl Read,
     options: &ExtractOptions,
@@ -70,12 +70,12 @@ pub(super) fn decode(
         }
     })();
     if let Err(failure) = result {
-        // Nobody listens after a failure of the parser itself.
+        // After a failure of the parser itself there is no receiver.
         drop(chunks.send(Err(io::Error::from(failure))));
     }
 }
 
-/// Fills a chunk unless the stream ends. One that is used again is not zeroed again, as `read_to_end` would do.
+/// Fills a chunk unless the stream ends. A reused chunk is not zeroed again, unlike with `read_to_end`.
 fn fill(reader: &mut impl Read, chunk: &mut Vec<u8>) -> io::Result<usize> {
     chunk.resize(CHUNK_BYTES, 0);
     let mut filled = 0;

@@ -1,4 +1,4 @@
-//! The directories that an extraction makes.
+//! Directories that an extraction creates.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -12,19 +12,19 @@ use crate::core::failure::{Failure, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::name;
 
-/// Mode of a directory while it is filled; its own comes last.
+/// Mode of a directory while it is being filled. Its own mode is set last.
 const WHILE_FILLED: u32 = 0o700;
-/// Mode of a directory that the archive does not name.
+/// Mode of a directory that the archive does not contain as an entry.
 const UNNAMED: u32 = 0o755;
 
-/// What the archive says of a directory.
+/// Mode and time of a directory in the archive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Named {
     mode: u32,
     modified_ns: i64,
 }
 
-/// The directories that this extraction made.
+/// Directories that this extraction has created.
 pub(super) struct DirectoryTracker {
     directories: DirectoryCache,
     table: HashMap<Box<[u8]>, Option<Named>>,
@@ -44,7 +44,7 @@ impl DirectoryTracker {
         self.table.len()
     }
 
-    /// What the directories take.
+    /// Memory of the directories in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.path_bytes + self.table.len() * DIRECTORY_BYTES
     }
@@ -58,7 +58,7 @@ impl DirectoryTracker {
         self.directories.clear();
     }
 
-    /// The directory at this path; it and what is above it is made if the archive has not named it yet.
+    /// Returns the directory at this path. Creates it and its parents if the archive has not contained them yet.
     pub(super) fn enter(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
         let (table, path_bytes) = (&mut self.table, &mut self.path_bytes);
         self.directories.to(path, |above, name, path| {
@@ -72,7 +72,7 @@ impl DirectoryTracker {
         })
     }
 
-    /// Makes a directory that the archive names. Named again, it gets the later mode and time.
+    /// Creates a directory of the archive. A repeated entry sets the later mode and time.
     pub(super) fn add(
         &mut self,
         path: &[u8],
@@ -94,7 +94,7 @@ impl DirectoryTracker {
             Some(known) if duplicates == Duplicates::Replace => *known = Some(named),
             Some(Some(_)) => {
                 return Err(Failure::refused(format!(
-                    "the directory '{}' is there twice and differs",
+                    "the archive contains the directory '{}' twice with different attributes",
                     path.escape_ascii()
                 )));
             }
@@ -102,8 +102,8 @@ impl DirectoryTracker {
         Ok(())
     }
 
-    /// Sets modes and times, the deepest first: whatever is made in a directory changes its time, and its own
-    /// mode may forbid it.
+    /// Sets modes and times, the deepest first. Creating an entry in a directory changes its time, and its own mode may
+    /// not allow it.
     pub(super) fn finish(&mut self, mut each: impl FnMut(&[u8], u32) -> Result<()>) -> Result<()> {
         let mut all: Vec<_> = self.table.drain().collect();
         all.sort_unstable_by(|one, other| other.0.cmp(&one.0));
@@ -129,7 +129,7 @@ fn make(above: &Directory, name: &OsStr, path: &[u8]) -> Result<()> {
     }
 }
 
-/// Two entries of one name (also where the filesystem takes two names for one).
+/// Failure for two entries with one name, also if the filesystem treats two names as the same.
 pub(super) fn twice(path: &[u8]) -> Failure {
-    Failure::refused(format!("the archive has '{}' twice", path.escape_ascii()))
+    Failure::refused(format!("the archive contains '{}' twice", path.escape_ascii()))
 }

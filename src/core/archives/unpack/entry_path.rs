@@ -1,4 +1,4 @@
-//! Paths of entries in one form.
+//! Normalised paths of entries.
 
 use crate::core::failure::{Failure, Result};
 use crate::core::sys::path::MAX_NAME_BYTES;
@@ -8,7 +8,8 @@ pub(super) fn is_of_directory(path: &[u8]) -> bool {
     path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
-/// The path without `.` parts, repeated and trailing slashes. What could leave the tree is refused.
+/// Normalises a path: removes `.` components and repeated and trailing slashes. Refuses a path that could lead out of
+/// the tree.
 pub(super) fn normalize(path: &[u8]) -> Result<Vec<u8>> {
     let refuse = |why: &str| {
         Err(Failure::refused(format!(
@@ -26,8 +27,8 @@ pub(super) fn normalize(path: &[u8]) -> Result<Vec<u8>> {
     for name in path.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => continue,
-            b".." => return refuse("has a '..' part"),
-            _ if name.len() > MAX_NAME_BYTES => return refuse("has a part of more than 255 bytes"),
+            b".." => return refuse("has a '..' component"),
+            _ if name.len() > MAX_NAME_BYTES => return refuse("has a component of more than 255 bytes"),
             _ => {}
         }
         if !whole.is_empty() {
@@ -36,7 +37,7 @@ pub(super) fn normalize(path: &[u8]) -> Result<Vec<u8>> {
         whole.extend_from_slice(name);
     }
     if whole.starts_with(crate::core::archives::exclude::OWN_PREFIX) {
-        return refuse("has a name that is kept for stages");
+        return refuse("has a name that is reserved for stages");
     }
     Ok(whole)
 }

@@ -1,5 +1,5 @@
-//! From a stream to an empty directory. Three kinds of threads: one decodes, the caller's parses and makes
-//! directories, a few write files; links come last.
+//! Extraction of a stream into an empty directory. One thread decodes, the calling thread parses and creates
+//! directories, and several threads write files. Links are created last.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -19,35 +19,36 @@ use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::thread;
 
-/// Chunks between decoder and parser.
+/// Number of chunks between decoder and parser.
 const CHUNKS: usize = 8;
 
-/// What was extracted.
+/// Result of an extraction.
 #[derive(Debug)]
 pub struct ExtractSummary {
-    /// Regular files, further hard links included.
+    /// Number of regular files, further hard links included.
     pub files: u64,
-    /// Their bytes.
+    /// Total bytes of the files.
     pub bytes: u64,
     /// Bytes read from the source.
     pub compressed_bytes: u64,
     /// Bytes of the tar stream.
     pub decoded_bytes: u64,
-    /// All entries; with hashes if they were asked for, without facts of the filesystem.
+    /// All entries without facts of the filesystem, with hashes if they were requested.
     pub tree: Tree,
-    /// Pipes and devices of the archive, which are not made.
+    /// Pipes and devices of the archive, which are not created.
     pub skipped: Vec<Skipped>,
 }
 
-/// Extracts into `stage`, an empty directory that nobody else writes to. On an error it holds part of the tree.
+/// Extracts into `stage`, an empty directory that no other process writes to. After an error it contains a part of the
+/// tree.
 ///
-/// A read of `source` that blocks must end with an error soon after `options.cancel` is raised; one that wraps a
-/// [`Failure`] is passed through.
+/// A blocked read of `source` must end with an error soon after `options.cancel` is raised. An error that wraps a
+/// [`Failure`] is returned as it is.
 pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions) -> Result<ExtractSummary> {
     extract_into(source, Directory::open(stage)?, stage, options)
 }
 
-/// Extracts into an open directory, as [`extract`] does; `stage` is its path.
+/// Extracts into an open directory, like [`extract`]. `stage` is its path.
 pub fn extract_into(
     source: impl Read + Send,
     root: Directory,
@@ -71,7 +72,7 @@ pub fn extract_into(
             decode(source, options, counters, &sender, &recycled);
         })?);
         let mut extraction = Extraction::new(options, stage, umask, root, writers);
-        // The stream ends with this scope, and with it the decoder, which may be waiting to hand over a chunk.
+        // The stream ends with this scope. The decoder, which may be waiting to send a chunk, ends with it.
         let mut stream = Stream::new(chunks, spent, options.cancel.clone(), &is_complete);
         let result = extraction
             .run(&mut stream)
@@ -92,8 +93,8 @@ pub fn extract_into(
     })
 }
 
-/// What makes no sense was written so, or is what a flipped bit made of it: the checksum that tells stands at the end of
-/// the frame. No further than one frame of ours is read for it.
+/// Distinguishes an invalid archive from a damaged one. The checksum that reveals a flipped bit is at the end of the
+/// frame, so the rest of the frame is read, at most the size of one warmswap frame.
 fn damage_or(failure: Failure, stream: &mut Stream<'_>) -> Failure {
     if !matches!(failure.cause, Cause::Refused | Cause::TooLarge) {
         return failure;
@@ -101,7 +102,7 @@ fn damage_or(failure: Failure, stream: &mut Stream<'_>) -> Failure {
     stream.damage_within(codec::FRAME_BYTES).unwrap_or(failure)
 }
 
-/// The bits that the process's umask, or the directory's default ACL, takes away.
+/// Mode bits that the process's umask or the directory's default ACL removes.
 fn umask(root: &Directory, stage: &Path) -> Result<u32> {
     let name = OsStr::new(".warmswap-umask");
     root.make_directory(name, 0o777, stage)?;
@@ -110,11 +111,11 @@ fn umask(root: &Directory, stage: &Path) -> Result<u32> {
     Ok(0o777 & !mode)
 }
 
-/// The decoder reads to the end of the source, whatever the archive says.
+/// Checks the declared size. The decoder reads to the end of the source, whatever the archive contains.
 fn check_declared(options: &ExtractOptions, bytes: u64) -> Result<()> {
     match options.declared_bytes {
         Some(declared) if declared != bytes => Err(Failure::corrupt(format!(
-            "the archive should have {declared} bytes and has {bytes}"
+            "expected an archive of {declared} bytes, got {bytes}"
         ))),
         _ => Ok(()),
     }
@@ -133,7 +134,7 @@ fn check_expected(options: &ExtractOptions, tree: &Tree, files: u64, bytes: u64)
         .is_some_and(|digest| *digest != tree.digest())
     {
         return Err(Failure::corrupt(
-            "the tree's digest is not the one that was promised",
+            "the digest of the tree does not match the pointer",
         ));
     }
     Ok(())

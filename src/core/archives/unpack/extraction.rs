@@ -1,4 +1,4 @@
-//! The parsing thread's part of an extraction: it makes directories, hands files to the writers, and makes links last.
+//! The parsing thread of an extraction: it creates directories, sends files to the writers, and creates links last.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::core::sys::{errno, fault, flock, fs, name};
 
 mod late;
 
-/// The disk's free space is asked for again after so many bytes.
+/// Number of written bytes after which the free space is checked again.
 const SPACE_EVERY: u64 = 64 << 20;
 
-/// One extraction, on the thread that parses.
+/// One extraction, on the parsing thread.
 pub(super) struct Extraction<'a, 'scope> {
     options: &'a ExtractOptions,
     stage: &'a Path,
@@ -46,7 +46,7 @@ pub(super) struct Extraction<'a, 'scope> {
 }
 
 impl<'a, 'scope> Extraction<'a, 'scope> {
-    /// An extraction into `root`, whose path is `stage`.
+    /// Creates an extraction into `root`, whose path is `stage`.
     pub(super) fn new(
         options: &'a ExtractOptions,
         stage: &'a Path,
@@ -72,14 +72,14 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         }
     }
 
-    /// Ends the writers. Returns the tree, and what was left out, if `result`, the one of [`Self::run`], and all of
-    /// theirs are good.
+    /// Ends the writers. Returns the tree and the skipped entries, if `result` (that of [`Self::run`]) and all results
+    /// of the writers are `Ok`.
     pub(super) fn finish(mut self, result: Result<()>) -> Result<(Tree, Vec<Skipped>)> {
         self.writers.finish(result)?;
         Ok((self.tree, self.left_out.into_skipped()))
     }
 
-    /// Extracts everything; the writers may not be done when it fails.
+    /// Extracts all entries. After an error, the writers may still be running.
     pub(super) fn run(&mut self, stream: &mut Stream<'_>) -> Result<()> {
         self.check_space()?;
         let mut parser = Parser::new(self.options.declared_bytes.is_some());
@@ -87,7 +87,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
             self.options.cancel.check()?;
             self.entry(stream, entry)?;
         }
-        // Writers that lack descriptors get these.
+        // Releases descriptors that the writers may lack.
         self.directories.clear_cache();
         self.flush()?;
         self.writers.wait()?;
@@ -114,7 +114,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
             modified_ns,
         } = entry;
         if path.is_empty() {
-            // The target's own mode and time are not the archive's to set.
+            // The archive must not set the mode and time of the target itself.
             return Ok(());
         }
         self.check_entries()?;
@@ -162,19 +162,19 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         let Some(named) = self.names.find(&self.tree, target) else {
             return self.left_out_link(path, target);
         };
-        // `tar -c a a` writes a file with several names like this.
+        // `tar -c a a` writes a file with several hard links like this.
         if path == target && self.options.duplicates == Duplicates::Replace {
             return Ok(());
         }
         self.replace_earlier(path)?;
         let node = self.tree.nodes()[named as usize];
         if node.kind() != NodeKind::Symlink {
-            // Size, mode and hash are those of the file, once all files are known.
+            // Size, mode and hash are those of the file, which are known after all files.
             let index = self.push(path, NodeKind::File, 0, 0, Hash::default())?;
             self.hard_links.add(index, named);
             return Ok(());
         }
-        // A further name of a link: one of its own with the same text.
+        // A hard link to a symbolic link: create another symbolic link with the same text.
         let (text, modified_ns) = self.links.get(named).ok_or_else(|| no_target(path, target))?;
         let index = self.push(
             path,
@@ -187,7 +187,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
             .add(index, path, &text, modified_ns, self.options.symlinks)
     }
 
-    /// A further name of a pipe or device is left out too.
+    /// A hard link to a pipe or device is skipped too.
     fn left_out_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         let Some(why) = self.left_out.reason(target) else {
             return Err(no_target(path, target));
@@ -199,8 +199,8 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         Ok(())
     }
 
-    /// Makes way for an entry whose path an earlier one has, as `tar -r` and `tar -u` write them: that one is removed,
-    /// so that nothing is written through it. A directory in the way is found by the filesystem.
+    /// Removes an earlier entry with the same path, as `tar -r` and `tar -u` write them, so that nothing is written
+    /// through it. If the existing entry is a directory, the filesystem reports it.
     fn replace_earlier(&mut self, path: &[u8]) -> Result<()> {
         let is_left_out = self.left_out.remove(path);
         let earlier = self.names.find(&self.tree, path);
@@ -222,7 +222,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         Ok(())
     }
 
-    /// Directories count too, also those that the archive does not name; and so do the names that are kept.
+    /// Counts directories, including those without an entry in the archive, and the names that are kept.
     fn check_entries(&self) -> Result<()> {
         let entries = self.tree.len() + self.directories.len() + self.left_out.len() + 1;
         self.options.limits.check_entries(entries as u64)?;
@@ -230,7 +230,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         self.options.limits.check_memory(bytes as u64)
     }
 
-    /// Counts a file against the limits before the first byte of it is written.
+    /// Checks a file against the limits before its first byte is written.
     fn count(&mut self, size: u64, path: &[u8]) -> Result<()> {
         self.options.limits.check_file(size, path)?;
         self.files += 1;
@@ -255,7 +255,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         let free = flock::available_space(self.stage)?;
         if free < self.options.limits.min_free_bytes {
             let failure = Failure::over_limit(format!(
-                "{free} bytes are free, fewer than {} (limits.minFreeBytes)",
+                "only {free} bytes are free on the disk. Expected at least {} (limits.minFreeBytes)",
                 self.options.limits.min_free_bytes
             ));
             return Err(Failure {
@@ -266,7 +266,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         Ok(())
     }
 
-    /// Takes note of an entry and returns its number.
+    /// Adds an entry to the tree and returns its number.
     fn push(&mut self, path: &[u8], kind: NodeKind, mode: u32, size: u64, hash: Hash) -> Result<u32> {
         let index =
             u32::try_from(self.tree.len()).map_err(|_| Failure::over_limit("more than 2^32 entries"))?;
@@ -279,7 +279,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         self.push(path, NodeKind::File, mode, size, hash).map(drop)
     }
 
-    /// The directory of a file. If descriptors have run out, those of waiting batches are given back first.
+    /// Returns the directory of a file. If descriptors are exhausted, first releases those of waiting batches.
     fn directory_of(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
         let (parent, _) = split_path(path);
         match self.directories.enter(parent) {

@@ -1,5 +1,4 @@
-//! Bytes that somebody else hands over, read as they come: with back-pressure, and never waited for once the
-//! call is over.
+//! Reader of pushed bytes, with back-pressure. It never blocks after the call has ended.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -14,12 +13,12 @@ use crate::core::sys::sync::{Condvar, Mutex};
 
 use crate::core::failure::Failure;
 
-/// Bytes that wait to be read before the feeder is asked to wait.
+/// Number of unread bytes at which the feeder has to wait.
 const MAX_BUFFERED_BYTES: usize = 8 << 20;
-/// How soon a reader that waits sees that its call was cancelled.
+/// Interval at which a waiting reader checks whether its call was cancelled.
 const CANCEL_CHECK: Duration = Duration::from_millis(20);
 
-/// The feeder's end; clones share it.
+/// The feeder's end. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Feed(Arc<Shared>);
 
@@ -48,14 +47,14 @@ struct State {
     is_reader_closed: bool,
 }
 
-/// What a feeder does next.
+/// What the feeder does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Hands over the next bytes.
+    /// Pushes the next bytes.
     More,
     /// Waits for [`Feed::drained`].
     Wait,
-    /// Stops: nobody reads any more.
+    /// Stops, because no more bytes are read.
     Stop,
 }
 
@@ -78,7 +77,7 @@ impl State {
     }
 }
 
-/// Both ends. A read ends with an error soon after `cancel` is raised.
+/// Creates both ends. A read fails soon after `cancel` is raised.
 pub(super) fn feed(cancel: Cancel) -> (Feed, FeedReader) {
     let shared = Arc::new(Shared::default());
     let reader = FeedReader {
@@ -91,7 +90,7 @@ pub(super) fn feed(cancel: Cancel) -> (Feed, FeedReader) {
 }
 
 impl Feed {
-    /// Hands over bytes.
+    /// Adds bytes.
     pub fn push(&self, bytes: Vec<u8>) -> Next {
         let mut state = self.0.lock();
         if !bytes.is_empty() {
@@ -104,19 +103,19 @@ impl Feed {
         next
     }
 
-    /// There are no more bytes.
+    /// Marks the end of the bytes.
     pub fn end(&self) {
         self.0.lock().is_ended = true;
         self.0.filled.notify_one();
     }
 
-    /// Where the bytes came from failed.
+    /// Reports that the source of the bytes failed.
     pub fn fail(&self, reason: String) {
         self.0.lock().failure.get_or_insert(reason);
         self.0.filled.notify_one();
     }
 
-    /// Resolves when there is room, or nobody reads any more.
+    /// Resolves when more bytes can be pushed, or when no more bytes are read.
     pub async fn drained(&self) -> Next {
         loop {
             let wait = self.0.drained.notified();

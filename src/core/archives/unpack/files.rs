@@ -1,4 +1,4 @@
-//! Single files: made, filled by a copy, hashed with their holes, and sealed.
+//! Single files: creates, copies and seals them, and hashes sparse ones.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -12,10 +12,10 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::{errno, fs, name};
 
-/// Waits for a file descriptor, doubling from 2 ms to 200 ms: 5 s together (pnpm does the same).
+/// Number of attempts to get a file descriptor. The pauses double from 2 ms to 200 ms, 5 s in total (like pnpm).
 const DESCRIPTOR_TRIES: u32 = 32;
 
-/// Makes a new file of the archive.
+/// Creates a new file of the archive.
 pub(super) fn create(directory: &Directory, path: &[u8], mode: u32) -> Result<File> {
     let name = name::from_bytes(split_path(path).1);
     let mut pause = Duration::from_millis(2);
@@ -32,7 +32,7 @@ pub(super) fn create(directory: &Directory, path: &[u8], mode: u32) -> Result<Fi
     Ok(directory.create_new(name, mode, as_path(path))?)
 }
 
-/// Sets what creation and writing could not: mode bits that the umask took, and the time.
+/// Sets what creation and writing could not: the time, and mode bits that the umask removed.
 pub(super) fn seal(file: &File, path: &[u8], mode: u32, umask: u32, modified_ns: i64) -> Result<()> {
     if mode & umask != 0 {
         fs::set_file_mode(file, mode, as_path(path))?;
@@ -44,7 +44,7 @@ pub(super) fn seal(file: &File, path: &[u8], mode: u32, umask: u32, modified_ns:
     )?)
 }
 
-/// Copies a file of the stage, where it cannot be linked.
+/// Copies a file of the stage that cannot be linked.
 pub(super) fn copy(
     from: &Directory,
     existing: &[u8],
@@ -69,7 +69,7 @@ pub(super) fn copy(
     Ok(dir::set_file_modified(&file, stat.modified_ns, as_path(path))?)
 }
 
-/// Hashes a file with holes as if it had none.
+/// Hashes a sparse file as if it had no holes.
 pub(super) struct HoleHasher {
     hasher: Option<blake3::Hasher>,
     at: u64,

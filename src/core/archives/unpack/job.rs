@@ -1,4 +1,4 @@
-//! One unpack from a file or from pushed bytes, under one deadline.
+//! One unpack from a file or from pushed bytes, with one deadline.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -16,36 +16,36 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::workers::{self, Class};
 
-/// How to unpack.
+/// Options of an unpack.
 #[derive(Debug, Clone, Copy)]
 pub struct UnpackOptions {
-    /// What may happen to a target that is not empty.
+    /// How a target that already contains entries is treated.
     pub mode: TargetMode,
-    /// Which symbolic links are made.
+    /// Which symbolic links the archive may contain.
     pub symlinks: Symlinks,
-    /// What happens to a path that the archive has twice.
+    /// How a path that occurs twice in the archive is treated.
     pub duplicates: Duplicates,
-    /// Size of the archive as its sender declared it.
+    /// Size of the archive in bytes, as declared by its sender.
     pub declared_bytes: Option<u64>,
-    /// What is accepted at most.
+    /// Limits of the reader.
     pub limits: Limits,
-    /// The end of the call.
+    /// Deadline of the call.
     pub deadline: Deadline,
 }
 
 /// A running unpack.
 #[derive(Debug, Clone)]
 pub struct UnpackJob {
-    /// Where the bytes are pushed to, if they do not come from a file.
+    /// Receives the bytes, if they do not come from a file.
     pub feed: Feed,
-    /// Counted while it happens.
+    /// Files and bytes so far.
     pub progress: Arc<Progress>,
-    /// Raised to stop.
+    /// Raised to stop the call.
     pub cancel: Cancel,
 }
 
-/// Unpacks an archive to a target: from the file `source`, or else from the bytes that are pushed to the job's feed. The
-/// future runs it; it settles when the deadline passes or the job is cancelled, whatever the disk is doing.
+/// Unpacks an archive to a target. Reads the file `source`, or the bytes that are pushed to the job's feed. The future
+/// runs the unpack. It settles when the deadline passes or the job is cancelled, even if the disk hangs.
 pub fn unpack(
     source: Option<PathBuf>,
     target: PathBuf,
@@ -104,13 +104,13 @@ async fn run(
         }
     };
     let ended = call.wait_for(work.wait(), end).await;
-    // The feeder learns that its bytes are not read any more.
+    // The feeder is informed that its bytes are no longer read.
     call.stop.cancel();
     let done = ended.and_then(|ran| ran.unwrap_or_else(|error| Err(error.into())));
     done.map_err(|failure| failure.during(Stage::Write))
 }
 
-/// The bytes of the archive, and how many there are if that is known.
+/// Opens the archive. Returns its size if it is known.
 fn open(source: Option<PathBuf>, reader: FeedReader) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     let Some(path) = source else {
         return Ok((Box::new(reader), None));

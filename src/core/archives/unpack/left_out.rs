@@ -1,11 +1,11 @@
-//! Entries that are valid and not restored: pipes and devices.
+//! Entries that are valid but not restored: pipes and devices.
 
 use std::collections::BTreeMap;
 
 use crate::core::archives::Skipped;
 use crate::core::archives::format::limits::DIRECTORY_BYTES;
 
-/// Entries that are left out, by path.
+/// Skipped entries by path.
 #[derive(Default)]
 pub(super) struct LeftOut {
     all: BTreeMap<Box<[u8]>, &'static str>,
@@ -19,12 +19,12 @@ impl LeftOut {
         }
     }
 
-    /// Why the path is left out, if it is.
+    /// Reason why the path is skipped, if it is.
     pub(super) fn reason(&self, path: &[u8]) -> Option<&'static str> {
         self.all.get(path).copied()
     }
 
-    /// A later entry has the path.
+    /// Removes a path that a later entry uses.
     pub(super) fn remove(&mut self, path: &[u8]) -> bool {
         self.all.remove(path).is_some()
     }

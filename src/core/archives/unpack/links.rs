@@ -1,4 +1,4 @@
-//! Whether symbolic links stay inside the tree: decided over the archive's own entries, never on disk.
+//! Checks whether symbolic links stay inside the tree, with the archive's own entries, never with the disk.
 
 use crate::core::sys::cancel::Cancel;
 
@@ -8,10 +8,10 @@ use crate::core::archives::unpack::options::Symlinks;
 use crate::core::archives::unpack::texts::{Text, Texts};
 use crate::core::failure::{Failure, Result};
 
-/// Links on one way that are followed before it is a loop (Linux has 40).
+/// Number of links that are followed before the path counts as a loop (40 in Linux).
 const MAX_FOLLOWED: usize = 40;
-/// Parts of paths that are walked for all links together, and more for each of them: a hostile link leads through
-/// 40 others of 2000 parts each, what people link through a few.
+/// Number of path components that are checked for all links together, plus some for each link. A malicious link leads
+/// through 40 others of 2000 components each, a real one through a few.
 const PARTS: u64 = 1_000_000;
 const PARTS_OF_A_LINK: u64 = 64;
 
@@ -22,14 +22,14 @@ pub(super) struct Link<'a> {
     pub(super) modified_ns: i64,
 }
 
-/// A link as it is kept: its path is that of the entry of this number.
+/// A stored link. Its path is that of the entry with this number.
 struct Kept {
     index: u32,
     target: Text,
     modified_ns: i64,
 }
 
-/// The links of the archive; they are made after everything else, so that nothing is ever written through one.
+/// Symbolic links of the archive. They are created after everything else, so that nothing is written through one.
 #[derive(Default)]
 pub(super) struct Links {
     all: Vec<Kept>,
@@ -53,9 +53,9 @@ impl Links {
             )))
         };
         match symlinks {
-            Symlinks::Reject => return refuse("is there, and symlinks is 'reject'"),
+            Symlinks::Reject => return refuse("is not allowed, because symlinks is 'reject'"),
             Symlinks::Contained | Symlinks::Relative if target.starts_with(b"/") => {
-                return refuse("is absolute; symlinks 'verbatim' would make it");
+                return refuse("is absolute. Use symlinks 'verbatim' to create it");
             }
             _ => {}
         }
@@ -67,7 +67,7 @@ impl Links {
         Ok(())
     }
 
-    /// Text and time of the link of this number.
+    /// Text and time of the link with this number.
     pub(super) fn get(&self, index: u32) -> Option<(Vec<u8>, i64)> {
         let at = self.all.binary_search_by_key(&index, |kept| kept.index).ok()?;
         let kept = &self.all[at];
@@ -79,7 +79,7 @@ impl Links {
         self.all.retain(|kept| keep(kept.index));
     }
 
-    /// In the archive's order.
+    /// All links, in the order of the archive.
     pub(super) fn all<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Link<'a>> {
         self.all.iter().map(|kept| self.link(kept, tree))
     }
@@ -92,7 +92,7 @@ impl Links {
         }
     }
 
-    /// Refuses the archive if a link leaves the tree.
+    /// Refuses the archive if a link leads out of the tree.
     pub(super) fn check_contained(&self, tree: &Tree, cancel: &Cancel) -> Result<()> {
         let path_of = |kept: &Kept| tree.path_at(kept.index);
         let mut by_path: Vec<&Kept> = self.all.iter().collect();
@@ -107,7 +107,7 @@ impl Links {
             cancel.check()?;
             let Some(is_leaving) = leaves(link.path, link.target, target_of, &mut parts_left) else {
                 return Err(Failure::over_limit(
-                    "the links of the archive lead through too many others",
+                    "the symbolic links of the archive lead through too many other links",
                 ));
             };
             if is_leaving {
@@ -119,7 +119,7 @@ impl Links {
             return Ok(());
         };
         Err(Failure::refused(format!(
-            "{} of {} links leave the tree, the first is '{}' to '{}'; symlinks 'relative' would make them",
+            "{} of {} symbolic links lead out of the tree. The first one is '{}' to '{}'. Use symlinks 'relative' to create them",
             leaving,
             self.all.len(),
             first.path.escape_ascii(),
@@ -128,15 +128,14 @@ impl Links {
     }
 }
 
-/// Whether a text would lead out of the tree if there were no other links.
+/// Whether a text alone would lead out of the tree, without other links.
 pub(in crate::core::archives) fn leaves_by_text(path: &[u8], target: &[u8]) -> bool {
     let mut parts_left = PARTS;
     target.starts_with(b"/") || leaves(path, target, |_| None, &mut parts_left).unwrap_or(true)
 }
 
-/// Walks a link as the kernel would: `a/..` is not where it started if `a` is itself a link.
-/// `target_of` knows the links by their paths.
-/// `None` once `parts_left` is used up.
+/// Follows a link like the kernel: `a/..` is not its starting point if `a` is itself a link. `target_of` returns the
+/// target of a link by its path. Returns `None` when `parts_left` is used up.
 fn leaves<'a>(
     path: &[u8],
     target: &'a [u8],
@@ -162,7 +161,7 @@ fn leaves<'a>(
                 if let Some(target) = target_of(&at) {
                     followed += 1;
                     if followed > MAX_FOLLOWED {
-                        // A loop leads nowhere.
+                        // A loop leads to no entry.
                         return Some(false);
                     }
                     at.truncate(parent);
@@ -174,7 +173,7 @@ fn leaves<'a>(
     Some(false)
 }
 
-/// The parts of a path, the first one last.
+/// Components of a path, in reverse order.
 fn parts(path: &[u8]) -> Vec<&[u8]> {
     path.rsplit(|byte| *byte == b'/').collect()
 }
@@ -208,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_leaves_is_found() {
+    fn a_link_that_leaves_is_detected() {
         assert!(!check(&[("a", "..")]));
         assert!(!check(&[("a/b", "../../x")]));
         assert!(!check(&[("a", "/etc/passwd")]));
     }
 
     #[test]
-    fn links_that_leave_only_together_are_found() {
+    fn links_that_leave_only_together_are_detected() {
         assert!(!check(&[("p/q/r", "../.."), ("s", "p/q/r/../x")]));
         assert!(!check(&[
             ("a", "b/c"),
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_ends() {
+    fn a_loop_is_detected() {
         assert!(check(&[("a", "b"), ("b", "a")]));
     }
 }

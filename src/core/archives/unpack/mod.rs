@@ -1,4 +1,4 @@
-//! From a stream to a directory.
+//! Unpacking of a stream to a directory.
 
 mod decode;
 mod directory_tracker;

@@ -1,4 +1,4 @@
-//! The names that an archive has used so far. It may repeat one, as `tar -r` and `tar -u` do: the last entry counts.
+//! Paths that an archive has used so far. It may repeat one, as `tar -r` and `tar -u` do: the last entry counts.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 
 use crate::core::archives::tree::Tree;
 
-/// The entries of an archive by path, directories excepted: about 8 bytes for each, besides the tree's own.
+/// Entries of an archive by path, without directories. Needs about 8 bytes for each, in addition to the tree.
 #[derive(Default)]
 pub(super) struct Names {
     table: HashTable<u32>,
@@ -16,7 +16,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The entry that has this path now.
+    /// Number of the current entry with this path.
     pub(super) fn find(&self, tree: &Tree, path: &[u8]) -> Option<u32> {
         let hash = self.hashes.hash_one(path);
         self.table
@@ -24,7 +24,7 @@ impl Names {
             .copied()
     }
 
-    /// Adds the entry of this number, which the tree has already, in the place of an earlier one.
+    /// Adds the entry with this number, which the tree already contains. Replaces an earlier one with the same path.
     pub(super) fn add(&mut self, tree: &Tree, index: u32) {
         let path = tree.path_at(index);
         let hash = self.hashes.hash_one(path);
@@ -37,12 +37,12 @@ impl Names {
             .insert_unique(hash, index, |index| hashes.hash_one(tree.path_at(*index)));
     }
 
-    /// Whether a later entry has taken the path of this one.
+    /// Whether a later entry has the same path.
     pub(super) fn is_replaced(&self, index: u32) -> bool {
         self.replaced.contains(&index)
     }
 
-    /// Whether any path was taken twice.
+    /// Whether any path occurred twice.
     pub(super) fn has_replaced(&self) -> bool {
         !self.replaced.is_empty()
     }

@@ -1,4 +1,4 @@
-//! How to extract.
+//! Options of an extraction.
 
 use std::sync::Arc;
 
@@ -6,43 +6,43 @@ use crate::core::archives::{Limits, Progress};
 use crate::core::failure::Failure;
 use crate::core::sys::cancel::Cancel;
 
-/// How to extract.
+/// Options of an extraction.
 #[derive(Debug, Clone, Default)]
 pub struct ExtractOptions {
-    /// What is accepted at most.
+    /// Limits of the reader.
     pub limits: Limits,
-    /// Which symbolic links are made.
+    /// Which symbolic links the archive may contain.
     pub symlinks: Symlinks,
-    /// What happens to a path that the archive has twice.
+    /// How a path that occurs twice in the archive is treated.
     pub duplicates: Duplicates,
-    /// Whether files are hashed, for [`crate::core::archives::ExtractSummary::tree`]'s digest.
+    /// Whether files are hashed, for the digest of [`crate::core::archives::ExtractSummary::tree`].
     pub hash: bool,
-    /// What the tree must turn out to be, known from outside the stream.
+    /// Expected content of the tree, known from outside the stream.
     pub expected: Option<Expected>,
     /// Size of the archive, if it is known before it is read.
     pub compressed_bytes: Option<u64>,
-    /// Size of the archive as its sender declared it (Content-Length, a pointer): another one is damage, and the archive
-    /// needs no end marker. A file's own length is no declaration.
+    /// Size of the archive as its sender declared it (Content-Length, a pointer). Any other size is damage, and the
+    /// archive then needs no end marker. The length of a local file is not a declaration.
     pub declared_bytes: Option<u64>,
-    /// Raised to stop: no further file is begun.
+    /// Raised to stop. No further file is begun.
     pub cancel: Cancel,
-    /// Counted while it happens.
+    /// Files and bytes so far.
     pub progress: Arc<Progress>,
 }
 
-/// What a pointer promised of an archive.
+/// Content of an archive according to a pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
-    /// Regular files, further hard links included.
+    /// Number of regular files, further hard links included.
     pub files: u64,
-    /// Their bytes.
+    /// Total bytes of the files.
     pub bytes: u64,
-    /// [`crate::core::archives::tree::Tree::digest`]; needs [`ExtractOptions::hash`].
+    /// Digest of the tree ([`crate::core::archives::tree::Tree::digest`]). Requires [`ExtractOptions::hash`].
     pub digest: Option<String>,
 }
 
 impl Expected {
-    /// The failure of a tree that has other totals.
+    /// Failure for a tree with other totals.
     pub(super) fn missed(&self, files: u64, bytes: u64) -> Failure {
         Failure::corrupt(format!(
             "expected {} files with {} bytes, got {files} with {bytes}",
@@ -51,24 +51,25 @@ impl Expected {
     }
 }
 
-/// Which symbolic links are made.
+/// Which symbolic links an archive may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Symlinks {
-    /// Those that stay inside the tree, through whatever other links; else the archive is refused.
+    /// Links that stay inside the tree, through whatever other links. Otherwise the archive is refused.
     #[default]
     Contained,
-    /// All that are relative, also out of the tree: npm's workspaces link `node_modules/name` to `../packages/name`.
+    /// All relative links, including those out of the tree: npm's workspaces link `node_modules/name` to
+    /// `../packages/name`.
     Relative,
-    /// All, whatever they say.
+    /// All links with any text.
     Verbatim,
-    /// None: an archive that has one is refused.
+    /// No links. An archive that contains one is refused.
     Reject,
 }
 
-/// What happens to a path that the archive has twice, as `tar -r` and `tar -u` write it.
+/// How a path that occurs twice in an archive is treated, as `tar -r` and `tar -u` write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Duplicates {
-    /// The last entry replaces the earlier one, never through a link. A directory is not replaced, and replaces nothing.
+    /// The last entry replaces the earlier one, never through a link. A directory is not replaced and replaces nothing.
     #[default]
     Replace,
     /// The archive is refused.

@@ -1,4 +1,4 @@
-//! The entries of a tar stream, with one meaning each: what two readers would understand differently is refused.
+//! Parser for the entries of a tar stream. Anything that two readers would interpret differently is refused.
 
 use crate::core::sys::fault;
 
@@ -11,40 +11,39 @@ use crate::core::archives::unpack::sparse::{self, Sparse};
 use crate::core::archives::unpack::stream::Stream;
 use crate::core::failure::{Failure, Result};
 
-/// One entry; its data, if it has any, is the next thing in the stream.
+/// One entry. Its data, if it has any, follows in the stream.
 pub(super) struct Entry {
-    /// Relative, without `.`, `..` and empty parts; empty for the root itself.
+    /// Relative path without `.`, `..` and empty components. Empty for the root itself.
     pub(super) path: Vec<u8>,
     pub(super) kind: EntryKind,
     pub(super) mode: u32,
     pub(super) modified_ns: i64,
 }
 
-/// What an entry is.
 pub(super) enum EntryKind {
-    /// That many bytes of data follow.
+    /// A file. This number of data bytes follows.
     File(u64),
-    /// A file with holes; the bytes of its pieces follow.
+    /// A sparse file. The bytes of its pieces follow.
     SparseFile(Sparse),
     Directory,
     Symlink(Vec<u8>),
-    /// To the path of an earlier entry, in the form of [`Entry::path`].
+    /// A hard link to the path of an earlier entry, in the form of [`Entry::path`].
     HardLink(Vec<u8>),
-    /// Valid, and not restored: the reason.
+    /// A valid entry that is not restored, with the reason.
     LeftOut(&'static str),
 }
 
-/// Reads the entries of one archive.
+/// Parses the entries of one archive.
 #[derive(Default)]
 pub(super) struct Parser {
-    /// Whether an end without its two zero blocks is one: the size of the archive was declared and is checked.
+    /// Whether the size of the archive was declared and is checked. Then the end needs no two zero blocks.
     is_size_declared: bool,
     has_pax: bool,
-    /// The last entry, if it has no data and its header has a size.
+    /// The last entry, if it has no data but a size in its header.
     sized: Option<Vec<u8>>,
 }
 
-/// What extension headers said of the next entry.
+/// Values of the extension headers for the next entry.
 #[derive(Default)]
 struct Extensions {
     pax: Option<Records>,
@@ -60,7 +59,7 @@ impl Parser {
         }
     }
 
-    /// The next entry; `None` once the end marker and everything behind it is read.
+    /// Returns the next entry, or `None` after the end marker and everything after it were read.
     pub(super) fn next(&mut self, stream: &mut Stream<'_>) -> Result<Option<Entry>> {
         let mut extensions = Extensions::default();
         loop {
@@ -68,7 +67,7 @@ impl Parser {
             if block.is_none_or(|block| block == [0; BLOCK]) {
                 if !extensions.is_empty() {
                     return Err(Failure::corrupt(
-                        "an extension header stands before the end of the archive",
+                        "an extension header is followed by the end of the archive",
                     ));
                 }
                 self.end(stream, block.is_some())?;
@@ -94,21 +93,22 @@ impl Parser {
         }
     }
 
-    /// One zero block or none ends the archive only if something other than the tar stream proves that nothing is missing.
+    /// Checks the end. A single zero block or none ends the archive only if something other than the tar stream proves
+    /// that nothing is missing.
     fn end(&self, stream: &mut Stream<'_>, has_zeros: bool) -> Result<()> {
         let is_marked = match has_zeros.then(|| stream.block()).transpose()?.flatten() {
             Some(block) if block == [0; BLOCK] => true,
-            Some(_) => return Err(Failure::corrupt("there are bytes behind the end of the archive")),
+            Some(_) => return Err(Failure::corrupt("there are bytes after the end of the archive")),
             None => false,
         };
         if !is_marked {
             return if self.is_size_declared || stream.is_complete() {
                 Ok(())
             } else if has_zeros {
-                Err(Failure::corrupt("the archive is cut off: half an end marker"))
+                Err(Failure::corrupt("the archive is cut off in its end marker"))
             } else {
                 Err(Failure::corrupt(
-                    "the archive is cut off, or its writer left out the end marker: a size that its sender declared (contentLength) would prove that nothing is missing",
+                    "the archive is cut off, or it was written without an end marker. If it is complete, declare its size with contentLength",
                 ))
             };
         }
@@ -118,7 +118,7 @@ impl Parser {
         stream.drain()
     }
 
-    /// What follows an entry that has a size and no data is no header: it is the data.
+    /// Explains an invalid header after an entry with a size but without data: the block is the data of that entry.
     fn explain(&self, failure: Failure) -> Failure {
         match &self.sized {
             Some(path) => has_data(path),
@@ -135,7 +135,7 @@ impl Parser {
     ) -> Result<Entry> {
         let (entry, ignored) = extensions.apply(stream, header, block)?;
         if ignored > 0 {
-            // libarchive reads data of a hard link in pax archives, and only there.
+            // Only in pax archives, libarchive reads data of a hard link.
             if self.has_pax && matches!(entry.kind, EntryKind::HardLink(_)) {
                 return Err(has_data(&entry.path));
             }
@@ -146,13 +146,13 @@ impl Parser {
 }
 
 fn has_data(path: &[u8]) -> Failure {
-    Failure::refused(format!("'{}' has data but is no file", path.escape_ascii()))
+    Failure::refused(format!("'{}' has data but is not a file", path.escape_ascii()))
 }
 
 fn long(stream: &mut Stream<'_>, header: &Header) -> Result<Vec<u8>> {
     let bytes = stream.meta(header.size)?;
     let name = header::text(&bytes);
-    // A NUL in the middle would be the end to some readers and not to others. Several at the end are padding.
+    // Some readers treat a NUL in the middle as the end, others do not. NULs at the end are padding.
     if name.is_empty() || bytes[name.len()..].iter().any(|byte| *byte != 0) {
         return Err(Failure::refused("a GNU long name is malformed"));
     }
@@ -177,7 +177,7 @@ impl Extensions {
         set_once(&mut self.pax, pax::parse(bytes)?)
     }
 
-    /// The entry, and the size in its header if no data follow.
+    /// Returns the entry, and the size in its header if no data follows.
     fn apply(self, stream: &mut Stream<'_>, mut header: Header, block: &[u8; BLOCK]) -> Result<(Entry, u64)> {
         let records = self.pax.unwrap_or_default();
         if let Some(name) = either(self.long_name, records.path, "path")? {
@@ -211,15 +211,15 @@ impl Extensions {
         limits::check_names(&path)?;
         if path.is_empty() && !matches!(kind, EntryKind::Directory) {
             return Err(Failure::refused(
-                "the archive replaces its own root by something that is no directory",
+                "the archive replaces its root with an entry that is not a directory",
             ));
         }
         let has_data =
             matches!(kind, EntryKind::File(_) | EntryKind::SparseFile(_)) || header.flag == flag::GNU_DUMP;
         if pax_size > 0 && !has_data {
-            // bsdtar reads over that many bytes, which can be entries to the others.
+            // bsdtar skips that many bytes, which other readers may treat as entries.
             return Err(Failure::refused(format!(
-                "'{}' is no file and has a size in a pax header",
+                "'{}' is not a file but has a size in a pax header",
                 path.escape_ascii()
             )));
         }
@@ -236,7 +236,7 @@ impl Extensions {
 fn either(gnu: Option<Vec<u8>>, pax: Option<Vec<u8>>, what: &str) -> Result<Option<Vec<u8>>> {
     match (gnu, pax) {
         (Some(gnu), Some(pax)) if gnu != pax => Err(Failure::refused(format!(
-            "an entry has its {what} twice, as GNU and as pax, and they differ"
+            "the {what} of an entry differs between its GNU header and its pax header"
         ))),
         (gnu, pax) => Ok(gnu.or(pax)),
     }
@@ -245,12 +245,12 @@ fn either(gnu: Option<Vec<u8>>, pax: Option<Vec<u8>>, what: &str) -> Result<Opti
 fn kind(stream: &mut Stream<'_>, header: &mut Header, block: &[u8; BLOCK]) -> Result<EntryKind> {
     let has_directory_name = is_of_directory(&header.path);
     let kind = match header.flag {
-        // Before ustar a directory was a file whose name ends in a slash.
+        // Before ustar, a directory was a file whose name ends in a slash.
         flag::OLD_FILE if header.is_v7 && header.path.ends_with(b"/") => EntryKind::Directory,
         flag::FILE | flag::OLD_FILE | flag::CONTIGUOUS => EntryKind::File(header.size),
         flag::DIRECTORY => EntryKind::Directory,
         flag::GNU_DUMP => {
-            // The names that were in it, which a restore of increments would remove the others by.
+            // The names in the directory at the time of the dump. Restoring an increment would remove all others.
             stream.read(header.size, |_| Ok(()))?;
             stream.skip_padding(header.size)?;
             EntryKind::Directory
@@ -266,7 +266,7 @@ fn kind(stream: &mut Stream<'_>, header: &mut Header, block: &[u8; BLOCK]) -> Re
         }
         other => {
             return Err(Failure::refused(format!(
-                "'{}' is of an unknown type ('{}')",
+                "'{}' has an unknown type ('{}')",
                 header.path.escape_ascii(),
                 other.escape_ascii()
             )));
@@ -280,7 +280,7 @@ fn kind(stream: &mut Stream<'_>, header: &mut Header, block: &[u8; BLOCK]) -> Re
 
 fn file_named_as_directory(path: &[u8]) -> Failure {
     Failure::refused(format!(
-        "the file '{}' has a directory's name",
+        "the file '{}' has the name of a directory",
         path.escape_ascii()
     ))
 }
@@ -288,7 +288,7 @@ fn file_named_as_directory(path: &[u8]) -> Failure {
 fn link_text(header: &Header) -> Result<Vec<u8>> {
     if header.link.is_empty() || header.link.len() >= crate::core::sys::path::MAX_PATH_BYTES {
         return Err(Failure::refused(format!(
-            "the link '{}' has no usable target",
+            "the link '{}' has no valid target",
             header.path.escape_ascii()
         )));
     }

@@ -1,4 +1,5 @@
-//! Files with holes: GNU tar's own form and the pax formats 0.0, 0.1 and 1.0. Their maps are bounded like other meta data.
+//! Sparse files: GNU tar's own format and the pax formats 0.0, 0.1 and 1.0. Their maps have the same limits as other
+//! metadata.
 
 use crate::core::archives::format::limits::MAX_META_BYTES;
 use crate::core::archives::format::pax::{self, SparseRecords};
@@ -6,24 +7,24 @@ use crate::core::archives::format::{BLOCK, header};
 use crate::core::archives::unpack::stream::Stream;
 use crate::core::failure::{Failure, Result};
 
-/// Entries of a GNU header, and of each block that extends it.
+/// Number of map entries in a GNU header, and in each block that extends it.
 const IN_HEADER: usize = 4;
 const IN_EXTENSION: usize = 21;
 const FIELD: usize = 12;
-/// Pieces of one file: as many as fit a map of 1 MiB.
+/// Maximum number of pieces in one file: as many as fit into a map of 1 MiB.
 const MAX_PIECES: usize = 40_000;
 
-/// Where the bytes of a file are.
+/// Map of a sparse file.
 pub(super) struct Sparse {
-    /// Size of the file, holes included.
+    /// Size of the file, including holes.
     pub(super) size: u64,
     /// Offset and length of each piece, in the order of the stream.
     pub(super) pieces: Vec<(u64, u64)>,
-    /// Bytes of the entry in the stream, as far as padding is concerned.
+    /// Number of bytes in the stream, which determines the padding.
     pub(super) stored: u64,
 }
 
-/// A GNU header of type 'S': four pieces in the header, more in blocks behind it.
+/// Reads a GNU header of type 'S': four pieces in the header, more in the blocks after it.
 pub(super) fn read_gnu(stream: &mut Stream<'_>, stored: u64, block: &[u8; BLOCK]) -> Result<Sparse> {
     let size = unsigned(&block[483..495])?;
     let mut pieces = Vec::new();
@@ -57,7 +58,7 @@ fn unsigned(field: &[u8]) -> Result<u64> {
         .map_err(|_| Failure::refused("a sparse map has a negative number"))
 }
 
-/// A file of which pax records say that it has holes. Returns its name too, if the records have one.
+/// Reads a sparse file that pax records describe. Also returns its name, if the records contain one.
 pub(super) fn read_records(
     stream: &mut Stream<'_>,
     stored: u64,
@@ -76,7 +77,7 @@ pub(super) fn read_records(
                 return refuse("a sparse file has no size or no number of pieces");
             };
             if records.map.len() as u64 != blocks.saturating_mul(2) {
-                return refuse("a sparse file has another number of pieces than its map");
+                return refuse("the number of pieces of a sparse file does not match its map");
             }
             if records.map.len() > 2 * MAX_PIECES {
                 return Err(Failure::over_limit("a sparse file has more than 40 000 pieces"));
@@ -89,11 +90,11 @@ pub(super) fn read_records(
             };
             Ok((records.name, check(sparse, stored)?))
         }
-        _ => refuse("a sparse file is of an unknown pax format"),
+        _ => refuse("a sparse file has an unknown pax format"),
     }
 }
 
-/// pax 1.0: the map is decimal lines in the first blocks of the data.
+/// Reads the map of pax 1.0: decimal lines in the first blocks of the data.
 fn read_pax(stream: &mut Stream<'_>, stored: u64, size: u64) -> Result<Sparse> {
     let mut map = Vec::new();
     let mut used = 0;
@@ -106,9 +107,7 @@ fn read_pax(stream: &mut Stream<'_>, stored: u64, size: u64) -> Result<Sparse> {
             };
             map.extend_from_slice(&block);
             if map.len() as u64 > MAX_META_BYTES.min(stored) {
-                return Err(Failure::refused(
-                    "the map of a sparse file is larger than it can be",
-                ));
+                return Err(Failure::refused("the map of a sparse file is too large"));
             }
             continue;
         };
@@ -140,8 +139,9 @@ fn read_pax(stream: &mut Stream<'_>, stored: u64, size: u64) -> Result<Sparse> {
     )
 }
 
-/// Pieces follow each other inside the file, and their bytes are exactly those that are stored. GNU tar reads each
-/// piece from a block of its own, and ends the file with the last piece: maps that need neither mean the same to all.
+/// Checks a map: pieces follow each other inside the file, and their total size is the stored size. GNU tar reads each
+/// piece from a separate block and ends the file with the last piece. Maps that depend on neither are the same for all
+/// readers.
 fn check(sparse: Sparse, data: u64) -> Result<Sparse> {
     let mut end = 0_u64;
     let mut sum = 0_u64;
@@ -151,12 +151,12 @@ fn check(sparse: Sparse, data: u64) -> Result<Sparse> {
         let Some(piece_end) = piece_end.filter(|piece_end| *offset >= end && *piece_end <= sparse.size)
         else {
             return Err(Failure::refused(
-                "the pieces of a sparse file overlap or leave it",
+                "the pieces of a sparse file overlap or exceed the file",
             ));
         };
         if *length > 0 && !is_aligned {
             return Err(Failure::refused(
-                "a piece of a sparse file does not begin with a block of the archive",
+                "a piece of a sparse file does not begin at a block of the archive",
             ));
         }
         is_aligned = length.is_multiple_of(BLOCK as u64) && is_aligned;
@@ -165,7 +165,7 @@ fn check(sparse: Sparse, data: u64) -> Result<Sparse> {
     }
     if sum != data {
         return Err(Failure::refused(
-            "a sparse file's pieces and its data differ in size",
+            "the pieces of a sparse file and its data differ in size",
         ));
     }
     if end != sparse.size {

@@ -1,4 +1,4 @@
-//! Decoded bytes as they come from the thread that decodes them.
+//! Stream of decoded bytes from the decoder thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -8,7 +8,7 @@ use crate::core::archives::format::{BLOCK, padding};
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::cancel::Cancel;
 
-/// Decoded bytes as they come from the thread that decodes them.
+/// Stream of decoded bytes from the decoder thread.
 pub(super) struct Stream<'a> {
     chunks: Receiver<std::io::Result<Vec<u8>>>,
     is_complete: &'a AtomicBool,
@@ -19,7 +19,8 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// `spent` takes buffers back; `is_complete` is set before the chunks end. Reading ends with an error once `cancel` is raised, whatever is read over.
+    /// Creates a stream. `spent` receives used buffers, and `is_complete` is set before the chunks end. Reading fails
+    /// soon after `cancel` is raised, even while bytes are skipped.
     pub(super) fn new(
         chunks: Receiver<std::io::Result<Vec<u8>>>,
         spent: Sender<Vec<u8>>,
@@ -36,7 +37,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// At least one byte, or none at the end.
+    /// Returns at least one byte, or none at the end.
     fn available(&mut self) -> Result<&[u8]> {
         if self.at == self.current.len() {
             self.cancel.check()?;
@@ -45,14 +46,14 @@ impl<'a> Stream<'a> {
                 Err(_) => Vec::new(),
             };
             let old = std::mem::replace(&mut self.current, next);
-            // The decoder may have ended.
+            // Sending fails if the decoder has ended.
             drop(self.spent.send(old));
             self.at = 0;
         }
         Ok(&self.current[self.at..])
     }
 
-    /// The damage that the decoder finds in the next `size` bytes.
+    /// Damage that the decoder finds in the next `size` bytes.
     pub(super) fn damage_within(&mut self, size: usize) -> Option<Failure> {
         let mut left = size;
         while left > 0 {
@@ -67,7 +68,7 @@ impl<'a> Stream<'a> {
         None
     }
 
-    /// Hands out the next `size` bytes, piece by piece.
+    /// Passes the next `size` bytes to `each`, piece by piece.
     pub(super) fn read(&mut self, size: u64, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut left = size;
         while left > 0 {
@@ -83,12 +84,12 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Reads over what fills the last block of an entry.
+    /// Skips the padding in the last block of an entry.
     pub(super) fn skip_padding(&mut self, size: u64) -> Result<()> {
         self.read(padding(size) as u64, |_| Ok(()))
     }
 
-    /// The next block; `None` at the end of the stream.
+    /// Returns the next block, or `None` at the end of the stream.
     pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
         if self.available()?.is_empty() {
             return Ok(None);
@@ -97,7 +98,7 @@ impl<'a> Stream<'a> {
         let mut filled = 0;
         while filled < BLOCK {
             let available = self.available()?;
-            // A last block of zeros may be cut off: nothing can be missing behind it but zeros.
+            // A last block of zeros may be truncated: only zeros can be missing after it.
             if available.is_empty() && block == [0; BLOCK] {
                 break;
             }
@@ -112,7 +113,7 @@ impl<'a> Stream<'a> {
         Ok(Some(block))
     }
 
-    /// The content of an extension header.
+    /// Returns the content of an extension header.
     pub(super) fn meta(&mut self, size: u64) -> Result<Vec<u8>> {
         if size > MAX_META_BYTES {
             return Err(Failure::over_limit(format!(
@@ -133,14 +134,14 @@ impl<'a> Stream<'a> {
         self.is_complete.load(Ordering::Acquire)
     }
 
-    /// Reads to the end: nothing but zeros, so that checksums behind the last entry are checked and nothing
-    /// hides there. A source of zeros without end would keep the call forever, so their number is bounded.
+    /// Reads to the end and accepts only zeros. This also checks the checksums after the last entry. An endless source
+    /// of zeros would keep the call running forever, so their number is limited.
     pub(super) fn drain(&mut self) -> Result<()> {
         let mut zeros = 0;
         loop {
             if zeros > MAX_TRAILING_ZEROS {
                 return Err(Failure::refused(format!(
-                    "there are more than {MAX_TRAILING_ZEROS} bytes of zeros at the end of the archive"
+                    "there are more than {MAX_TRAILING_ZEROS} zero bytes at the end of the archive"
                 )));
             }
             let available = self.available()?;
@@ -148,7 +149,7 @@ impl<'a> Stream<'a> {
                 return Ok(());
             }
             if available.iter().any(|byte| *byte != 0) {
-                return Err(Failure::corrupt("there are bytes behind the end of the archive"));
+                return Err(Failure::corrupt("there are bytes after the end of the archive"));
             }
             zeros += available.len();
             self.at = self.current.len();

@@ -1,15 +1,15 @@
-//! Many short texts in one buffer: a `Vec` for each would be four times as large.
+//! Many short texts in one buffer. A `Vec` for each would need four times the memory.
 
 use crate::core::failure::{Failure, Result};
 
-/// Texts of one archive's links together; they are kept until its end.
+/// Maximum total size of the texts of an archive's links, which are kept until its end.
 const MOST_BYTES: usize = 64 << 20;
 
-/// The texts.
+/// Buffer of all texts.
 #[derive(Default)]
 pub(super) struct Texts(Vec<u8>);
 
-/// One of them.
+/// Position of one text.
 #[derive(Clone, Copy)]
 pub(super) struct Text {
     start: u32,
@@ -17,11 +17,11 @@ pub(super) struct Text {
 }
 
 impl Texts {
-    #[expect(clippy::cast_possible_truncation, reason = "64 MiB together")]
+    #[expect(clippy::cast_possible_truncation, reason = "64 MiB in total")]
     pub(super) fn add(&mut self, text: &[u8]) -> Result<Text> {
         if self.0.len() + text.len() > MOST_BYTES {
             return Err(Failure::over_limit(
-                "the links of the archive have more than 64 MiB of text",
+                "the symbolic links of the archive have more than 64 MiB of text",
             ));
         }
         let start = self.0.len() as u32;

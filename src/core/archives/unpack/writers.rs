@@ -1,4 +1,4 @@
-//! Files on their way to the disk: small ones in batches on a few threads, at most four system calls each.
+//! Writes files to the disk: small ones in batches on several threads, with at most four system calls each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +14,13 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::sync::{Condvar, Mutex};
 use crate::core::sys::{fs, thread};
 
-/// Files of one batch. utoo measured batches of 32 best: one by one loses to the scheduler.
+/// Number of files in a batch. Batches of 32 were the fastest in utoo's measurements. Single files lose to the
+/// scheduler.
 const BATCH_FILES: usize = 32;
-/// Bytes after which a batch is full.
+/// Number of bytes that fill a batch.
 const BATCH_BYTES: usize = 4 << 20;
 const MOST_WRITERS: usize = 4;
-/// Small files that go to one writer together.
+/// Small files that one writer gets together.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) data: Vec<u8>,
@@ -85,7 +86,7 @@ impl Batch {
     }
 }
 
-/// The threads that write batches.
+/// Threads that write batches.
 pub(super) struct Writers<'scope> {
     batches: Option<SyncSender<Batch>>,
     spent: Receiver<Batch>,
@@ -102,7 +103,8 @@ struct State {
 }
 
 impl<'scope> Writers<'scope> {
-    /// One thread for each core but the one that parses: more gain nothing, the kernel is the limit.
+    /// Starts one thread for each core except that of the parser. More threads gain nothing, because the kernel is the
+    /// bottleneck.
     pub(super) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         umask: u32,
@@ -125,12 +127,12 @@ impl<'scope> Writers<'scope> {
         })
     }
 
-    /// A batch to fill, one that was written if there is one.
+    /// Returns a batch to fill: a written one if there is one, otherwise a new one.
     pub(super) fn spent_batch(&self) -> Batch {
         self.spent.try_recv().unwrap_or_default()
     }
 
-    /// Hands a batch over; waits while all writers are busy.
+    /// Sends a batch. Waits while all writers are busy.
     pub(super) fn send(&self, batch: Batch) -> Result<()> {
         self.check()?;
         *self.state.pending.lock() += 1;
@@ -143,7 +145,7 @@ impl<'scope> Writers<'scope> {
         Err(Failure::corrupt("the threads that write files have ended"))
     }
 
-    /// Waits until everything that was handed over is on its way to the disk.
+    /// Waits until all sent batches are written.
     pub(super) fn wait(&self) -> Result<()> {
         let mut pending = self.state.pending.lock();
         while *pending > 0 {
@@ -162,7 +164,7 @@ impl<'scope> Writers<'scope> {
         Ok(())
     }
 
-    /// Ends the threads. A writer's failure is the reason for what happened after it.
+    /// Ends the threads. If a writer failed, its error is returned, because it caused the later ones.
     pub(super) fn finish(&mut self, result: Result<()>) -> Result<()> {
         self.batches = None;
         self.check()?;
@@ -189,7 +191,7 @@ fn write_batches(
             state.has_failed.store(true, Ordering::Release);
         }
         batch.clear();
-        // The parser may have ended.
+        // Sending fails if the parser has ended.
         drop(give_back.send(batch));
         *state.pending.lock() -= 1;
         state.idle.notify_all();

@@ -1,4 +1,4 @@
-//! One call of a restore: the keys in turn, and for each the lookup, the transfer and the commit.
+//! One restore: tries the keys in turn, with lookup, transfer and commit for each.
 
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
@@ -22,7 +22,7 @@ use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::sync::Mutex;
 
 impl Cache {
-    /// Restores the first of the keys that is there. `run` has the time and is where progress is told.
+    /// Restores the first available key. `run` measures the time and receives the progress.
     ///
     /// # Errors
     /// `ERR_INVALID_ARGUMENT` if the target is a file.
@@ -51,8 +51,8 @@ impl Cache {
     }
 }
 
-/// Ends with the call's time: the target's disk can stall.
-async fn check_target(into: &Path, run: &Run) -> error::Result<()> {
+/// Ends at the deadline of the call, because the disk of the target can hang.
+pub(super) async fn check_target(into: &Path, run: &Run) -> error::Result<()> {
     let target = into.to_path_buf();
     let is_file = tokio::select! {
         is_file = thread::on_disk(into, move || target.is_file()) => matches!(is_file, Ok(true)),
@@ -61,33 +61,33 @@ async fn check_target(into: &Path, run: &Run) -> error::Result<()> {
     if is_file {
         return Err(Error::argument(
             "options.into",
-            format!("'{}', a file", into.display()),
-            "a directory, or a path where nothing is",
+            format!("'{}' is a file", into.display()),
+            "a directory or a missing path",
         ));
     }
     Ok(())
 }
 
-fn failed_report(failure: Failure, stage: Stage) -> RestoreReport {
+pub(super) fn failed_report(failure: Failure, stage: Stage) -> RestoreReport {
     let mut report = RestoreReport::new(failure.cause.into());
     report.reason = (failure.cause != Cause::Aborted).then_some(failure.error.message);
     report.stage = Some(stage);
     report
 }
 
-struct Restore {
-    cache: Cache,
-    store: Arc<dyn Store>,
-    options: RestoreOptions,
-    run: Arc<Run>,
-    report: RestoreReport,
-    ticket: Arc<SharedTicket>,
+pub(super) struct Restore {
+    pub(super) cache: Cache,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) options: RestoreOptions,
+    pub(super) run: Arc<Run>,
+    pub(super) report: RestoreReport,
+    pub(super) ticket: Arc<SharedTicket>,
 }
 
-/// What was seen of the first key, also by a call that ended before its work did: who installs afresh after a timeout
-/// still must not replace what another one has published meanwhile.
+/// Version of the first key, kept even if the call ends before its work. After a timeout, a caller may install from
+/// scratch. Its snapshot must still not replace a generation that another process has published in the meantime.
 #[derive(Default)]
-struct SharedTicket(Mutex<Option<Ticket>>);
+pub(super) struct SharedTicket(Mutex<Option<Ticket>>);
 
 impl SharedTicket {
     fn get(&self) -> MutexGuard<'_, Option<Ticket>> {
@@ -112,8 +112,8 @@ impl Restore {
         self.report
     }
 
-    /// The keys in turn, until one is restored or the world ends the call. What an unusable key was is told if no
-    /// later one is restored: it says more than that a fallback is not there.
+    /// Tries the keys in turn, until one is restored or a failure ends the call. If an earlier key was unusable and no
+    /// later one is restored, its failure is reported. It is more useful than a missing fallback key.
     async fn attempt(&mut self) -> Result<RestoreOutcome> {
         let mut first: Option<(Failure, RestoreReport)> = None;
         for (index, key) in self.options.keys.clone().into_iter().enumerate() {
@@ -147,7 +147,7 @@ impl Restore {
             let found = self.look_up(key, is_first).await?;
             self.report.key = Some(key.as_str().to_owned());
             match self.restore_found(key, found, is_second).await {
-                // The object was replaced or pruned while it was read: once more from the pointer.
+                // The object was replaced or pruned during the read. Start again from the pointer.
                 Err(failure) if is_missing(failure.cause) && !is_second => is_second = true,
                 Err(failure) if failure.cause == Cause::NotFound => return Err(without_object(&failure)),
                 ended => return ended,
@@ -155,7 +155,8 @@ impl Restore {
         }
     }
 
-    /// What the key means now. The ticket is always of the first key: a snapshot goes to that one.
+    /// Finds what the key currently refers to. The ticket always belongs to the first key, because a snapshot writes to
+    /// that one.
     async fn look_up(&mut self, key: &Key, is_first: bool) -> Result<KeyTarget> {
         self.run.enter(Stage::Lookup);
         let found = self.cache.look_up(&*self.store, key, &self.run.context).await;
@@ -170,8 +171,9 @@ impl Restore {
         found
     }
 
-    /// The second time in whatever version the blob has: its sha256 proves the bytes, and a store may name them anew.
-    async fn restore_found(
+    /// The second attempt accepts any version of the blob. Its sha256 proves the bytes, and the store may have assigned
+    /// a new version.
+    pub(super) async fn restore_found(
         &mut self,
         key: &Key,
         found: KeyTarget,
@@ -207,7 +209,7 @@ impl Restore {
             &self.options,
             generation,
             pointer.as_ref(),
-            self.cache.declares_sizes,
+            &self.cache,
             &self.run,
         );
         let checking = pipeline.clone();
@@ -262,17 +264,17 @@ impl Restore {
             placed.map_err(|failure| of_archive(failure, run.stage()))
         });
         let placed = self.run.follow(pipeline, &progress).await;
-        // What ended the stream is the cause; what the decoder made of it is not.
+        // The failure that ended the stream is the cause, not the error that the decoder derived from it.
         placed.map_err(|placed| of_transfer(failure.get().cloned().unwrap_or(placed)))
     }
 
-    /// One object says nothing of the machine that made it.
+    /// A single object does not record the machine that created it.
     fn check_unknown_producer(&self) -> Result<()> {
         if self.options.expect == Producer::default() {
             return Ok(());
         }
         Err(incompatible(
-            "a key that is one object does not say what made it; with expect use a key without such an ending",
+            "a key that is a single object does not record its producer. With options.expect, use a key without a file extension such as .tar.zst",
         ))
     }
 
@@ -286,7 +288,7 @@ impl Restore {
         ] {
             if !wanted.is_empty() && wanted != is {
                 return Err(incompatible(format!(
-                    "expect.{name} is '{wanted}', the generation has '{is}'"
+                    "expect.{name} is '{wanted}', but the generation has '{is}'"
                 )));
             }
         }
@@ -298,7 +300,7 @@ fn incompatible(message: impl Into<String>) -> Failure {
     Failure::new(Cause::Incompatible, message).during(Stage::Lookup)
 }
 
-/// Whether another key can be better: nothing is there, or nobody can use what is.
+/// Whether the failure concerns only this key, so that the next key may work.
 fn is_of_its_key(outcome: RestoreOutcome) -> bool {
     matches!(
         outcome,
@@ -309,14 +311,14 @@ fn is_of_its_key(outcome: RestoreOutcome) -> bool {
     )
 }
 
-fn is_missing(cause: Cause) -> bool {
+pub(super) fn is_missing(cause: Cause) -> bool {
     matches!(cause, Cause::Changed | Cause::NotFound)
 }
 
-/// The failure of a pointer whose object does not exist.
-fn without_object(failure: &Failure) -> Failure {
+/// Failure of a pointer whose object does not exist.
+pub(super) fn without_object(failure: &Failure) -> Failure {
     let message = format!(
-        "the pointer names an object that is not there ({})",
+        "the pointer names an object that does not exist ({})",
         failure.error.message
     );
     Failure {
@@ -325,12 +327,12 @@ fn without_object(failure: &Failure) -> Failure {
     }
 }
 
-/// A failure of the store while the object is read.
+/// Failure of the store during the transfer of the object.
 fn of_transfer(failure: Failure) -> Failure {
     during(failure, Stage::Download)
 }
 
-/// A failure of the archive, or of the target's disk, in a call that is at `now`.
+/// Failure of the archive or of the target's disk, in a call whose current stage is `now`.
 fn of_archive(failure: Failure, now: Stage) -> Failure {
     let stage = match failure.cause {
         Cause::Corrupt | Cause::Refused | Cause::TooLarge => Stage::Decode,

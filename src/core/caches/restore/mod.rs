@@ -1,10 +1,11 @@
-//! Restore: a key's tree appears at the target in full, or the target stays as it was.
+//! Restore: either the complete tree of a key appears at the target, or the target stays unchanged.
 //!
-//! Lookup, then ranged reads of one version, decoded and written beside the target while they arrive, then the
-//! proof (size, sha256, files, bytes, digest: all from the pointer, none from the stream), then the commit, if
-//! the call has not settled by then.
+//! The steps are: look up the key, then read one version of its object in ranges. The parts are decoded and written
+//! next to the target while they arrive. Then verify size, sha256, files, bytes and digest, all of which come from the
+//! pointer, never from the stream. Finally commit, unless the call has already ended.
 
 mod call;
+mod known;
 mod options;
 mod pipeline;
 mod report;

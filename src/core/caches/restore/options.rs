@@ -1,4 +1,4 @@
-//! What to restore and where.
+//! Options of a restore.
 
 use std::path::PathBuf;
 
@@ -7,23 +7,23 @@ use crate::core::archives::{Duplicates, Limits, Symlinks};
 use crate::core::caches::key::Key;
 use crate::core::caches::pointer::Producer;
 
-/// What to restore and where.
+/// Options of a restore.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// Tried in turn.
+    /// Keys, tried in this order.
     pub keys: Vec<Key>,
-    /// The target.
+    /// Target directory.
     pub into: PathBuf,
-    /// What may be there.
+    /// How a target that already contains entries is treated.
     pub mode: TargetMode,
-    /// Which links are made.
+    /// Which symbolic links the archive may contain.
     pub symlinks: Symlinks,
-    /// What happens to a path that the archive has twice.
+    /// How a path that occurs twice in the archive is treated.
     pub duplicates: Duplicates,
-    /// What the producer must have been; empty fields accept everything.
+    /// Expected producer. An empty field accepts every value.
     pub expect: Producer,
-    /// What is accepted at most.
+    /// Limits of the reader.
     pub limits: Limits,
-    /// Connections at once.
+    /// Number of parallel connections.
     pub concurrency: usize,
 }

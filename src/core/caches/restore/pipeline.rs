@@ -1,5 +1,5 @@
-//! The way of a restore to its target: leave it alone if the tree is there already, else extract next to the target,
-//! prove, commit, and write the tree manifest. Runs on threads that may block.
+//! Writes one tree to its target: detects an unchanged target, otherwise extracts the tree next to the target, verifies
+//! it, commits it and writes the tree manifest. Runs on threads that may block.
 
 use std::sync::Arc;
 
@@ -9,12 +9,14 @@ use crate::core::archives::commit::TargetMode;
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::pipeline::{Placed, Replacement, Unpacked};
 use crate::core::archives::{Expected, ExtractOptions, Progress};
+use crate::core::caches::background::Background;
+use crate::core::caches::cache::Cache;
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
 use crate::core::caches::tree_manifest;
 use crate::core::failure::{Result, Stage};
 
-/// One tree on its way to one target.
+/// One tree and its target.
 #[derive(Clone)]
 pub(super) struct RestorePipeline {
     options: RestoreOptions,
@@ -22,6 +24,7 @@ pub(super) struct RestorePipeline {
     expected: Option<Expected>,
     declares_size: bool,
     run: Arc<Run>,
+    background: Background,
 }
 
 impl RestorePipeline {
@@ -29,7 +32,7 @@ impl RestorePipeline {
         options: &RestoreOptions,
         generation: String,
         pointer: Option<&Pointer>,
-        declares_size: bool,
+        cache: &Cache,
         run: &Arc<Run>,
     ) -> Self {
         Self {
@@ -40,17 +43,18 @@ impl RestorePipeline {
                 bytes: pointer.bytes,
                 digest: Some(pointer.tree.clone()),
             }),
-            declares_size: declares_size || pointer.is_some(),
+            declares_size: cache.declares_sizes || pointer.is_some(),
             run: Arc::clone(run),
+            background: cache.background.clone(),
         }
     }
 
-    /// Files and bytes of the target if it holds this tree already: by stat alone where it was restored or
-    /// packed here, by reading what changed since where only the generation's name differs.
+    /// Number of files and bytes of the target if it already contains this tree. A stat of each entry is enough if the
+    /// tree was restored or packed here. If only the generation's name differs, changed files are read.
     pub(super) fn find_unchanged(&self) -> Option<(u64, u64)> {
         let target = &self.options.into;
         let cancel = &self.run.context.cancel;
-        // A tree manifest that cannot be read, or a target that cannot be walked, only costs the restore.
+        // An unreadable tree manifest or target only means that the tree is restored.
         let manifest = tree_manifest::read(target).ok().flatten()?;
         let everything = Excludes::default();
         if manifest.generation == self.generation {
@@ -64,12 +68,12 @@ impl RestorePipeline {
         if scan.tree.digest() != *promised {
             return None;
         }
-        // The next look is then a stat walk; without it only slower.
+        // Makes the next check a walk of stats. Without it, the check is only slower.
         drop(tree_manifest::write(target, &self.generation, &scan.tree));
         Some(scan.tree.totals())
     }
 
-    /// Extracts, proves and commits.
+    /// Extracts, verifies and commits the tree.
     pub(super) fn place(self, source: Source, progress: Arc<Progress>) -> Result<Unpacked> {
         let (cancel, mode) = (self.run.context.cancel.clone(), self.options.mode);
         let extracting = ExtractOptions {
@@ -96,6 +100,7 @@ impl RestorePipeline {
             Ok(())
         };
         let (generation, stopped) = (self.generation, cancel.clone());
+        let work = self.background.begin();
         replacement.run(source, prove, move |placed| {
             if mode != TargetMode::Merge {
                 let Placed {
@@ -111,6 +116,7 @@ impl RestorePipeline {
                     &stopped,
                 ));
             }
+            work
         })
     }
 }

@@ -1,39 +1,39 @@
-//! How a restore ended.
+//! Result of a restore.
 
 use crate::core::archives::Skipped;
 use crate::core::caches::outcome::RestoreOutcome;
 use crate::core::failure::Stage;
 
-/// How a restore ended.
+/// Result of a restore.
 #[derive(Debug, Clone)]
 pub struct RestoreReport {
-    /// In one word.
+    /// Outcome.
     pub outcome: RestoreOutcome,
-    /// For people.
+    /// Human-readable reason, if the call failed.
     pub reason: Option<String>,
-    /// Which of the keys.
+    /// Key that was restored.
     pub key: Option<String>,
-    /// Which generation.
+    /// Generation that was restored.
     pub generation: Option<String>,
-    /// What was being done when it failed.
+    /// Stage in which the call failed.
     pub stage: Option<Stage>,
-    /// Files in the tree.
+    /// Number of files in the tree.
     pub files: u64,
-    /// Bytes of the files.
+    /// Total bytes of the files.
     pub bytes: u64,
     /// Bytes of the archive.
     pub compressed_bytes: u64,
-    /// Files that were there already and stay, in mode merge.
+    /// Files that already existed and were kept, in mode 'merge'.
     pub skipped_files: u64,
-    /// Pipes and devices of the archive, which are not made.
+    /// Pipes and devices of the archive, which are not created.
     pub skipped: Vec<Skipped>,
-    /// Requests that were repeated.
+    /// Number of repeated requests.
     pub retries: u32,
-    /// How it was committed.
+    /// How the target was changed: 'rename', 'exchange', 'children' or 'merge'.
     pub commit: Option<&'static str>,
-    /// Milliseconds by stage.
+    /// Milliseconds of each stage.
     pub timings: Vec<(&'static str, f64)>,
-    /// For the snapshot that builds on it.
+    /// Ticket for a later snapshot of the same key.
     pub ticket: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of an object, counted and hashed on their way to the decoder.
+//! Reader of an object's bytes that counts and hashes them for the decoder.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::core::caches::store::Chunks;
 use crate::core::failure::{Failure, Result, Stage};
 use crate::core::sys::fault;
 
-/// The bytes of an object on their way to the decoder, counted and hashed.
+/// Reader of an object's bytes that counts and hashes them.
 pub(super) struct Source {
     chunks: Chunks,
     run: Arc<Run>,
@@ -22,7 +22,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// An object of `size` bytes whose hash must be `sha256`, if one is known.
+    /// Creates a reader for an object of `size` bytes. Its hash must be `sha256`, if that is known.
     pub(super) fn new(chunks: Chunks, size: u64, sha256: Option<String>, run: &Arc<Run>) -> Self {
         Self {
             chunks,
@@ -34,20 +34,20 @@ impl Source {
         }
     }
 
-    /// The size of the object, which [`Source::verify`] proves.
+    /// Size of the object, which [`Source::verify`] checks.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Proves that the whole object went by and is the one that the pointer means.
+    /// Verifies that the whole object was read and matches the pointer.
     pub(super) fn verify(mut self) -> Result<()> {
-        // Whatever the decoder left unread is part of the object too.
+        // Bytes that the decoder has not read are also part of the object.
         let rest = io::copy(&mut self, &mut io::sink());
         rest.map_err(Failure::of_read)?;
         if self.count != self.size {
             return Err(Failure::corrupt(format!(
-                "the object has {} bytes, promised were {}",
-                self.count, self.size
+                "expected an object of {} bytes, got {}",
+                self.size, self.count
             )));
         }
         let Some(promised) = self.sha256 else {
@@ -55,7 +55,7 @@ impl Source {
         };
         if hex(&self.hasher.finalize()) != promised && !fault::is_seeded("trust-the-bytes") {
             return Err(Failure::corrupt(
-                "the sha256 of the object is not the one that was promised",
+                "the sha256 of the object does not match the pointer",
             ));
         }
         Ok(())
@@ -64,7 +64,7 @@ impl Source {
 
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Told apart for timings, and for the reason of a call that ends here.
+        // Distinguished for the timings, and for the reason of a call that ends here.
         self.run.enter(Stage::Download);
         let read = self.chunks.read(buffer);
         self.run.enter(Stage::Write);

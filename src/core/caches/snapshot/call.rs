@@ -1,4 +1,4 @@
-//! One call of a snapshot: what is there, whether the tree may replace it, and the upload.
+//! One snapshot: reads the current generation, checks whether the tree may replace it, and uploads the tree.
 
 use std::sync::Arc;
 
@@ -20,17 +20,17 @@ use crate::core::caches::ticket::Seen;
 use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::clock;
 
-/// What was there at the start.
+/// State of the key at the start.
 struct Current {
     pointer: Option<Pointer>,
     object: Option<ObjectMeta>,
     condition: Condition,
-    /// Whether a restore found that the pointer's promise does not hold.
+    /// Whether a restore found that the object does not match the pointer.
     is_damaged: bool,
 }
 
 impl Cache {
-    /// Makes the tree the next generation of its key. `run` has the time and is where progress is told.
+    /// Uploads the tree as the next generation of its key. `run` measures the time and receives the progress.
     pub async fn snapshot(&self, options: SnapshotOptions, run: Arc<Run>) -> SnapshotReport {
         let store = match &self.store {
             Some(store) if !self.read_only => Arc::clone(store),
@@ -61,7 +61,7 @@ impl Cache {
 fn failed_report(failure: Failure, stage: Stage) -> SnapshotReport {
     let failure = match failure.cause {
         Cause::Timeout if stage == Stage::Quiet => {
-            Failure::unstable("the tree kept changing until the deadline")
+            Failure::unstable("the tree was still changing at the deadline")
         }
         _ => failure,
     };
@@ -143,6 +143,7 @@ impl Snapshot {
         PackJob {
             options: &self.options,
             run: Arc::clone(&self.run),
+            background: &self.cache.background,
         }
     }
 
@@ -162,7 +163,7 @@ impl Snapshot {
         self.report.generation = current.map(|pointer| pointer.generation.clone());
     }
 
-    /// What is there now, and the condition under which it may be replaced.
+    /// Reads the current state, and derives the condition under which it may be replaced.
     async fn current(&self) -> Result<Current> {
         let found = self
             .cache
@@ -173,7 +174,7 @@ impl Snapshot {
             Ok(KeyTarget::Object(object)) => (None, Some(object.clone()), Some(object.etag)),
             Err((failure, etag)) => match (failure.cause, etag) {
                 (Cause::NotFound, _) => (None, None, None),
-                // Damaged: no use to anybody, so it is replaced. What somebody else signed is theirs.
+                // A damaged pointer is of no use, so it is replaced. A pointer with another signature is not.
                 (Cause::Corrupt, Some(etag)) => (None, None, Some(etag)),
                 _ => return Err(failure),
             },
@@ -203,8 +204,8 @@ impl Snapshot {
         })
     }
 
-    /// Whether the current generation is worth keeping: no restore found it damaged, and its blob is there, which
-    /// a lifecycle rule may have removed. Else 'unchanged' would leave the key broken for ever.
+    /// Whether the current generation can be restored: no restore found it damaged, and its blob exists. A lifecycle
+    /// rule may have removed the blob. Otherwise 'unchanged' would leave the key unusable forever.
     async fn is_restorable(&self, pointer: &Pointer, current: &Current) -> Result<bool> {
         if current.is_damaged {
             return Ok(false);
@@ -212,14 +213,14 @@ impl Snapshot {
         let path = self.options.key.blob(&pointer.sha256);
         match self.store.stat(&path, &self.run.context).await {
             Ok(blob) => Ok(blob.size == pointer.size && blob.etag == pointer.etag),
-            // Without s3:ListBucket an object that is not there is 'denied'.
+            // Without s3:ListBucket, a missing object is reported as 'denied'.
             Err(failure) if matches!(failure.cause, Cause::NotFound | Cause::Denied) => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
-    /// The tree is what the current generation holds: nothing is sent. Made by another machine or for another lock
-    /// file it gets a pointer of its own to the same blob, else `expect` would never find it.
+    /// Keeps the current generation, because the tree equals it. Nothing is uploaded. If it was created by another kind
+    /// of machine or with another fingerprint, a new pointer to the same blob is written, so that `expect` can find it.
     async fn keep(&mut self, current: &Pointer, condition: &Condition) -> Result<SnapshotOutcome> {
         let producer = &self.options.producer;
         let says_nothing = producer.fingerprint.is_empty();
@@ -249,8 +250,8 @@ impl Snapshot {
         Ok(SnapshotOutcome::Uploaded)
     }
 
-    /// Whether the store tells two writers of this key apart. An object in several parts is guarded by the condition
-    /// on their completion, which some stores ignore that honour it otherwise.
+    /// Whether the store protects this write against a concurrent one. For an object in several parts the condition
+    /// applies to the completion of the upload. Some stores ignore it there and honour it otherwise.
     async fn is_guarded(&self, packed: &Packed, condition: &Condition) -> Result<bool> {
         let (key, context) = (&self.options.key, &self.run.context);
         if !self.cache.honours_conditions(&*self.store, key, context).await? {
@@ -265,24 +266,13 @@ impl Snapshot {
     }
 
     fn check_guards(&self, packed: &Packed, current: &Current) -> Result<()> {
-        let mut tree = Amount {
-            files: packed.files,
-            bytes: packed.bytes,
-        };
-        if packed.files == 0 {
-            // A package directory of links only (pnpm) is not empty: its content is the links and their texts.
-            let links = packed.tree.nodes().iter();
-            for link in links.filter(|node| node.kind() == NodeKind::Symlink) {
-                tree.files += 1;
-                tree.bytes += link.size;
-            }
-        }
+        let tree = amount_of(packed);
         let before = current.pointer.as_ref().map(|pointer| Amount {
             files: pointer.files,
             bytes: pointer.bytes,
         });
         self.options.guard.check(tree, before)?;
-        // One object says nothing of its files; its size is the only measure.
+        // A single object does not record its files. Its size is the only measure.
         let object = current.object.as_ref().map(|object| Amount {
             files: tree.files,
             bytes: object.size,
@@ -299,7 +289,24 @@ impl Snapshot {
     }
 }
 
-/// What a restore must be given, because its defaults refuse this tree.
+/// How much a tree holds. A directory that contains only links (a package directory of pnpm) is not empty: its content is
+/// the links and their targets.
+pub(super) fn amount_of(packed: &Packed) -> Amount {
+    let mut tree = Amount {
+        files: packed.files,
+        bytes: packed.bytes,
+    };
+    if packed.files == 0 {
+        let links = packed.tree.nodes().iter();
+        for link in links.filter(|node| node.kind() == NodeKind::Symlink) {
+            tree.files += 1;
+            tree.bytes += link.size;
+        }
+    }
+    tree
+}
+
+/// Options that a restore needs because its defaults refuse this tree.
 fn note((leaving_links, absolute_links): (u64, u64), needs: &Needs) -> Option<String> {
     let links = (leaving_links > 0).then(|| {
         let (absolute, accepted) = if absolute_links > 0 {
@@ -308,7 +315,7 @@ fn note((leaving_links, absolute_links): (u64, u64), needs: &Needs) -> Option<St
             (String::new(), "'relative' or 'verbatim'")
         };
         format!(
-            "{leaving_links} symbolic links lead out of the tree{absolute}: a restore refuses it unless its symlinks are {accepted}"
+            "{leaving_links} symbolic links lead out of the tree{absolute}. A restore refuses it unless its symlinks are {accepted}"
         )
     });
     let objections = Limits::default().objections(needs);

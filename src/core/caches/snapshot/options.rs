@@ -1,4 +1,4 @@
-//! What to snapshot and when not to.
+//! Options of a snapshot.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,34 +9,34 @@ use crate::core::caches::key::Key;
 use crate::core::caches::pointer::Producer;
 use crate::core::caches::ticket::Ticket;
 
-/// What to snapshot and when not to.
+/// Options of a snapshot.
 #[derive(Debug, Clone)]
 pub struct SnapshotOptions {
-    /// Its name.
+    /// Key to write.
     pub key: Key,
-    /// The tree.
+    /// Directory to upload.
     pub from: PathBuf,
-    /// Of the restore that this snapshot builds on.
+    /// Ticket of the restore that this snapshot is based on.
     pub ticket: Option<Ticket>,
-    /// What goes into the archive and how.
+    /// What goes into the archive, and how it is compressed.
     pub packing: PackOptions,
-    /// What may become a generation.
+    /// Minimum requirements on the tree.
     pub guard: Guard,
-    /// How long the tree must have been unchanged; zero is off.
+    /// Time for which the tree must be unchanged. Zero disables the check.
     pub quiet: Duration,
-    /// Who makes it.
+    /// Creator of the generation.
     pub producer: Producer,
 }
 
-/// What goes into an archive and how.
+/// What goes into an archive, and how it is compressed.
 #[derive(Debug, Clone)]
 pub struct PackOptions {
-    /// What stays out.
+    /// Excluded entries.
     pub excludes: Excludes,
-    /// Of the compression; the format's own default if absent.
+    /// Compression level. Without it, the default of the format.
     pub level: Option<i32>,
-    /// Most files.
+    /// Maximum number of files.
     pub max_files: u64,
-    /// Most bytes of the files.
+    /// Maximum total bytes of the files.
     pub max_bytes: u64,
 }

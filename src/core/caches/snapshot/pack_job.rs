@@ -1,4 +1,4 @@
-//! Packs the tree of a snapshot into a local file without a name, and computes its hash.
+//! Packs the tree of a snapshot into an unnamed local file and computes its hash.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ use super::options::SnapshotOptions;
 use crate::core::archives::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
 use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, Needs, Progress};
+use crate::core::caches::background::Background;
 use crate::core::caches::pointer::{Pointer, hex};
 use crate::core::caches::run::Run;
 use crate::core::caches::store::{Spool, of_system};
@@ -21,7 +22,7 @@ use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;
 
-/// A packed tree, not yet sent.
+/// A packed tree that is not uploaded yet.
 pub(super) struct Packed {
     pub(super) spool: Arc<Spool>,
     pub(super) sha256: String,
@@ -32,22 +33,23 @@ pub(super) struct Packed {
     pub(super) digest: String,
     pub(super) tree: Tree,
     pub(super) skipped: Vec<(String, String)>,
-    /// Symbolic links that lead out of the tree, which a restore refuses unless told otherwise.
+    /// Number of symbolic links that lead out of the tree, which a restore refuses by default.
     pub(super) leaving_links: u64,
     pub(super) absolute_links: u64,
-    /// What a restore needs.
+    /// Limits that a restore needs.
     pub(super) needs: Needs,
 }
 
-/// The tree of one snapshot, compared, packed and remembered.
+/// The tree of one snapshot.
 pub(super) struct PackJob<'a> {
     pub(super) options: &'a SnapshotOptions,
     pub(super) run: Arc<Run>,
+    pub(super) background: &'a Background,
 }
 
 impl PackJob<'_> {
-    /// Files and bytes of the tree if it is the pointer's. Only files that changed since the tree manifest are read;
-    /// without one packing is as fast as comparing.
+    /// Number of files and bytes of the tree if it equals that of the pointer. Only files that changed since the tree
+    /// manifest are read. Without a manifest, packing is as fast as comparing.
     pub(super) async fn find_unchanged(&self, pointer: &Pointer) -> Option<(u64, u64)> {
         let (from, excludes) = (self.options.from.clone(), self.options.packing.excludes.clone());
         let (pointer, cancel) = (pointer.clone(), self.run.context.cancel.clone());
@@ -64,7 +66,7 @@ impl PackJob<'_> {
                 return None;
             }
             if !scan.is_unchanged {
-                // The next look is then a stat walk; without it only slower.
+                // Makes the next check a walk of stats. Without it, the check is only slower.
                 drop(tree_manifest::write(&from, &pointer.generation, &scan.tree));
             }
             Some(scan.tree.totals())
@@ -72,7 +74,7 @@ impl PackJob<'_> {
         looking.await.ok().flatten()
     }
 
-    /// Packs the tree of a snapshot on a thread of its own.
+    /// Packs the tree on a separate thread.
     pub(super) async fn pack(&self) -> Result<Packed> {
         let (from, options, cancel) = (
             self.options.from.clone(),
@@ -85,11 +87,14 @@ impl PackJob<'_> {
         self.run.follow(packing, &progress).await
     }
 
-    /// Writes the tree manifest of a tree that is a generation now. Not waited for: it only makes the next call faster.
+    /// Writes the tree manifest after the tree has become a generation. The call does not wait for it, because it only
+    /// makes the next call faster.
     pub(super) fn remember(&self, generation: &str, tree: Tree) {
         let (from, generation) = (self.options.from.clone(), generation.to_owned());
+        let work = self.background.begin();
         thread::detach(&self.options.from, move || {
             drop(tree_manifest::write(&from, &generation, &tree));
+            drop(work);
         });
     }
 }
@@ -113,7 +118,7 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         path: &directory,
     };
     let summary = archives::write(&options.from, &mut sink, &writing).map_err(of_tree)?;
-    // A pointer declares the bytes, so that the ratio does not count.
+    // A pointer declares the number of bytes, so the ratio does not matter.
     let ratio = options
         .key
         .single_object()
@@ -143,7 +148,7 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
     })
 }
 
-/// Nothing to pack is an empty tree, distinguished from a tree that cannot be read.
+/// Converts a missing directory to an empty tree. This differs from a directory that cannot be read.
 fn of_tree(failure: Failure) -> Failure {
     match failure.cause {
         Cause::Other if failure.error.is_not_found() => Failure {
@@ -154,7 +159,7 @@ fn of_tree(failure: Failure) -> Failure {
     }
 }
 
-/// A nameless file that hashes what is written to it.
+/// An unnamed file that hashes what is written to it.
 struct Sink<'a> {
     file: File,
     hasher: Sha256,

@@ -1,5 +1,6 @@
-//! The 'dependencies are ready' signal: a tree that nobody changes for a while. Woken by the filesystem, decided
-//! by looking: count, bytes and the newest change of an inode before and after the pause.
+//! Waits until a tree has not changed for a while, which signals that its dependencies are complete. Events of the
+//! filesystem wake the wait. The decision compares the number of entries, the bytes and the newest inode change before
+//! and after the pause.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::core::sys::fs;
 use crate::core::sys::name;
 use crate::core::sys::watch::Watch;
 
-/// Longest nap, so that a cancelled call is noticed.
+/// Longest sleep, so that a cancelled call is noticed.
 const NAP: Duration = Duration::from_millis(100);
 
 /// Waits until `tree` has been unchanged for `pause`, or the call ends.
@@ -29,7 +30,7 @@ pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> failur
 }
 
 fn wait_here(tree: &Path, pause: Duration, cancel: &Cancel) -> Result<()> {
-    // Where watches have run out the look at the end still decides.
+    // If no watch is available, the check at the end still decides.
     let tree = &*follow(tree)?;
     let watch = Watch::new(tree, true).ok();
     loop {
@@ -54,7 +55,7 @@ fn is_silent(watch: Option<&Watch>, pause: Duration, cancel: &Cancel) -> Result<
     Ok(true)
 }
 
-/// What a change would change.
+/// Facts that any change of the tree would alter.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct TreeState {
     entries: u64,
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_that_changes_is_waited_for() {
+    fn a_changing_tree_is_awaited() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let tree = root.path().to_path_buf();
         let writer = {

@@ -1,29 +1,29 @@
-//! How a snapshot ended.
+//! Result of a snapshot.
 
 use crate::core::caches::outcome::SnapshotOutcome;
 
-/// How a snapshot ended.
+/// Result of a snapshot.
 #[derive(Debug, Clone)]
 pub struct SnapshotReport {
-    /// In one word.
+    /// Outcome.
     pub outcome: SnapshotOutcome,
-    /// For people.
+    /// Human-readable reason, if there is one.
     pub reason: Option<String>,
-    /// The generation that is current as far as this call knows.
+    /// Current generation, as far as this call knows.
     pub generation: Option<String>,
-    /// Files in the tree.
+    /// Number of files in the tree.
     pub files: u64,
-    /// Bytes of the files.
+    /// Total bytes of the files.
     pub bytes: u64,
     /// Bytes of the archive.
     pub compressed_bytes: u64,
-    /// Bytes that were sent.
+    /// Bytes that were uploaded.
     pub uploaded_bytes: u64,
-    /// What was left out, and why.
+    /// Entries that were not packed: path and reason of each.
     pub skipped: Vec<(String, String)>,
-    /// Whether the store tells two writers apart.
+    /// Whether the write was protected against concurrent writers.
     pub guarded: bool,
-    /// Milliseconds by stage.
+    /// Milliseconds of each stage.
     pub timings: Vec<(&'static str, f64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What a snapshot sends: the blob, which is read back, and the pointer; or one object.
+//! Uploads of a snapshot: the blob, which is read back, and the pointer, or a single object.
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::core::caches::thread;
 use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::{clock, fault};
 
-/// Connections that read a blob back.
+/// Number of connections that read a blob back.
 const READ_BACK_CONCURRENCY: usize = 4;
 
-/// What one snapshot sends.
+/// Uploads of one snapshot.
 pub(super) struct Upload<'a> {
     pub(super) cache: &'a Cache,
     pub(super) store: Arc<dyn Store>,
@@ -33,7 +33,7 @@ pub(super) struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    /// The blob, then the pointer to it, which is returned.
+    /// Uploads the blob, then writes the pointer to it. Returns the pointer.
     pub(super) async fn put_generation(
         &self,
         packed: &Packed,
@@ -56,7 +56,7 @@ impl Upload<'_> {
         Ok(pointer)
     }
 
-    fn pointer(&self, packed: &Packed, parent: Option<&Pointer>) -> Pointer {
+    pub(super) fn pointer(&self, packed: &Packed, parent: Option<&Pointer>) -> Pointer {
         Pointer {
             v: VERSION,
             generation: uuid::Uuid::new_v4().simple().to_string(),
@@ -76,8 +76,8 @@ impl Upload<'_> {
         }
     }
 
-    /// The blob, if it is not there already, and proof that its bytes can be read back.
-    async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Result<String> {
+    /// Uploads the blob unless it already exists, and verifies by reading back. Returns its version.
+    pub(super) async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Result<String> {
         let path = self.options.key.blob(&pointer.sha256);
         let context = &self.run.context;
         let body = Body::Spool(Arc::clone(spool));
@@ -86,7 +86,7 @@ impl Upload<'_> {
         if self.is_as_expected(pointer, &path, &etag).await? {
             return Ok(etag);
         }
-        // A damaged blob under its final name would break the key for ever (decocms/studio#5399).
+        // A damaged blob with its final name would make the key unusable forever (decocms/studio#5399).
         self.run.enter(Stage::Upload);
         let etag = self.store.write(&path, body, Condition::Always, context).await?;
         self.run.enter(Stage::Verify);
@@ -95,19 +95,19 @@ impl Upload<'_> {
         }
         Err(Failure::new(
             Cause::Malformed,
-            "what the store gives back is not what was sent",
+            "the store returned other bytes than were uploaded",
         ))
     }
 
-    /// Sends the blob unless it is there: of the same bytes written before, or left of a killed upload. The name says
-    /// what they must be, reading them back says what they are.
+    /// Uploads the blob unless it exists. An existing blob was written by an earlier snapshot of the same bytes or by a
+    /// killed upload. Its name states the expected bytes, and reading it back verifies them.
     async fn send(&self, path: &str, body: &Body) -> Result<String> {
         let context = &self.run.context;
         let (condition, known) = match self.store.stat(path, context).await {
             Ok(blob) if blob.is_young() => return Ok(blob.etag),
-            // An old one is written again, so that it is young: a prune may have its eye on it.
+            // An old blob is written again to make it young, because a concurrent prune may be about to remove it.
             Ok(blob) => (Condition::Version(blob.etag.clone()), Some(blob.etag)),
-            // Without s3:ListBucket an object that is not there is 'denied'.
+            // Without s3:ListBucket, a missing object is reported as 'denied'.
             Err(failure) if matches!(failure.cause, Cause::NotFound | Cause::Denied) => {
                 (Condition::Absent, None)
             }
@@ -119,13 +119,13 @@ impl Upload<'_> {
             Condition::Always
         };
         match (self.write_blob(path, body, condition).await, known) {
-            // Another snapshot of this tree was faster, and may point to what it wrote.
+            // Another snapshot of this tree was faster, and may point to the version that it wrote.
             (Err(failure), _) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => {
                 Ok(self.store.stat(path, context).await?.etag)
             }
-            // A policy under which nothing is overwritten.
+            // The policy does not allow overwriting.
             (Err(failure), Some(etag)) if failure.cause == Cause::Denied => Ok(etag),
-            // The answer to a write that did happen can be lost. The bytes are read back in any case.
+            // The response to a successful write can be lost. The bytes are read back in any case.
             (Err(failure), known) if is_uncertain(failure.cause) => {
                 match self.store.stat(path, context).await {
                     Ok(blob) if known.is_none_or(|known| known != blob.etag) => Ok(blob.etag),
@@ -136,8 +136,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Writes a blob. The condition only spares work: its name says what its bytes are. A store may know conditions on
-    /// one PUT and not on the completion of an upload in parts.
+    /// Writes a blob. The condition only saves work, because the name of the blob determines its bytes. A store may
+    /// support conditions on a single PUT but not on the completion of an upload in parts.
     async fn write_blob(&self, path: &str, body: &Body, condition: Condition) -> Result<String> {
         let context = &self.run.context;
         let is_conditional = condition != Condition::Always;
@@ -180,7 +180,7 @@ impl Upload<'_> {
             .write(&path, Body::Bytes(bytes), condition, &self.run.context)
             .await;
         let Err(failure) = written else { return Ok(()) };
-        // The answer to a write that did happen can be lost, and its repetition then fails.
+        // The response to a successful write can be lost, and its repetition then fails.
         if is_uncertain(failure.cause) && self.is_current(pointer).await {
             return Ok(());
         }
@@ -195,7 +195,8 @@ impl Upload<'_> {
         matches!(found, Ok(KeyTarget::Pointer(current, _)) if current.generation == pointer.generation)
     }
 
-    /// A key that is one object: its own version is what is compared, and is returned.
+    /// Uploads a key that is a single object. The condition compares the version of the object. Returns the new
+    /// version.
     pub(super) async fn put_object(
         &self,
         packed: &Packed,
@@ -228,13 +229,13 @@ impl Upload<'_> {
             .await;
         let etag = match written {
             Ok(etag) => etag,
-            // The answer to a write that did happen can be lost, and its repetition then fails.
+            // The response to a successful write can be lost, and its repetition then fails.
             Err(failure) => self.find_uploaded(packed, &failure).await.ok_or(failure)?,
         };
         Ok((SnapshotOutcome::Uploaded, etag))
     }
 
-    /// The version of the one object, if it is what was written although the write failed.
+    /// Version of the single object, if the write succeeded although it was reported as failed.
     async fn find_uploaded(&self, packed: &Packed, failure: &Failure) -> Option<String> {
         if !is_uncertain(failure.cause) {
             return None;
@@ -247,7 +248,7 @@ impl Upload<'_> {
     }
 }
 
-/// Whether a write that failed may have happened.
+/// Whether a failed write may have succeeded.
 fn is_uncertain(cause: Cause) -> bool {
     matches!(
         cause,
@@ -255,7 +256,7 @@ fn is_uncertain(cause: Cause) -> bool {
     )
 }
 
-/// The sha256 of what a store gives for an object.
+/// SHA-256 of the bytes that the store returns for an object.
 async fn hash_object(
     store: &Arc<dyn Store>,
     object: ObjectMeta,
@@ -268,7 +269,7 @@ async fn hash_object(
         Arc::clone(context),
     );
     let failure = chunks.failure();
-    // It reads no file, and counts where this process's temporary files are.
+    // It reads no file. It is assigned to the filesystem of this process's temporary files.
     let hashed = thread::run(&std::env::temp_dir(), move || hash(chunks)).await?;
     hashed.map_err(|error| {
         failure

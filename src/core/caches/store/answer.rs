@@ -1,10 +1,10 @@
-//! What an answer says in its body: the error of S3, which can also be in an answer with status 200.
+//! Parser for response bodies of S3. An error can also be in a response with status 200.
 
 use http::StatusCode;
 
 use crate::core::failure::Cause;
 
-/// Bytes in which the first element of a document begins.
+/// Number of bytes that must contain the first element of a document.
 const BEGINNING: usize = 1024;
 
 /// Errors of S3 after which the same request can succeed.
@@ -18,7 +18,7 @@ const TRANSIENT: [&str; 7] = [
     "XMinioServerNotInitialized",
 ];
 
-/// Errors about the credentials, by any of the stores that speak S3. They say nothing of permissions.
+/// Errors about the credentials, as reported by any S3-compatible store. They do not concern permissions.
 const CREDENTIALS: [&str; 15] = [
     "AccountProblem",
     "ExpiredToken",
@@ -37,8 +37,8 @@ const CREDENTIALS: [&str; 15] = [
     "UnrecognizedClientException",
 ];
 
-/// Whether the answer to this operation is an XML document in an answer with status 200. S3 begins to answer before
-/// the document is complete, so that it can be an error or end early. All of these requests are safe to repeat.
+/// Whether the response to this operation is an XML document with status 200. S3 starts to send it before it is
+/// complete, so it can contain an error or end early. All of these requests are safe to repeat.
 pub(super) fn is_document(operation: Option<&str>) -> bool {
     matches!(
         operation,
@@ -46,26 +46,26 @@ pub(super) fn is_document(operation: Option<&str>) -> bool {
     )
 }
 
-/// What an answer says in its body.
+/// Facts from the body of a response.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// The name of the error, such as `NoSuchBucket`; empty without one.
+    /// Name of the error, such as `NoSuchBucket`. Empty if there is none.
     pub(super) code: String,
-    /// The region of the bucket, if the error names it.
+    /// Region of the bucket, if the error names it.
     pub(super) region: Option<String>,
-    /// The host that the error names for the bucket.
+    /// Host that the error names for the bucket.
     pub(super) endpoint: Option<String>,
     /// Whether the same request can succeed when it is repeated.
     pub(super) is_transient: bool,
-    /// Whether a document ends before its end.
+    /// Whether the document is truncated.
     pub(super) is_cut: bool,
 }
 
 impl Answer {
-    /// Reads the body of an answer. White space before the document keeps the connection alive and means nothing.
+    /// Parses the body of a response. White space before the document only keeps the connection alive.
     pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
         let body = body.trim_ascii();
-        // A page of a list is large, and only its beginning and its end count.
+        // A page of a listing is large, and only its beginning and its end matter.
         let beginning = String::from_utf8_lossy(&body[..body.len().min(BEGINNING)]);
         let root = root(&beginning);
         if status.is_success() && root != "Error" {
@@ -88,13 +88,13 @@ impl Answer {
         }
     }
 
-    /// Whether the answer is no success, whatever its status is.
+    /// Whether the response reports a failure, whatever its status.
     pub(super) fn is_failure(&self) -> bool {
         !self.code.is_empty() || self.is_cut
     }
 }
 
-/// The cause that the name of an error stands for, with any status; `None` if the status says more.
+/// Cause of an error by its name, with any status. `None` if the status is more specific.
 pub(super) fn cause_of(code: &str) -> Option<Cause> {
     Some(match code {
         "NoSuchBucket"
@@ -111,7 +111,7 @@ pub(super) fn cause_of(code: &str) -> Option<Cause> {
         | "StorageFull"
         | "XMinioAdminBucketQuotaExceeded"
         | "XMinioStorageFull" => Cause::NoSpace,
-        // Aborted by a lifecycle rule, or completed by a request whose answer was lost.
+        // The upload was aborted by a lifecycle rule, or completed by a request whose response was lost.
         "NoSuchUpload" => Cause::Unavailable,
         _ if TRANSIENT.contains(&code) => Cause::Unavailable,
         _ if CREDENTIALS.contains(&code) => Cause::CredentialsRefused,
@@ -119,8 +119,8 @@ pub(super) fn cause_of(code: &str) -> Option<Cause> {
     })
 }
 
-/// The letters, digits and dots at the beginning (`KMS.NotFoundException`): nothing else of an answer, which may repeat the request, gets into a
-/// message.
+/// Letters, digits and dots at the start of a text (`KMS.NotFoundException`). No other part of a response gets into a
+/// message, because a response may repeat the request.
 pub(super) fn letters(text: Option<&str>) -> String {
     text.unwrap_or_default()
         .chars()
@@ -129,13 +129,13 @@ pub(super) fn letters(text: Option<&str>) -> String {
         .collect()
 }
 
-/// Whether a text is the name of a host, and nothing else.
+/// Whether a text is a host name and nothing else.
 fn is_host(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
     text.len() <= 253 && text.contains('.') && text.bytes().all(is_letter)
 }
 
-/// The name of the first element that is no declaration.
+/// Name of the first element after declarations.
 fn root(text: &str) -> &str {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('<') {
@@ -148,7 +148,7 @@ fn root(text: &str) -> &str {
     ""
 }
 
-/// The text of the first element of this name.
+/// Text of the first element with this name.
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, after) = text.split_once(&format!("<{name}>"))?;
     after.split_once("</").map(|(inside, _)| inside.trim())
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_found_behind_white_space_and_namespaces() {
+    fn an_error_is_found_after_white_space_and_with_namespaces() {
         for body in [
             "<Error><Code>SlowDown</Code></Error>",
             " \n\n<?xml version=\"1.0\"?>\n <Error xmlns=\"http://s3\">\n<Code> SlowDown </Code></Error>\n",
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_ends_early_is_no_success() {
+    fn a_truncated_document_is_not_a_success() {
         for body in [
             "",
             " \n ",
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_the_name_of_a_host() {
+    fn an_endpoint_is_a_host_name() {
         let of_host = |host: &str| of(301, &format!("<Error><Endpoint>{host}</Endpoint></Error>")).endpoint;
         assert_eq!(
             of_host("b.s3-eu-west-1.amazonaws.com").as_deref(),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_and_a_code_are_read_and_nothing_else_is_repeated() {
+    fn only_region_and_code_of_a_response_are_used() {
         let answer = of(
             400,
             "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>",

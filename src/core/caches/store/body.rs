@@ -1,8 +1,8 @@
-//! Bodies of requests and answers. An answer has a limit in bytes, an unneeded one also in time, and silence in the
-//! middle of a needed one is an error.
+//! Bodies of requests and responses. A response has a limit in bytes. A response that is not needed also has a limit in
+//! time. A pause in the middle of a needed one is an error.
 //!
-//! A store is not trusted to end: the body of an error, of a PUT or of a list page can be endless, chunked or with a
-//! length that is not true. The limit counts the bytes that arrive. (The client decodes no `Content-Encoding`.)
+//! A store may send an endless body: for an error, a PUT or a page of a listing, chunked or with a wrong length. The
+//! limit therefore counts the bytes that arrive. (The client decodes no `Content-Encoding`.)
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -19,24 +19,24 @@ use super::call_context::{CallContext, Waiting};
 use super::exchange::Exchange;
 use crate::core::failure::Cause;
 
-/// Largest body of an error, of credentials, and of an answer that only confirms; S3's have less than 4 KiB.
+/// Maximum body of an error, of credentials, and of a response that only confirms. Those of S3 have less than 4 KiB.
 const ANSWER_BYTES: u64 = 64 << 10;
-/// Largest page of a list, whose 1000 keys have at most 1 KiB each.
+/// Maximum page of a listing. A page has up to 1000 keys of at most 1 KiB each.
 const PAGE_BYTES: u64 = 8 << 20;
 
-/// How much of a body is read.
+/// Limit on the part of a body that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bound {
-    /// The rest is left unread, because status and headers say what counts.
+    /// Bytes beyond the limit are not read, because status and headers are sufficient.
     Cut(u64),
     /// A longer body is a failure.
     Refuse(u64),
-    /// The reader knows how much it expects, and stops.
+    /// The reader knows the expected size, and stops.
     Reader,
 }
 
 impl Bound {
-    /// The limit of an answer to an operation of OpenDAL's S3 service, or to a request for credentials.
+    /// Limit for the response to an operation of OpenDAL's S3 service, or to a request for credentials.
     pub(super) fn of(operation: Option<&str>, range: Option<&Range<u64>>, status: StatusCode) -> Self {
         if crate::core::sys::fault::is_seeded("read-answers-whole") {
             return Self::Reader;
@@ -56,7 +56,7 @@ impl Bound {
         matches!(self, Self::Cut(_))
     }
 
-    /// Refuses a body that announces more than its limit, before any of it is read.
+    /// Refuses a body whose declared length exceeds its limit, before reading it.
     pub(super) fn check_length(self, exchange: &Exchange, length: Option<u64>) -> Result<()> {
         match self {
             Self::Refuse(limit) if length.is_some_and(|length| length > limit) => {
@@ -68,11 +68,11 @@ impl Bound {
 }
 
 fn too_long(exchange: &Exchange, limit: u64) -> opendal::Error {
-    let message = format!("the answer has more than {limit} bytes, the most that is read of such an answer");
+    let message = format!("the response is too large. Expected at most {limit} bytes");
     exchange.refuse(Cause::Malformed, &message)
 }
 
-/// Whether a request's body moved since the last check.
+/// Whether bytes of a request's body were sent since the last check.
 #[derive(Default)]
 pub(super) struct BodyProgress {
     moved: AtomicBool,
@@ -84,7 +84,7 @@ impl BodyProgress {
     }
 }
 
-/// A request body that reports each piece that leaves.
+/// A request body that reports each piece that is sent.
 pub(super) struct Outgoing {
     body: Buffer,
     context: Option<Arc<CallContext>>,
@@ -105,7 +105,7 @@ impl Stream for Outgoing {
     type Item = std::result::Result<Bytes, std::convert::Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // Pieces small enough that a slow line shows progress within the idle time.
+        // Pieces are small enough that a slow connection shows progress within the idle time.
         const PIECE_BYTES: usize = 64 * 1024;
         if self.body.is_empty() {
             return Poll::Ready(None);
@@ -128,7 +128,7 @@ pub(super) struct Incoming {
     bound: Bound,
     pieces: Pieces,
     received: u64,
-    /// While the next piece is waited for; of a body that is cut, since the first wait.
+    /// Timer while the next piece is awaited. For a body that may be cut off, it runs from the first wait.
     silence: Option<(Pin<Box<tokio::time::Sleep>>, Waiting)>,
 }
 
@@ -147,7 +147,7 @@ impl Incoming {
         }
     }
 
-    /// Ends a body whose rest does not count. Dropping the stream closes the connection.
+    /// Ends a body whose rest is not needed. Dropping the stream closes the connection.
     fn cut(&mut self) -> Poll<Option<Result<Buffer>>> {
         self.silence = None;
         self.pieces = Box::pin(futures::stream::empty());
@@ -184,7 +184,7 @@ impl Stream for Incoming {
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.pieces.poll_next_unpin(task);
-        // Bytes that trickle in do not prolong an answer whose body does not count.
+        // Bytes that arrive slowly do not extend the time for a body that is not needed.
         if !self.bound.is_cut() && next.is_ready() {
             self.silence = None;
         }
@@ -207,7 +207,7 @@ impl Stream for Incoming {
 }
 
 impl Incoming {
-    /// Whether the idle time has passed since the first call with this silence.
+    /// Whether the idle time has passed since the first call with this timer.
     fn is_late(&mut self, task: &mut Context<'_>) -> bool {
         let context = Arc::clone(&self.exchange.context);
         let idle = context.idle;

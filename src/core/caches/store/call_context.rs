@@ -1,5 +1,5 @@
-//! What one call's network traffic does: how much has moved, who is waiting for it, how long silence may
-//! last. Written by the transport, read by the deadline machine.
+//! Network traffic of one call: how many bytes were transferred, whether the call waits for the network, and the idle
+//! timeout. The transport writes it, and the deadline check reads it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::core::sys::cancel::Cancel;
 
-/// The traffic of one restore or snapshot.
+/// Traffic of one call.
 #[derive(Debug)]
 pub struct CallContext {
-    /// Ends the call's work.
+    /// Ends the work of the call.
     pub cancel: Cancel,
-    /// How long nothing may move on a connection that is waited for.
+    /// Longest time without a byte on a connection.
     pub idle: Duration,
-    /// How often one request may be tried.
+    /// Number of attempts for one request.
     pub attempts: u32,
     moved: AtomicU64,
     sent: AtomicU64,
@@ -24,7 +24,7 @@ pub struct CallContext {
 }
 
 impl CallContext {
-    /// The context of a call that has moved nothing.
+    /// Creates the context of a call without traffic.
     pub fn new(cancel: Cancel, idle: Duration, attempts: u32) -> Self {
         Self {
             cancel,
@@ -49,49 +49,49 @@ impl CallContext {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Bytes that moved in either direction.
+    /// Bytes that were transferred in either direction.
     pub fn moved_bytes(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 
-    /// Bytes that were sent as bodies, repetitions included.
+    /// Bytes that were sent in bodies, including repetitions.
     pub fn sent_bytes(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Notes that something is waiting for the network until the guard is dropped.
+    /// Marks the call as waiting for the network until the guard is dropped.
     pub fn wait(self: &Arc<Self>) -> Waiting {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Waiting(Arc::clone(self))
     }
 
-    /// Whether somebody waits for the network now.
+    /// Whether the call is waiting for the network.
     pub fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts a request that is tried again.
+    /// Counts a repeated request.
     pub fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many requests were tried again.
+    /// Number of repeated requests.
     pub fn retries(&self) -> u32 {
         self.retries.load(Ordering::Relaxed)
     }
 
-    /// Notes whether credentials are being fetched now.
+    /// Records whether credentials are being fetched.
     pub fn fetching_credentials(&self, fetching: bool) {
         self.credentials.store(fetching, Ordering::Relaxed);
     }
 
-    /// Whether credentials are being fetched now.
+    /// Whether credentials are being fetched.
     pub fn is_fetching_credentials(&self) -> bool {
         self.credentials.load(Ordering::Relaxed)
     }
 }
 
-/// Somebody who waits for the network.
+/// Marks a call as waiting for the network while it exists.
 pub struct Waiting(Arc<CallContext>);
 
 impl Drop for Waiting {
@@ -100,7 +100,7 @@ impl Drop for Waiting {
     }
 }
 
-/// How long to wait before the next attempt: 100 ms, doubled each time.
+/// Pause before the next attempt: 100 ms, doubled each time.
 pub(super) fn pause(attempt: u32) -> Duration {
     Duration::from_millis(100) * 2_u32.saturating_pow(attempt.min(6) - 1)
 }

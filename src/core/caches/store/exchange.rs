@@ -1,4 +1,4 @@
-//! What happened to the requests of one store operation.
+//! State of the requests of one store operation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use super::call_context::CallContext;
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::sync::Mutex;
 
-/// What happened to the requests of one store operation.
+/// State of the requests of one store operation.
 pub(super) struct Exchange {
     pub(super) context: Arc<CallContext>,
     region: String,
@@ -40,7 +40,7 @@ impl Exchange {
         }
     }
 
-    /// The region of the bucket, if the store said that it is another one.
+    /// Region of the bucket, if the store named another one.
     pub(super) fn named_region(&self) -> Option<String> {
         self.named_region.lock().clone()
     }
@@ -49,7 +49,7 @@ impl Exchange {
         *self.named_region.lock() = Some(region);
     }
 
-    /// The host that the store named for the bucket, if its region cannot be read from it.
+    /// Host that the store named for the bucket, if its region cannot be derived from it.
     pub(super) fn named_endpoint(&self) -> Option<String> {
         self.named_endpoint.lock().clone()
     }
@@ -58,7 +58,7 @@ impl Exchange {
         *self.named_endpoint.lock() = Some(host);
     }
 
-    /// Seconds after which the store asked to try again, if a call cannot wait for so long; else 0.
+    /// Pause in seconds that the store requested before a retry, if it is too long for a call. Otherwise 0.
     pub(super) fn asked_pause(&self) -> u64 {
         self.asked_pause.load(Ordering::Relaxed)
     }
@@ -67,52 +67,52 @@ impl Exchange {
         self.asked_pause.store(seconds, Ordering::Relaxed);
     }
 
-    /// The region that the requests are signed for.
+    /// Region that the requests are signed for.
     pub(super) fn region(&self) -> &str {
         &self.region
     }
 
-    /// A request goes to the store.
+    /// Records that a request is sent to the store.
     pub(super) fn reaches_store(&self) {
         if !self.reached_store.swap(true, Ordering::Relaxed) {
-            // Of a provider that another one has replaced.
+            // A failure of a credential provider that another provider has replaced.
             self.forget_failure();
         }
     }
 
-    /// Notes an answer to an operation. Its body is not read yet.
+    /// Records the status of a response. Its body is not read yet.
     pub(super) fn note_status(&self, operation: &str, status: StatusCode) {
         self.status.store(status.as_u16(), Ordering::Relaxed);
         operation.clone_into(&mut self.operation.lock());
         self.code.lock().clear();
     }
 
-    /// Notes the error that the last answer names.
+    /// Records the error name of the last response.
     pub(super) fn note_code(&self, code: &str) {
         code.clone_into(&mut self.code.lock());
     }
 
-    /// The error that the last answer names, such as `NoSuchBucket`; empty without one.
+    /// Error name of the last response, such as `NoSuchBucket`. Empty if there is none.
     pub(super) fn code(&self) -> String {
         self.code.lock().clone()
     }
 
-    /// Whether the last answer was one to reading an object, or its size and version.
+    /// Whether the last request read an object, or its size and version.
     pub(super) fn was_reading(&self) -> bool {
         matches!(self.operation.lock().as_str(), "GetObject" | "HeadObject")
     }
 
-    /// Whether a request got as far as the store, so that there were credentials.
+    /// Whether a request was sent to the store, which means that there were credentials.
     pub(super) fn has_reached_store(&self) -> bool {
         self.reached_store.load(Ordering::Relaxed)
     }
 
-    /// The last status of the store; 0 before the first.
+    /// Last status of the store. 0 before the first response.
     pub(super) fn status(&self) -> u16 {
         self.status.load(Ordering::Relaxed)
     }
 
-    /// What the transport itself refused.
+    /// Failure that the transport itself found.
     pub(super) fn failure(&self) -> Option<Failure> {
         self.failure.lock().clone()
     }
@@ -121,7 +121,7 @@ impl Exchange {
         *self.failure.lock() = None;
     }
 
-    /// Whether the caller has given up.
+    /// Whether the caller has cancelled the call.
     pub(super) fn is_cancelled(&self) -> bool {
         self.context.cancel.is_cancelled()
     }
@@ -132,7 +132,8 @@ impl Exchange {
         error
     }
 
-    /// Fails because of what an answer is. Before the first request to the store it was one of credentials.
+    /// Fails because of the content of a response. Before the first request to the store, it was a response to a
+    /// request for credentials.
     pub(super) fn refuse(&self, cause: Cause, message: &str) -> Error {
         if self.has_reached_store() {
             return self.fail(cause, message.to_owned());
@@ -145,11 +146,11 @@ impl Exchange {
 
     pub(super) fn stalled(&self) -> Error {
         let idle = self.context.idle.as_millis();
-        self.fail(Cause::Stalled, format!("the store was silent for {idle} ms"))
+        self.fail(Cause::Stalled, format!("the store sent no data for {idle} ms"))
     }
 
     pub(super) fn broken(&self, cause: Cause, error: &reqwest::Error) -> Error {
-        // The URL can hold a presigned signature, so only the cause is told.
+        // The URL can contain a presigned signature, so only the underlying cause is reported.
         let mut source: &dyn std::error::Error = error;
         while let Some(deeper) = source.source() {
             source = deeper;

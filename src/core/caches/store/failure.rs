@@ -5,12 +5,12 @@ use std::io::ErrorKind;
 use crate::core::error::{self, Code, Error};
 use crate::core::failure::{Cause, Failure, Result, Stage};
 
-/// What a store answers.
+/// Result of a store operation.
 pub type StoreResult<T> = Result<T>;
 
-/// Turns the error of a system call into the failure of a store.
+/// Converts the error of a system call to a failure of a store.
 pub(in crate::core::caches) trait InStore<T> {
-    /// As [`of_system`].
+    /// Converts the error. See [`of_system`].
     fn in_store(self) -> StoreResult<T>;
 }
 
@@ -20,7 +20,7 @@ impl<T> InStore<T> for error::Result<T> {
     }
 }
 
-/// The failure of a store whose system call failed. A file that does not exist is a missing object here.
+/// Failure of a store whose system call failed. A file that does not exist is a missing object.
 pub(in crate::core::caches) fn of_system(error: Error) -> Failure {
     let cause = match (error.code, error.kind()) {
         (Code::Aborted, _) => Cause::Aborted,
@@ -38,7 +38,7 @@ pub(in crate::core::caches) fn of_system(error: Error) -> Failure {
     }
 }
 
-/// Sets the stage of a store's failure. Credentials are a stage of their own, whatever they are for.
+/// Sets the stage of a store's failure. Missing credentials have their own stage, whatever they are needed for.
 pub(in crate::core::caches) fn during(failure: Failure, stage: Stage) -> Failure {
     let stage = match failure.cause {
         Cause::CredentialsMissing | Cause::CredentialsTimeout => Stage::Credentials,

@@ -1,4 +1,4 @@
-//! What a store must be able to do.
+//! The trait that every store implements.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,33 +12,34 @@ use super::failure::StoreResult;
 use super::object::{Body, Condition, ObjectMeta};
 use crate::core::failure::{Cause, Failure};
 
-/// Asked once, when only the step that makes an object visible is left: a large body has taken its time until
-/// then, and the call may have ended.
+/// Called once, right before the step that makes an object visible. A large body takes time, and the call may have
+/// ended in the meantime.
 pub type MayShow = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// The failure of a write that may not be shown any more.
+/// Failure of a write that must no longer become visible.
 pub(super) fn unshown() -> Failure {
     Failure::new(Cause::Aborted, "the call has ended")
 }
 
-/// What a store must be able to do. Paths are relative, `/` between the parts, checked by their makers.
+/// Operations of a store. Paths are relative with `/` between the components, and their creators have checked them.
 pub trait Store: Send + Sync + 'static {
-    /// Whether a [`Condition`] may be silently ignored, so that it must be probed.
+    /// Whether the store may silently ignore a [`Condition`], so that it has to be tested.
     fn conditions_are_uncertain(&self) -> bool;
 
-    /// Whether conditions can name versions without their quotes, as `DigitalOcean` Spaces needs it, and from now on do.
+    /// Sets whether conditions name versions without their quotes, as `DigitalOcean` Spaces requires. Returns whether
+    /// the store supports that.
     fn set_plain_versions(&self, _are_plain: bool) -> bool {
         false
     }
 
-    /// Size and version of an object.
+    /// Returns size and version of an object.
     fn stat<'a>(
         &'a self,
         path: &'a str,
         context: &'a Arc<CallContext>,
     ) -> BoxFuture<'a, StoreResult<ObjectMeta>>;
 
-    /// Exactly these bytes of exactly this version: fewer, more or others are a failure.
+    /// Reads exactly these bytes of exactly this version. Anything else is a failure.
     fn read<'a>(
         &'a self,
         path: &'a str,
@@ -47,7 +48,7 @@ pub trait Store: Send + Sync + 'static {
         context: &'a Arc<CallContext>,
     ) -> BoxFuture<'a, StoreResult<Bytes>>;
 
-    /// The whole object, of this version if one is named, with the version it turned out to be.
+    /// Reads the whole object, of this version if one is named. Also returns its version.
     fn stream<'a>(
         &'a self,
         path: &'a str,
@@ -55,7 +56,7 @@ pub trait Store: Send + Sync + 'static {
         context: &'a Arc<CallContext>,
     ) -> BoxFuture<'a, StoreResult<(String, BoxStream<'static, StoreResult<Bytes>>)>>;
 
-    /// Writes an object in one visible step, if it may be shown when that step comes, and says its version.
+    /// Writes an object in one visible step and returns its version. Calls `may_show` right before that step.
     fn write_if<'a>(
         &'a self,
         path: &'a str,
@@ -65,7 +66,7 @@ pub trait Store: Send + Sync + 'static {
         context: &'a Arc<CallContext>,
     ) -> BoxFuture<'a, StoreResult<String>>;
 
-    /// Writes an object in one visible step and says its version.
+    /// Writes an object in one visible step and returns its version.
     fn write<'a>(
         &'a self,
         path: &'a str,
@@ -76,19 +77,19 @@ pub trait Store: Send + Sync + 'static {
         self.write_if(path, body, condition, Arc::new(|| true), context)
     }
 
-    /// Every object below a prefix that ends in `/`.
+    /// Lists all objects below a prefix that ends in `/`.
     fn list<'a>(
         &'a self,
         prefix: &'a str,
         context: &'a Arc<CallContext>,
     ) -> BoxFuture<'a, StoreResult<Vec<ObjectMeta>>>;
 
-    /// Removes an object; one that is not there is fine.
+    /// Removes an object. Succeeds if it does not exist.
     fn delete<'a>(&'a self, path: &'a str, context: &'a Arc<CallContext>) -> BoxFuture<'a, StoreResult<()>>;
 }
 
-/// A small object and its version; of a larger one the first `limit` bytes and some. An answer that breaks off is
-/// read again, as often as the call allows.
+/// Reads a small object and its version. Of a larger one, reads the first `limit` bytes and possibly some more. An
+/// interrupted response is read again, as often as the call allows.
 pub async fn read_small(
     store: &dyn Store,
     path: &str,
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_removed_for_a_call_that_has_ended() {
+    fn an_ended_call_removes_nothing() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let stores: [Box<dyn Store>; 2] = [
             Box::new(Folder::new(root.path())),

@@ -1,4 +1,4 @@
-//! Where a store is: a scheme and its options, checked in full before anything is done.
+//! Location of a store: a scheme and its options. All of them are checked before anything else is done.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,19 +11,21 @@ use super::s3::{S3, S3Options};
 use crate::core::error::{Error, Result};
 use crate::core::sys::path::Root;
 
-/// A place for cache objects. Its `Debug` shows no secret.
+/// Location of a store. Its `Debug` output contains no secret.
 #[derive(Debug, Clone)]
 pub enum Location {
     /// An absolute folder.
     File(PathBuf),
-    /// The memory of this process; stores of one name share their objects, the empty name shares with nobody.
+    /// The memory of this process. Stores with the same name share their objects. A store with an empty name has its
+    /// own.
     Memory(String),
-    /// A bucket.
+    /// A bucket of an S3-compatible service.
     S3(Box<S3Options>),
 }
 
 impl Location {
-    /// Reads a scheme and its options; an option nobody knows is refused. Values of secrets are never shown.
+    /// Parses a scheme and its options. Unknown options are refused. Errors contain no option values that may be
+    /// secret.
     pub fn parse(scheme: &str, mut options: BTreeMap<String, String>) -> Result<Self> {
         let location = match scheme {
             "file" => {
@@ -44,14 +46,14 @@ impl Location {
             None => Ok(location),
             Some(unknown) => Err(Error::argument(
                 &format!("store.{unknown}"),
-                "given",
-                &format!("no such option of a '{scheme}' store"),
+                "unknown option",
+                &format!("an option of a '{scheme}' store"),
             )),
         }
     }
 }
 
-/// Opens a store. Does no I/O.
+/// Opens a store. Makes no I/O.
 pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
     Ok(match location {
         Location::File(root) => Arc::new(Folder::new(root)),

@@ -1,5 +1,5 @@
-//! A store in the memory of this process, for tests and for trying things out. Stores of the same name share
-//! their objects; a store without a name has its own.
+//! A store in the memory of this process, for tests and experiments. Stores with the same name share their objects. A
+//! store without a name has its own.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -36,7 +36,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// The store of this name; an empty name gives a store of its own.
+    /// Returns the store with this name. An empty name creates a separate store.
     pub(super) fn named(name: &str) -> Self {
         if name.is_empty() {
             return Self::default();
@@ -49,7 +49,7 @@ impl Memory {
         objects
             .get(path)
             .cloned()
-            .ok_or_else(|| Failure::new(Cause::NotFound, format!("there is no '{path}'")))
+            .ok_or_else(|| Failure::new(Cause::NotFound, format!("'{path}' does not exist")))
     }
 
     fn find_version(&self, path: &str, etag: Option<&str>) -> StoreResult<Object> {
@@ -84,7 +84,7 @@ impl Memory {
 }
 
 fn changed(path: &str) -> Failure {
-    Failure::new(Cause::Changed, format!("'{path}' is another version"))
+    Failure::new(Cause::Changed, format!("'{path}' has another version"))
 }
 
 impl Store for Memory {
@@ -113,7 +113,7 @@ impl Store for Memory {
             let (Some(start), Some(end)) = (fits(range.start), fits(range.end)) else {
                 return Err(Failure::new(
                     Cause::Malformed,
-                    format!("'{path}' has no bytes {range:?}"),
+                    format!("'{path}' has fewer bytes than the range {range:?}"),
                 ));
             };
             context.received(end - start);

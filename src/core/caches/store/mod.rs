@@ -1,8 +1,8 @@
-//! Places for cache objects, behind one small trait: S3 and what speaks like it, a folder, memory.
+//! Stores for cache objects behind one trait: S3 and compatible services, a folder, and memory.
 //!
-//! Every call takes the [`CallContext`] of the call it serves: it counts what moves, says how long silence may
-//! last, and is what the deadline machine reads. A store never retries by itself beyond what the call
-//! allows, and never waits without being seen waiting.
+//! Every operation receives the [`CallContext`] of its call. The context counts the transferred bytes, contains the
+//! idle timeout, and is read by the deadline check. A store never retries more often than the call allows, and every
+//! wait for the network is recorded in the context.
 
 mod answer;
 mod body;

@@ -1,9 +1,9 @@
-//! The range planner: one object, read in parts by several connections, all bound to one version, delivered
-//! in order to a thread that reads it as a stream.
+//! Parallel download of one object. Several connections read parts of the same version, and a blocking thread receives
+//! them in order as a stream.
 //!
-//! Parallel because one connection to S3 gives 85 to 90 MB/s (AWS, "optimizing-performance-design-patterns");
-//! parts of 8 MiB because smaller ones cost a round trip each. At most `concurrency` parts and the one that is being
-//! read are in memory.
+//! The download is parallel because one connection to S3 transfers only 85 to 90 MB/s (AWS,
+//! "optimizing-performance-design-patterns"). Parts have 8 MiB, because each part costs a round trip. At most
+//! `concurrency` parts, plus the one that is being read, are in memory.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -19,13 +19,13 @@ use super::interface::Store;
 use super::object::ObjectMeta;
 use crate::core::failure::{Cause, Failure};
 
-/// Bytes of one part.
+/// Size of one part in bytes.
 pub const PART_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Bytes, and the permit that they hold until they are read.
+/// Bytes of a part, and the permit that it holds until it is read.
 type Part = (Bytes, Option<OwnedSemaphorePermit>);
 
-/// The bytes of an object in order, for a thread that blocks.
+/// Bytes of an object in order, for a blocking thread.
 pub struct Chunks {
     parts: mpsc::Receiver<Part>,
     current: Part,
@@ -42,7 +42,7 @@ impl Chunks {
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.0.is_empty() {
-            // What was read goes before the next one is waited for.
+            // The previous part is freed before the wait for the next one.
             self.current = Part::default();
             match self.parts.blocking_recv() {
                 Some(part) => self.current = part,
@@ -61,14 +61,15 @@ impl Read for Chunks {
     }
 }
 
-/// Starts to read an object. The reading ends when the [`Chunks`] are dropped or the call is cancelled.
+/// Starts to download an object. The download ends when the [`Chunks`] are dropped or the call is cancelled.
 pub fn download(
     store: Arc<dyn Store>,
     object: ObjectMeta,
     concurrency: usize,
     context: Arc<CallContext>,
 ) -> Chunks {
-    // Room for all parts that there may be: a planner that waits to hand one over would let the others' connections idle.
+    // The channel has space for all parts that can exist. A planner that waits for space would leave the other
+    // connections idle.
     let concurrency = concurrency.max(1);
     let (sender, parts) = mpsc::channel(concurrency + 1);
     let failure = Arc::new(OnceLock::new());
@@ -83,7 +84,7 @@ pub fn download(
         if let Err(failure) = pumped {
             drop(reported.set(failure));
         }
-        // Dropping the last sender after the failure was told is what wakes the reader.
+        // Dropping the last sender, after the failure was stored, wakes the reader.
         drop(sender);
     });
     Chunks {
@@ -105,7 +106,8 @@ async fn pump(
     let read = |range| {
         let (permits, store, object, context) = (Arc::clone(&permits), &*store, &object, &context);
         async move {
-            // Given in the order of the parts, so that the one that is read next never waits for a later one.
+            // Permits are issued in the order of the parts, so that the part that is read next never waits for a later
+            // one.
             let permit = permits.acquire_owned().await.ok();
             Ok((read_part(store, object, range, context).await?, permit))
         }
@@ -115,7 +117,8 @@ async fn pump(
         .buffered(concurrency);
     while let Some(part) = parts.next().await {
         let part: Part = match part {
-            // A server without ranges: one stream from the start, without what was delivered already.
+            // The server does not support ranges: one stream from the start, without the bytes that were already
+            // delivered.
             Err(Failure {
                 cause: Cause::RangeIgnored,
                 ..
@@ -138,8 +141,8 @@ fn split(size: u64) -> impl Iterator<Item = Range<u64>> {
     (0..parts).map(move |part| part * PART_BYTES..((part + 1) * PART_BYTES).min(size))
 }
 
-/// One part, tried again when the connection broke or fell silent. A stall is tried again only once: silence
-/// has cost its full time already.
+/// Reads one part, and retries if the connection broke or stalled. A stall is retried only once, because it has already
+/// cost the whole idle timeout.
 async fn read_part(
     store: &dyn Store,
     object: &ObjectMeta,
@@ -157,7 +160,7 @@ async fn read_part(
             Ok(bytes) => Failure::new(
                 Cause::Malformed,
                 format!(
-                    "asked for {expected} bytes of '{}', got {}",
+                    "expected {expected} bytes of '{}', got {}",
                     object.path,
                     bytes.len()
                 ),
@@ -217,7 +220,10 @@ async fn pump_stream(
 fn wrong_length(object: &ObjectMeta) -> Failure {
     Failure::new(
         Cause::Malformed,
-        format!("'{}' is not {} bytes long", object.path, object.size),
+        format!(
+            "'{}' does not have the expected {} bytes",
+            object.path, object.size
+        ),
     )
 }
 
@@ -226,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_cover_the_object_without_gap() {
+    fn parts_cover_the_object_without_gaps() {
         for size in [
             0,
             1,

@@ -1,34 +1,36 @@
-//! Where a redirect may lead: to the same host, or to the region that the store names. A request carries credentials
-//! (`Authorization`, the session token), so any other host could use them and answer in the place of the store.
+//! Which redirects are followed: only those to the same host, or to the region that the store names. A request carries
+//! credentials (`Authorization`, the session token), so another host could use them and impersonate the store.
 //!
-//! * The same scheme, host and port, or https instead of http on their own ports or the same one: sent again there,
-//!   with the same method and body (S3 never means a GET by a redirected PUT).
-//! * Another region (`x-amz-bucket-region`, or the host of the bucket with another region in it): never followed as
-//!   it is, because signatures name region and host. The caller signs for that region; the host comes from its own
-//!   configuration, not from the answer.
-//! * Everything else is refused, and the outcome names it.
+//! * Same scheme, host and port, or https instead of http on the default ports or the same port: the request is sent
+//!   again
+//!   with the same method and body. (S3 never expects a GET after a redirected PUT.)
+//! * Another region (`x-amz-bucket-region`, or the host of the bucket with another region in it): the redirect itself
+//!   is
+//!   never followed, because signatures contain region and host. The caller signs for that region. The host comes from its
+//!   own configuration, not from the response.
+//! * Any other redirect is refused, and the outcome names it.
 
 use http::{Method, StatusCode, header};
 use reqwest::{Response, Url};
 
-/// Redirects that one request may follow.
+/// Maximum number of redirects for one request.
 pub(super) const MAX_REDIRECTS: usize = 3;
 const REGION: &str = "x-amz-bucket-region";
 
-/// What follows an answer.
+/// What to do after a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nothing: it is the answer.
+    /// Use the response.
     Answer,
-    /// The same request to this address.
+    /// Send the same request to this address.
     Follow(Url),
-    /// The same operation, signed for this region.
+    /// Repeat the operation, signed for this region.
     Region(String),
-    /// Nothing, for this reason.
+    /// Fail with this reason.
     Refuse(String),
 }
 
-/// Decides. `region` is the one that the request was signed for; a request for credentials has none.
+/// Decides what to do. `region` is the region that the request was signed for. A request for credentials has none.
 pub(super) fn next(url: &Url, region: Option<&str>, method: &Method, response: &Response) -> Next {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     decide(
@@ -50,7 +52,7 @@ fn decide(
     location: Option<&str>,
 ) -> Next {
     let is_redirect = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
-    // A request that was signed for another region is 400 AuthorizationHeaderMalformed.
+    // A request that was signed for another region is rejected with 400 AuthorizationHeaderMalformed.
     if !is_redirect && status != StatusCode::BAD_REQUEST {
         return Next::Answer;
     }
@@ -62,7 +64,7 @@ fn decide(
         return Next::Answer;
     };
     let Ok(target) = url.join(location) else {
-        return Next::Refuse("its address cannot be read".to_owned());
+        return Next::Refuse("its address is invalid".to_owned());
     };
     if let Some(named) = region.and_then(|region| region_of(url, &target, region)) {
         return Next::Region(named);
@@ -71,12 +73,12 @@ fn decide(
         return Next::Refuse(format!("'{}' {why}", target.origin().ascii_serialization()));
     }
     if status == StatusCode::SEE_OTHER && !matches!(*method, Method::GET | Method::HEAD) {
-        return Next::Refuse(format!("status 303 would make a GET of a {method}"));
+        return Next::Refuse(format!("status 303 would turn the {method} into a GET"));
     }
     Next::Follow(target)
 }
 
-/// Why a target is not where credentials may go.
+/// Why credentials must not be sent to the target.
 fn refusal(from: &Url, to: &Url) -> Option<&'static str> {
     if crate::core::sys::fault::is_seeded("follow-redirects") {
         return None;
@@ -96,7 +98,7 @@ fn refusal(from: &Url, to: &Url) -> Option<&'static str> {
         .then_some("is another port (if the store has moved there, use it as the endpoint)")
 }
 
-/// The region in a host that is the request's own but for its region.
+/// Region in a host that equals the request's host except for its region.
 fn region_of(from: &Url, to: &Url, region: &str) -> Option<String> {
     let from = from.host_str()?.split('.');
     let to: Vec<&str> = to.host_str()?.split('.').collect();
@@ -115,7 +117,7 @@ fn region_of(from: &Url, to: &Url, region: &str) -> Option<String> {
     named.filter(|_| labels == to.len())
 }
 
-/// The region in the host that an answer names for the bucket. Only that region is used: the host of the next request
+/// Region in the host that a response names for the bucket. Only that region is used. The host of the next request
 /// comes from the configuration.
 pub(super) fn region_of_host(requested: &str, named: &str, region: &str) -> Option<String> {
     const AWS: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
@@ -123,13 +125,13 @@ pub(super) fn region_of_host(requested: &str, named: &str, region: &str) -> Opti
         .iter()
         .any(|domain| named.ends_with(domain) && requested.ends_with(domain))
     {
-        // s3.eu-west-1, s3.dualstack.eu-west-1, and the older s3-eu-west-1. Without a region it says nothing.
+        // s3.eu-west-1, s3.dualstack.eu-west-1, and the older s3-eu-west-1. A host without a region proves nothing.
         let rest = named.rsplit_once("s3.").or_else(|| named.rsplit_once("s3-"))?.1;
         let label = rest.trim_start_matches("dualstack.").split('.').next()?;
         let is_name = label.contains('-') && label.bytes().any(|byte| byte.is_ascii_digit());
         return Some(label.to_owned()).filter(|label| is_name && is_region(label));
     }
-    // The bucket can be the first label of one of them and not of the other.
+    // The bucket can be the first label of one host and not of the other.
     let without_bucket = |host: &str| host.split_once('.').map(|(_, rest)| rest.to_owned());
     let url = |host: &str| Url::parse(&format!("https://{host}")).ok();
     let hosts = |host: &str| [Some(host.to_owned()), without_bucket(host)];
@@ -142,12 +144,12 @@ pub(super) fn region_of_host(requested: &str, named: &str, region: &str) -> Opti
     })
 }
 
-/// Whether a text that an answer holds names a region other than the one that the request was signed for.
+/// Whether a text from a response names a region other than the one that the request was signed for.
 pub(super) fn is_other_region(named: &str, signed_for: &str) -> bool {
     named != signed_for && is_region(named)
 }
 
-/// Whether a text can be the name of a region, and so one label of a host.
+/// Whether a text can be the name of a region, and therefore one label of a host.
 fn is_region(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len())
@@ -156,8 +158,8 @@ fn is_region(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-/// An endpoint of the same domain in another region: its host has the region as a label of its own, or is the same
-/// for all regions.
+/// Endpoint of the same domain in another region. Its host contains the region as a separate label, or is the same for
+/// all regions.
 pub(super) fn in_region(endpoint: &str, from: &str, to: &str) -> String {
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let start = endpoint.len() - rest.len();
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_host_is_followed_and_no_other() {
+    fn only_the_same_host_is_followed() {
         for status in [301, 302, 303, 307, 308] {
             for (from, to, is_followed) in [
                 ("http://h/a", "/b", true),
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_followed_in_the_same_domain_only() {
+    fn a_region_is_followed_within_the_same_domain_only() {
         let own = "https://b.s3.us-east-1.amazonaws.com/k";
         let region = |name: &str| Next::Region(name.to_owned());
         assert_eq!(go(own, 301, Some("eu-west-1"), None), region("eu-west-1"));
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_read_from_the_host_that_an_answer_names() {
+    fn a_region_is_derived_from_the_host_in_a_response() {
         for (requested, named, region) in [
             (
                 "s3.us-east-1.amazonaws.com",
@@ -322,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_moves_by_its_own_label() {
+    fn an_endpoint_changes_only_its_region_label() {
         for (endpoint, moved) in [
             (
                 "https://s3.us-east-1.example.com",

@@ -1,4 +1,4 @@
-//! An archive on the local disk, waiting to be sent.
+//! An archive on the local disk that is about to be uploaded.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use crate::core::caches::thread;
 use crate::core::error::Result;
 use crate::core::sys::dir;
 
-/// An archive on the local disk, waiting to be sent.
+/// An archive on the local disk that is about to be uploaded.
 pub struct Spool {
-    /// The open file.
+    /// Open file.
     pub file: std::fs::File,
-    /// Its size.
+    /// Size in bytes.
     pub size: u64,
-    /// For messages.
+    /// Path, for messages.
     pub path: std::path::PathBuf,
 }
 

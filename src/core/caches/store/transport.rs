@@ -1,14 +1,16 @@
-//! The HTTP transport under OpenDAL: what OpenDAL leaves open is decided here, for every request.
+//! The HTTP transport under OpenDAL. It defines the behaviour that OpenDAL does not define, for every request.
 //!
-//! * Silence: no header and no body chunk may take longer than the call's `idle`, in either direction.
-//! * Ranges: a request with `Range` must be answered by 206 with exactly that `Content-Range`; OpenDAL itself
-//!   takes a 200 for it (services/s3/src/reader.rs).
-//! * Retries: a request that the server refused for the moment (429, 5xx, 409 on a conditional write, a
-//!   connection that broke before the answer) is sent again while the call allows; whole bodies are in
-//!   memory, so a part can be repeated.
-//! * Status: kept in the [`Exchange`], because OpenDAL folds several into one kind of error.
-//! * Size: every answer has a limit (see [`super::body`]).
-//! * Redirects: the client follows none; [`super::redirect`] decides.
+//! * Idle timeout: no header and no piece of a body may take longer than the call's `idle`, in either direction.
+//! * Ranges: the response to a request with `Range` must have status 206 and exactly that `Content-Range`. OpenDAL
+//!   itself
+//!   accepts a 200 (services/s3/src/reader.rs).
+//! * Retries: a request is sent again, as often as the call allows, if the server refused it temporarily (429, 5xx, 409
+//!   on
+//!   a conditional write) or the connection broke before the response. Whole bodies are in memory, so a part can be
+//!   repeated.
+//! * Status: recorded in the [`Exchange`], because OpenDAL maps several statuses to one kind of error.
+//! * Size: every response has a limit (see [`super::body`]).
+//! * Redirects: the client follows none. [`super::redirect`] decides.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -30,23 +32,23 @@ use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::host_name;
 
-/// Connections that were unused this long are not used again: Node's servers close them after 5 s (a request
-/// that crosses the close fails, and so does its repetition on the next stale one), load balancers drop them
-/// silently after 60 s and more (nx#35739).
+/// Time after which an idle connection is not reused. Node's servers close one after 5 s: a request that is sent at
+/// that moment fails, and so does its repetition on the next stale connection. Load balancers silently drop connections
+/// after 60 s or more (nx#35739).
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
-/// Longest pause before a request is tried again. If the store asks for a longer one, the request is not repeated.
+/// Longest pause before a retry. If the store requests a longer pause, the request is not repeated.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// Stands for a length that an answer does not announce.
+/// Stands for a length that a response does not declare.
 pub(super) const NO_LENGTH: u64 = u64::MAX;
 
 static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(false));
-/// For the credential endpoints of this machine.
+/// Client for the credential endpoints of this machine.
 static DIRECT_CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(true));
 
 fn client(direct: bool) -> reqwest::Client {
-    // Fails if the program has installed a provider of its own, which then serves us too.
+    // Fails if the program has installed its own provider, which is then used.
     drop(rustls::crypto::ring::default_provider().install_default());
     let builder = reqwest::Client::builder()
         .pool_idle_timeout(POOL_IDLE)
@@ -55,11 +57,11 @@ fn client(direct: bool) -> reqwest::Client {
         .tcp_nodelay(true)
         .dns_resolver(Names);
     let builder = if direct { builder.no_proxy() } else { builder };
-    builder.build().expect("a client without options of the caller")
+    builder.build().expect("a client with fixed options")
 }
 
-/// Host names are resolved on threads of our own: those of tokio are few, and a resolver that does not answer would keep
-/// all of them.
+/// Resolves host names on separate threads. tokio has few threads for blocking calls, and a resolver that does not
+/// respond would occupy all of them.
 struct Names;
 
 impl reqwest::dns::Resolve for Names {
@@ -72,8 +74,8 @@ impl reqwest::dns::Resolve for Names {
     }
 }
 
-/// The transport of a role that is assumed: OpenDAL asks STS outside the store operation. Silence there ends with
-/// the time that credentials have.
+/// Transport for assuming a role. OpenDAL calls STS outside the store operation. The time limit of credentials applies
+/// to it.
 pub(super) struct StsTransport(pub(super) Duration);
 
 impl HttpTransport for StsTransport {
@@ -84,13 +86,13 @@ impl HttpTransport for StsTransport {
     }
 }
 
-/// The transport of one store operation.
+/// Transport of one store operation.
 pub(super) struct Transport(pub(super) Arc<Exchange>);
 
 impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
         let exchange = &self.0;
-        // OpenDAL marks the requests of its operations; unmarked ones are for credentials.
+        // OpenDAL marks the requests of its operations. Requests without a mark are for credentials.
         let operation = request.extensions().get().map(|ServiceOperation(name)| *name);
         if operation.is_none() {
             exchange.context.fetching_credentials(true);
@@ -113,7 +115,7 @@ impl HttpTransport for Transport {
                 Ok((response, has_failed)) => {
                     *has_failed || (is_conditional_write && response.status() == StatusCode::CONFLICT)
                 }
-                // A stall is not repeated here: the caller knows how much time there is.
+                // A stall is not retried here, because only the caller knows how much time is left.
                 Err(_) => exchange.failure().is_some_and(|failure| match failure.cause {
                     Cause::Unavailable => true,
                     Cause::Broken => is_document(operation),
@@ -128,7 +130,7 @@ impl HttpTransport for Transport {
                 return answer.map(|(response, _)| response);
             }
             exchange.context.retried();
-            // What the next attempt is answered counts, not what this one failed with.
+            // The result of the next attempt counts, not the failure of this one.
             exchange.forget_failure();
             tokio::time::sleep(pause(attempt).max(asked.unwrap_or_default())).await;
             attempt += 1;
@@ -137,7 +139,7 @@ impl HttpTransport for Transport {
 }
 
 impl Transport {
-    /// One attempt, and whether its body says that the same request can succeed when it is repeated.
+    /// Makes one attempt. Also returns whether the body allows a retry.
     async fn answer(
         &self,
         request: &Request<Buffer>,
@@ -147,7 +149,7 @@ impl Transport {
         let exchange = &self.0;
         let response = self.send_following(request, operation.is_some()).await?;
         let status = response.status();
-        // Tidying up after a failure says nothing about it.
+        // The clean-up after a failure has its own status, which is not recorded.
         let operation = operation.filter(|operation| *operation != "AbortMultipartUpload");
         if let Some(operation) = operation {
             exchange.note_status(operation, status);
@@ -172,8 +174,8 @@ impl Transport {
         Ok((response, is_transient(status)))
     }
 
-    /// Reads what the body of an answer of the store says. An error in an answer with status 200 becomes one with
-    /// status 500 for OpenDAL, which does not look for it in all of them.
+    /// Parses the body of a response of the store. An error with status 200 gets status 500, because OpenDAL does not
+    /// check for such errors in all responses.
     async fn read_answer(
         &self,
         response: Response<HttpBody>,
@@ -182,7 +184,7 @@ impl Transport {
         let exchange = &self.0;
         let (mut parts, mut body) = response.into_parts();
         let status = parts.status;
-        // In one piece: reading a page of a list from thousands of pieces takes seconds.
+        // Combined into one buffer: parsing a listing from thousands of pieces takes seconds.
         let body = body.to_buffer().await?.to_bytes();
         let mut answer = Answer::read(status, &body);
         exchange.note_code(&answer.code);
@@ -204,7 +206,7 @@ impl Transport {
             parts.status = StatusCode::INTERNAL_SERVER_ERROR;
         }
         if answer.is_cut {
-            drop(exchange.fail(Cause::Broken, "the answer of the store ended early".to_owned()));
+            drop(exchange.fail(Cause::Broken, "the response of the store is truncated".to_owned()));
         }
         let length = body.len() as u64;
         let body = HttpBody::new(futures::stream::iter([Ok(Buffer::from(body))]), Some(length));
@@ -214,13 +216,13 @@ impl Transport {
         ))
     }
 
-    /// Sends a request, and again where a redirect that may be followed leads.
+    /// Sends a request, and sends it again after each redirect that may be followed.
     async fn send_following(&self, request: &Request<Buffer>, to_store: bool) -> Result<reqwest::Response> {
         let exchange = &self.0;
         let mut url = Url::parse(&request.uri().to_string()).map_err(|error| {
             exchange.fail(
                 Cause::Misconfigured,
-                format!("the store's address is wrong: {error}"),
+                format!("the address of the store is invalid: {error}"),
             )
         })?;
         let region = Some(exchange.region()).filter(|_| to_store);
@@ -254,7 +256,7 @@ impl Transport {
         };
         let progress = Arc::new(BodyProgress::default());
         if !body.is_empty() {
-            // A stream has no length of its own, and S3 takes no chunked bodies.
+            // A stream has no declared length, and S3 accepts no chunked bodies.
             parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
         }
         let mut builder = client.request(parts.method, url).headers(parts.headers);
@@ -272,7 +274,7 @@ impl Transport {
                     return answer.map_err(|error| exchange.broken(Cause::Unavailable, &error));
                 }
                 () = tokio::time::sleep(exchange.context.idle) => {
-                    // Silence counts only if no piece of the body has left since the last look.
+                    // The idle timeout counts only if no piece of the body was sent since the last check.
                     if !progress.has_moved() {
                         return Err(exchange.stalled());
                     }
@@ -281,8 +283,8 @@ impl Transport {
         }
     }
 
-    /// Refuses bytes that are not those of the object. Our own objects are stored without an encoding, so that one comes
-    /// from a proxy. Cloud Storage decodes objects that were stored with one, and then ignores ranges.
+    /// Refuses bytes that are not those of the object. warmswap stores objects without an encoding, so an encoding was
+    /// added by a proxy. Cloud Storage decodes objects that were stored with one, and then ignores ranges.
     fn check_encoding(&self, path: &str, response: &reqwest::Response) -> Result<()> {
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let encoding = header(header::CONTENT_ENCODING.as_str()).unwrap_or_default();
@@ -290,11 +292,11 @@ impl Transport {
         let is_encoded = !matches!(encoding, "" | "identity" | "aws-chunked");
         let is_ours = path.ends_with("/current.json") || path.contains("/blobs/");
         let message = if header("x-guploader-response-body-transformations").is_some() {
-            "the store decodes the object on its way, so that its size and ranges do not fit: remove Content-Encoding from the object's metadata".to_owned()
+            "the store decodes the object during the transfer, so its size and ranges do not match. Remove Content-Encoding from the object's metadata".to_owned()
         } else if is_ours && is_encoded {
             let encoding = letters(Some(encoding));
             format!(
-                "the answer has the Content-Encoding '{encoding}', which was not asked for: a proxy before the store changes answers, or the object's metadata does"
+                "the response has the Content-Encoding '{encoding}', which was not requested. Check for a proxy that changes responses, and check the object's metadata"
             )
         } else {
             return Ok(());
@@ -310,7 +312,7 @@ impl Transport {
             let status = response.status().as_u16();
             return Err(self.0.fail(
                 Cause::RangeIgnored,
-                format!("the store answered a range with status {status} instead of 206"),
+                format!("the store responded to a range request with status {status}. Expected 206"),
             ));
         }
         let sent = response
@@ -325,7 +327,7 @@ impl Transport {
             let sent = sent.unwrap_or("no range");
             return Err(self.0.fail(
                 Cause::Malformed,
-                format!("asked for '{wanted}…', the store sent '{sent}' with length {length:?}"),
+                format!("expected the range '{wanted}…', but the store sent '{sent}' with length {length:?}"),
             ));
         }
         Ok(())
@@ -337,12 +339,12 @@ impl Transport {
         let mut wrapped = Response::builder().status(response.status());
         if let Some(headers) = wrapped.headers_mut() {
             headers.clone_from(response.headers());
-            // OpenDAL refuses an object without a length, as chunked answers are. Nothing but `stat` reads it.
+            // OpenDAL refuses an object without a length, such as a chunked response. Only `stat` reads this length.
             if response.status().is_success() && !headers.contains_key(header::CONTENT_LENGTH) {
                 headers.insert(header::CONTENT_LENGTH, NO_LENGTH.into());
             }
         }
-        // OpenDAL takes a body that is shorter than its length for a broken one.
+        // OpenDAL treats a body that is shorter than its declared length as broken.
         let length = length.filter(|_| !bound.is_cut());
         let body = Incoming::new(Arc::clone(&self.0), bound, response.bytes_stream());
         Ok(wrapped
@@ -351,8 +353,8 @@ impl Transport {
     }
 }
 
-/// Metadata services and pod agents (169.254.169.254, 169.254.170.23, `[fd00:ec2::23]`) are never behind a proxy;
-/// STS and SSO, which are asked for credentials too, are on the internet like the store.
+/// Whether a host is a metadata service or pod agent (169.254.169.254, 169.254.170.23, `[fd00:ec2::23]`). These are
+/// never behind a proxy. STS and SSO also provide credentials, but are on the internet like the store.
 fn is_of_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     match host.trim_matches(['[', ']']).parse() {
@@ -364,7 +366,7 @@ fn is_of_this_machine(url: &Url) -> bool {
     }
 }
 
-/// How long the store asks to wait. Dates are not read: clocks differ.
+/// Pause that the store requests. Dates are ignored, because clocks differ.
 fn asked_pause(response: &Response<HttpBody>) -> Option<Duration> {
     let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_secs)

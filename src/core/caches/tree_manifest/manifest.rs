@@ -1,4 +1,4 @@
-//! A tree compared with what is known of it.
+//! Comparison of a tree with its tree manifest.
 
 use std::path::{Path, PathBuf};
 
@@ -16,33 +16,33 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Stat;
 
-/// What is known of a target.
+/// The tree manifest of a target.
 pub struct TreeManifest {
-    /// The generation that the target holds.
+    /// Generation that the target contains.
     pub generation: String,
     entries: ManifestReader,
 }
 
-/// What a look at a target found.
+/// Result of a scan of a target.
 #[derive(Debug)]
 pub struct Scan {
-    /// Its entries, with hashes.
+    /// Entries of the target, with hashes.
     pub tree: Tree,
-    /// Files whose bytes had to be read.
+    /// Number of files that were read.
     pub read_files: u64,
-    /// What is there but is not part of the tree.
+    /// Entries that exist but are not part of the tree.
     pub skipped: Vec<Skipped>,
-    /// Whether stat alone showed that nothing changed since the tree manifest.
+    /// Whether the stats alone proved that nothing changed since the tree manifest.
     pub is_unchanged: bool,
 }
 
-/// Where the tree manifest of a target is.
+/// Path of the tree manifest of a target.
 pub fn path_of(target: &Path) -> Result<PathBuf> {
     Place::of(target).map(|place| place.path())
 }
 
-/// Writes a tree manifest of a tree whose nodes have hashes and facts, in the order of a walk, as a pack or a scan
-/// leaves it.
+/// Writes a tree manifest. The nodes of the tree have hashes and facts, in the order of a walk, as a pack or a scan
+/// leaves them.
 pub fn write(target: &Path, generation: &str, tree: &Tree) -> Result<()> {
     let mut writer = ManifestWriter::begin(Place::of(target)?, generation, tree.taken_ns)?;
     for (at, node) in tree.nodes().iter().enumerate() {
@@ -58,16 +58,16 @@ pub fn write(target: &Path, generation: &str, tree: &Tree) -> Result<()> {
     writer.finish()
 }
 
-/// Opens the tree manifest of a target. One that is missing, a stranger's or of another version is `None`; damage
-/// is found when it was read to its end.
+/// Opens the tree manifest of a target. Returns `None` if it is missing, belongs to an untrusted user or has another
+/// version. Damage is detected after it was read to its end.
 pub fn read(target: &Path) -> Result<Option<TreeManifest>> {
     Ok(ManifestReader::open(&Place::of(target)?)?
         .map(|(generation, entries)| TreeManifest { generation, entries }))
 }
 
 impl TreeManifest {
-    /// Files and bytes of the target if it holds exactly what the tree manifest says: one stat for each entry, no file
-    /// is read.
+    /// Number of files and bytes of the target if it exactly matches the tree manifest. Makes one stat for each entry
+    /// and reads no file.
     pub fn find_unchanged(
         self,
         target: &Path,
@@ -85,7 +85,7 @@ impl TreeManifest {
         Ok(is_same.then_some((comparing.files, comparing.bytes)))
     }
 
-    /// Looks at a target: entries whose stat is that of the tree manifest keep their hash, the others are read.
+    /// Scans a target. Entries whose stat equals that of the tree manifest keep their hash. The others are read.
     pub fn scan(self, target: &Path, excludes: &Excludes, cancel: &Cancel) -> failure::Result<Scan> {
         let target = &*follow(target)?;
         let Walk {
@@ -112,8 +112,8 @@ impl TreeManifest {
         })
     }
 
-    /// Gives the entries of a walk that are as they were their hashes. Says which, and whether all are and no
-    /// other was there.
+    /// Sets the hashes of unchanged entries of a walk. Returns which entries are unchanged, and whether the tree as a
+    /// whole is.
     fn recognize(mut self, tree: &mut Tree) -> (Vec<bool>, bool) {
         let mut known = vec![false; tree.len()];
         let mut is_unchanged = true;
@@ -142,7 +142,7 @@ impl TreeManifest {
     }
 }
 
-/// A tree manifest, gone through beside a walk of the target.
+/// Compares a tree manifest with a walk of the target, entry by entry.
 struct Comparing {
     entries: ManifestReader,
     is_same: bool,

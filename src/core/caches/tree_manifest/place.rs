@@ -1,4 +1,4 @@
-//! Where the tree manifest of a target is.
+//! Location of a target's tree manifest.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::core::archives::shared_directory::{SharedDirectory, Target, follow};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs::Kind;
 
-/// Where the tree manifest of a target is: an open directory, and the name in it.
+/// Location of a target's tree manifest: an open directory, and the name in it.
 pub(super) struct Place {
     pub(super) site: Arc<SharedDirectory>,
     pub(super) name: String,
@@ -38,7 +38,7 @@ impl Place {
         self.site.path.join(&self.name)
     }
 
-    /// Fails if the name is a stranger's, or that of anything but a regular file.
+    /// Fails if the entry belongs to an untrusted user or is not a regular file.
     pub(super) fn check(&self, name: &str) -> Result<()> {
         match self.site.check(name.as_ref())? {
             Some(stat) if stat.kind != Kind::File => Err(refused(&self.site.path.join(name))),
@@ -55,7 +55,7 @@ impl Place {
 
 pub(super) fn refused(path: &Path) -> Error {
     let message = format!(
-        "'{}' is not a stamp that may be replaced. Expected a regular file with one name. Remove it",
+        "'{}' cannot be replaced with a tree manifest. Expected a regular file with a single name. Remove it",
         path.display()
     );
     Error::new(Code::Untrusted, message).at(path)

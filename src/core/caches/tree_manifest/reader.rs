@@ -1,4 +1,4 @@
-//! A tree manifest, read entry by entry.
+//! Reader of a tree manifest, entry by entry.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
@@ -9,7 +9,8 @@ use crate::core::archives::tree::{Facts, Hash, NodeKind};
 use crate::core::error::Result;
 use crate::core::sys::fs;
 
-/// A tree manifest that is read entry by entry. What it said is only true if it turns out to be whole at its end.
+/// Reads a tree manifest entry by entry. The entries are valid only if the manifest turns out to be complete at its
+/// end.
 pub(super) struct ManifestReader {
     pub(super) taken_ns: i64,
     file: BufReader<File>,
@@ -26,7 +27,7 @@ enum State {
 }
 
 impl ManifestReader {
-    /// The generation and the entries; `None` where there is no stamp of this version.
+    /// Opens a tree manifest and reads its generation. Returns `None` if there is none of this version.
     pub(super) fn open(place: &Place) -> Result<Option<(String, Self)>> {
         let path = place.path();
         if place.site.stat(place.name.as_ref())?.is_none() {
@@ -58,12 +59,12 @@ impl ManifestReader {
         String::from_utf8(std::mem::take(&mut self.path)).ok()
     }
 
-    /// The next entry; `None` at the end, and where the tree manifest is damaged.
+    /// Returns the next entry, or `None` at the end and if the tree manifest is damaged.
     pub(super) fn next(&mut self) -> Option<(Record<'_>, Hash)> {
         if self.state != State::Reading {
             return None;
         }
-        // Until the entry is read.
+        // Until the entry is complete.
         self.state = State::Damaged;
         let kind = match self.read_bytes::<1>()? {
             [END] => {
@@ -95,7 +96,7 @@ impl ManifestReader {
         Some((record, hash))
     }
 
-    /// Whether all entries were read and are what was written.
+    /// Whether all entries were read and match the checksum.
     pub(super) fn is_whole(&mut self) -> bool {
         self.next().is_none() && self.state == State::Whole
     }
@@ -104,7 +105,7 @@ impl ManifestReader {
         let sum = self.hasher.finalize();
         let mut stored = [0; 32];
         let is_right = self.file.read_exact(&mut stored).is_ok() && sum == blake3::Hash::from_bytes(stored);
-        // Nothing may stand behind the end.
+        // No bytes may follow the end.
         if is_right && self.file.fill_buf().is_ok_and(<[u8]>::is_empty) {
             self.state = State::Whole;
         }

@@ -1,20 +1,21 @@
-//! What a tree manifest says of one entry.
+//! Entries of a tree manifest.
 
 use crate::core::archives::tree::{Facts, NodeKind};
 use crate::core::archives::{self};
 use crate::core::sys::fs::Stat;
 
-/// Starts a tree manifest; with its version.
+/// Start of a tree manifest, with its version.
 pub(super) const MAGIC: &[u8; 16] = b"warmswap stamp 2";
-/// Stands where the kind of an entry would.
+/// Marks the end of the entries, in place of the kind of an entry.
 pub(super) const END: u8 = 0;
-/// A million entries are 80 MB: they are read and written in pieces.
+/// Size of the buffer. A million entries have 80 MB, so they are read and written in pieces.
 pub(super) const BUFFER_BYTES: usize = 256 << 10;
-/// Kernel clocks for times of files tick every 1 to 10 ms: what changed so shortly before the tree manifest was begun
-/// could change again without a new time (git calls it racily clean).
+/// Duration in which a change can be invisible. Kernel clocks for file times tick every 1 to 10 ms. A file that changed
+/// within this time before the tree manifest was begun could change again with the same time (git calls it racily
+/// clean).
 pub(super) const TICK_NS: i64 = 20_000_000;
 
-/// What a tree manifest says of one entry.
+/// One entry of a tree manifest.
 pub(super) struct Record<'a> {
     pub(super) path: &'a [u8],
     pub(super) kind: NodeKind,
@@ -24,10 +25,10 @@ pub(super) struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Whether the bytes are still those that the tree manifest has the hash of.
+    /// Whether the bytes still match the hash in the tree manifest.
     pub(super) fn is_trusted(&self, now: Facts, taken_ns: i64) -> bool {
         match self.kind {
-            // A directory's times change with what is in it, which is compared by itself.
+            // The times of a directory change with its entries, which are compared separately.
             NodeKind::Directory => true,
             NodeKind::File | NodeKind::Symlink => {
                 self.facts == now && self.facts.changed_ns < taken_ns - TICK_NS

@@ -1,4 +1,4 @@
-//! The tree manifest of a target that was restored a moment ago.
+//! Writes the tree manifest of a target that was just restored.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,11 +17,10 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Stat;
 
-/// Writes the tree manifest of a target that was restored: one stat for each entry of `tree`, which has the hashes.
-/// The call has answered by now and its caller may be editing: only what certainly did not change since
-/// `committed_ns`, a moment before the commit, is trusted; what may have is read again. An entry that is not as it
-/// was restored, or not there any more, is in the tree manifest with facts that no entry has, and so counts as
-/// changed.
+/// Writes the tree manifest of a restored target, with one stat for each entry of `tree`, which has the hashes. The
+/// call has already returned, so its caller may be editing files. Only files that provably did not change since
+/// `committed_ns`, a time before the commit, keep their hash, and the others are read again. An entry that was changed
+/// or removed gets facts that match no entry, so that it counts as changed.
 pub fn write_restored(
     target: &Path,
     generation: &str,
@@ -29,7 +28,7 @@ pub fn write_restored(
     committed_ns: i64,
     cancel: &Cancel,
 ) -> failure::Result<()> {
-    // Later, so that the files restored last are not taken for ones that may still change unseen.
+    // Written after a pause, so that the last restored files do not count as possibly changed.
     let pause = Duration::from_nanos(TICK_NS.unsigned_abs());
     cancel.sleep(pause, Deadline::NEVER);
     let target = &*follow(target)?;
@@ -47,7 +46,7 @@ pub fn write_restored(
     Ok(writing.writer.finish()?)
 }
 
-/// A restored tree, gone through beside a walk of the target.
+/// Compares a restored tree with a walk of the target.
 struct RestoredManifest<'a> {
     tree: &'a Tree,
     order: std::iter::Peekable<std::vec::IntoIter<u32>>,
@@ -88,7 +87,7 @@ impl Visitor for RestoredManifest<'_> {
 }
 
 impl RestoredManifest<'_> {
-    /// An entry that is not what was restored: no facts are those of anything.
+    /// Writes an entry that differs from what was restored, with facts that match no entry.
     fn changed(&mut self, index: u32) -> failure::Result<()> {
         let node = self.tree.nodes()[index as usize];
         let record = Record {

@@ -1,4 +1,4 @@
-//! A tree manifest, written entry by entry.
+//! Writer of a tree manifest, entry by entry.
 
 use std::path::PathBuf;
 
@@ -9,8 +9,8 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs;
 use crate::core::sys::lock_file::{Attempt, LockOptions, LockedFile};
 
-/// A tree manifest that is being written, as `<name>.new`; it takes the place of the one before when it is finished.
-/// One name and a kernel lock, so that the half tree manifest of a process that was killed is written over, not kept.
+/// Writes a tree manifest as `<name>.new` and renames it over the previous one when it is complete. It has a fixed name
+/// and a kernel lock, so that the partial file of a killed process is overwritten instead of kept.
 pub(super) struct ManifestWriter {
     place: Place,
     temporary: PathBuf,
@@ -23,20 +23,20 @@ pub(super) struct ManifestWriter {
 impl ManifestWriter {
     pub(super) fn begin(place: Place, generation: &str, taken_ns: i64) -> Result<Self> {
         let (name, temporary) = place.temporary();
-        // What finish() replaces, and what is written over.
+        // The file that finish() replaces, and the file that is overwritten.
         place.check(&place.name)?;
         place.check(&name)?;
         let options = LockOptions::inside(&place.site.directory, name.as_ref(), &temporary)
             .or_create(0o644)
             .even_without_locks();
-        let being_written = || Error::new(Code::Io, "the stamp is being written by another call");
+        let being_written = || Error::new(Code::Io, "the tree manifest is being written by another call");
         let file = options.open()?.ok_or_else(being_written)?;
-        // It can have been made since, and a second name (a hard link) can be one of any file of this disk.
+        // It can have been created since the check. A second name (a hard link) can belong to any file on this disk.
         let stat = file.stat(&temporary)?;
         if stat.links > 1 || !file.is_writable() || !place.site.trusts(&stat) {
             return Err(refused(&temporary));
         }
-        // Where there are no locks two writers at once leave a damaged tree manifest, which is none.
+        // On a filesystem without locks, two concurrent writers leave a damaged tree manifest, which counts as missing.
         let Attempt::Locked(file) = options.attempt(file)? else {
             return Err(being_written());
         };
@@ -104,7 +104,7 @@ impl ManifestWriter {
 impl Drop for ManifestWriter {
     fn drop(&mut self) {
         if !self.is_finished {
-            // The tree manifest is a hint; the error that matters is the one that ended it.
+            // The tree manifest is a hint. The relevant error is the one that ended the write.
             let name = self.place.temporary().0;
             let directory = &self.place.site.directory;
             drop(directory.remove_file(name.as_ref(), &self.temporary));

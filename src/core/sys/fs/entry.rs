@@ -1,4 +1,4 @@
-//! Entries of directories: what they are, and their names.
+//! Entries of directories: their stats and names.
 
 use std::path::{Path, PathBuf};
 
@@ -8,18 +8,18 @@ use crate::core::sys::platform::errno;
 use crate::core::sys::platform::files::{self, AsHandle, CURRENT};
 use crate::core::sys::platform::{Kind, Stat, Times, pointer};
 
-/// What an entry is; a link is reported as a link.
+/// Stat of an entry. Links are not followed.
 pub fn stat(path: &Path) -> Result<Stat> {
     call("lstat", path, || files::stat(CURRENT, path, false))
 }
 
-/// What the entry behind all links is.
+/// Stat of an entry. Links are followed.
 pub fn stat_followed(path: &Path) -> Result<Stat> {
     call("stat", path, || files::stat(CURRENT, path, true))
 }
 
-/// When an entry was made, nanoseconds since the epoch; `None` where the filesystem does not keep it. With device and
-/// inode it identifies an entry, also after the inode number was used again.
+/// Birth time of an entry in nanoseconds since the epoch. `None` if the filesystem does not record it. Together with
+/// device and inode it identifies an entry, even after the inode number was reused.
 pub fn born_ns(path: &Path) -> Result<Option<u64>> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     let metadata = call("statx", path, || std::fs::symlink_metadata(path))?;
@@ -28,31 +28,31 @@ pub fn born_ns(path: &Path) -> Result<Option<u64>> {
     Ok(since_epoch.and_then(|duration| u64::try_from(duration.as_nanos()).ok()))
 }
 
-/// What an open file is.
+/// Stat of an open file.
 pub fn stat_file(file: impl AsHandle, path: &Path) -> Result<Stat> {
     call("fstat", path, || files::stat_handle(&file))
 }
 
-/// The text of a link.
+/// Text of a link.
 pub fn read_link(path: &Path) -> Result<PathBuf> {
     call("readlink", path, || files::read_link(CURRENT, path))
 }
 
-/// The path with every link resolved.
+/// Path with all links resolved.
 pub fn canonicalize(path: &Path) -> Result<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     call("realpath", path, || std::fs::canonicalize(path)).map(files::simplify)
 }
 
-/// Makes a symbolic link.
+/// Creates a symbolic link.
 ///
 /// # Errors
-/// Those of the system call, and `ERR_UNSUPPORTED` where this user may make no links.
+/// Errors of the system call, and `ERR_UNSUPPORTED` if this user may not create links.
 pub fn symlink(target: &Path, path: &Path) -> Result<()> {
     call("symlink", path, || files::symlink(target, CURRENT, path)).map_err(explain_symlink)
 }
 
-/// Says what makes links possible where the system refuses them to this user.
+/// Adds advice if the system does not allow this user to create links.
 pub(in super::super) fn explain_symlink(error: Error) -> Error {
     let Some(way_out) = error.source.as_ref().and_then(errno::symlinks_refused) else {
         return error;
@@ -64,30 +64,30 @@ pub(in super::super) fn explain_symlink(error: Error) -> Error {
     }
 }
 
-/// What a pointer is on this system, in words.
+/// Description of a pointer on this system.
 pub use pointer::POINTER;
 
-/// The text of a pointer: of a symbolic link, or of the file that stands for one.
+/// Text of a pointer: a symbolic link, or a file with the same purpose.
 pub fn read_pointer(path: &Path) -> Result<PathBuf> {
     call("readlink", path, || pointer::read_pointer(path))
 }
 
-/// Makes a pointer. [`rename`] replaces one in one step.
+/// Creates a pointer. [`rename`] replaces one atomically.
 pub fn make_pointer(target: &Path, path: &Path) -> Result<()> {
     call("symlink", path, || pointer::make_pointer(target, path))
 }
 
-/// Gives a file a further name; `AlreadyExists` if there is an entry of that name.
+/// Creates a hard link. Fails with `AlreadyExists` if the name is in use.
 pub fn link(existing: &Path, path: &Path) -> Result<()> {
     call("link", path, || files::link(CURRENT, existing, CURRENT, path))
 }
 
-/// Makes one directory. The umask applies to the mode.
+/// Creates one directory. The umask applies to the mode.
 pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
     call("mkdir", path, || files::make_directory(CURRENT, path, mode))
 }
 
-/// Makes a directory and what is missing above it.
+/// Creates a directory and its missing parents.
 pub fn create_directories(path: &Path) -> Result<()> {
     let mut missing = Vec::new();
     let mut present = path;
@@ -111,17 +111,17 @@ pub fn create_directories(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Renames; an existing file, link or empty directory of the new name is replaced.
+/// Renames an entry. Replaces a file, link or empty directory with the new name.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     call("rename", to, || files::rename(CURRENT, from, CURRENT, to))
 }
 
-/// Renames only if nothing has the new name.
+/// Renames an entry. Fails if the new name is in use.
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
     call("renameat2", to, || files::rename_new(CURRENT, from, CURRENT, to))
 }
 
-/// Exchanges two entries in one step.
+/// Exchanges two entries atomically.
 pub fn exchange(one: &Path, other: &Path) -> Result<()> {
     call("renameat2", other, || {
         files::exchange(CURRENT, one, CURRENT, other)
@@ -143,14 +143,14 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     call("chmod", path, || files::set_mode_at(path, mode))
 }
 
-/// Sets both times of an entry to now; a link itself is touched, not its target.
+/// Sets both times of an entry to now. Links are not followed.
 pub fn touch(path: &Path) -> Result<()> {
     call("utimensat", path, || {
         files::set_times_at(CURRENT, path, Times::Now)
     })
 }
 
-/// Sets the time of the last change of the bytes of an entry, a link's own if it is one.
+/// Sets the modification time of an entry. Links are not followed.
 pub fn set_modified(path: &Path, modified_ns: i128) -> Result<()> {
     call("utimensat", path, || {
         files::set_times_at(CURRENT, path, Times::Modified(modified_ns))

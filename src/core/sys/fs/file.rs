@@ -1,4 +1,4 @@
-//! The bytes of files.
+//! Content of files.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -9,7 +9,7 @@ use super::open::{create_new, open, open_regular};
 use crate::core::error::{At as _, Code, Error, Optional as _, Result};
 use crate::core::sys::call::{call, point};
 use crate::core::sys::clock;
-use crate::core::sys::platform::{Access, How, Times, files, volume};
+use crate::core::sys::platform::{Access, OpenOptions, Times, files, volume};
 
 /// Writes all bytes to an open file.
 pub fn write_all(file: &mut File, bytes: &[u8], path: &Path) -> Result<()> {
@@ -17,22 +17,22 @@ pub fn write_all(file: &mut File, bytes: &[u8], path: &Path) -> Result<()> {
     file.write_all(bytes).at("write", path)
 }
 
-/// Makes a new file with these bytes and exactly this mode.
+/// Creates a new file with these bytes and exactly this mode.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut file = create_new(path, mode)?;
     write_all(&mut file, bytes, path)?;
     set_file_mode(&file, mode, path)
 }
 
-/// Replaces a small file atomically: a temporary neighbour, then rename. `temporary` must be a name that
-/// only this writer uses; one that a killed writer left is replaced.
+/// Replaces a small file atomically: writes a temporary file next to it and renames it. `temporary` must be a name that
+/// only this writer uses. The leftover of a killed writer is replaced.
 pub fn replace(path: &Path, temporary: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     remove_file(temporary).optional()?;
     write_new(temporary, bytes, mode)?;
     rename(temporary, path)
 }
 
-/// Cuts an open file to this length and writes on from there.
+/// Truncates an open file to this length and continues to write there.
 pub fn truncate(file: &mut File, length: u64, path: &Path) -> Result<()> {
     set_size(file, length, path)?;
     call("lseek", path, || files::seek(file, length))
@@ -40,18 +40,18 @@ pub fn truncate(file: &mut File, length: u64, path: &Path) -> Result<()> {
 
 /// Copies the bytes of a file to a new one with exactly this mode.
 pub fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<()> {
-    let mut source = open(from, How::READ)?;
+    let mut source = open(from, OpenOptions::READ)?;
     let mut copy = create_new(to, mode)?;
     point("copy_file_range", to)?;
-    // std uses copy_file_range, sendfile or read and write, whatever the kernel offers for the two.
+    // std uses copy_file_range, sendfile or read and write, depending on what the kernel supports for the two files.
     io::copy(&mut source, &mut copy).at("copy_file_range", to)?;
     set_file_mode(&copy, mode, to)
 }
 
-/// Makes a new file that shares its blocks with another one. `false`, and no new file, where the filesystem
-/// has no such thing.
+/// Creates a new file that shares its blocks with another one. Returns `false` and creates no file if the filesystem
+/// does not support that.
 pub fn clone_file(from: &Path, to: &Path, mode: u32) -> Result<bool> {
-    let source = open(from, How::READ)?;
+    let source = open(from, OpenOptions::READ)?;
     match call("ficlone", to, || volume::clone_file(&source, to, mode)) {
         Ok(copy) => set_file_mode(&copy, mode, to).map(|()| true),
         Err(error) if error.is_exists() => Err(error),
@@ -64,22 +64,22 @@ pub fn can_clone(directory: &Path) -> bool {
     volume::can_clone_blocks(directory)
 }
 
-/// Reads the next bytes of an open file; 0 at its end.
+/// Reads the next bytes of an open file. Returns 0 at its end.
 pub fn read_into(mut file: &File, buffer: &mut [u8], path: &Path) -> Result<usize> {
     call("read", path, || file.read(buffer))
 }
 
-/// The descriptor that a child process inherits.
+/// Number of the descriptor, which a child process can inherit.
 pub fn descriptor(file: &File) -> i32 {
     files::descriptor(file)
 }
 
-/// Sets the mode of an open file, whatever the umask was.
+/// Sets the mode of an open file, independent of the umask.
 pub fn set_file_mode(file: &File, mode: u32, path: &Path) -> Result<()> {
     call("fchmod", path, || files::set_mode(file, mode))
 }
 
-/// Reads a whole regular file; the last part must not be a link.
+/// Reads a whole regular file. The last component of the path must not be a link.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let mut file = open_regular(path, Access::Read)?;
     let mut bytes = Vec::new();
@@ -88,10 +88,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads at most `limit` bytes of a regular file: a longer one is `ERR_TOO_LARGE`, whatever its size claims.
+/// Reads at most `limit` bytes of a regular file. Fails with `ERR_TOO_LARGE` if it has more, whatever its size claims.
 pub fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = open_regular(path, Access::Read)?;
-    // Room for a small file, or std reads it in ever larger pieces from 32 bytes on.
+    // Initial capacity for a small file. Otherwise std reads it in growing pieces, starting with 32 bytes.
     let mut bytes = Vec::with_capacity(4096);
     point("read", path)?;
     file.take(limit + 1).read_to_end(&mut bytes).at("read", path)?;
@@ -102,20 +102,20 @@ pub fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Sets both times of an open file to now, exactly: the kernel's own stamps are as coarse as its clock tick.
+/// Sets both times of an open file to the exact current time. Times set by the kernel are as coarse as its tick.
 pub fn touch_exactly(file: &File, path: &Path) -> Result<()> {
     let now = Times::Both(clock::wall_nanos().into());
     call("futimens", path, || files::set_times(file, now))
 }
 
-/// Sets the time of change of an open file.
+/// Sets the modification time of an open file.
 pub fn set_file_modified(file: &File, modified_ns: i128, path: &Path) -> Result<()> {
     call("futimens", path, || {
         files::set_times(file, Times::Modified(modified_ns))
     })
 }
 
-/// Gives an open file its size; what was not written is a hole.
+/// Sets the size of an open file. Unwritten parts become holes.
 pub fn set_size(file: &File, size: u64, path: &Path) -> Result<()> {
     call("ftruncate", path, || files::set_length(file, size))
 }
@@ -125,7 +125,7 @@ pub fn write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> Result<(
     call("pwrite", path, || files::write_all_at(file, bytes, offset))
 }
 
-/// Reads up to the end of `buffer`; fewer bytes only at the end of the file.
+/// Reads until `buffer` is full. Reads fewer bytes only at the end of the file.
 pub fn read_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -139,13 +139,13 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Resu
     Ok(filled)
 }
 
-/// Reads exactly `buffer.len()` bytes at this offset; a file that ends before is an error.
+/// Reads exactly `buffer.len()` bytes at this offset. Fails if the file ends before.
 pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Result<()> {
     call("pread", path, || files::read_exact_at(file, buffer, offset))
 }
 
-/// Appends the first `size` bytes of a file without zeroing their room first: fewer at the end of the file, more if
-/// it has more and there is room.
+/// Appends the first `size` bytes of a file, without zeroing the buffer first. Appends fewer bytes at the end of the
+/// file, and possibly more if the file and the buffer allow it.
 pub fn append_from(file: &File, bytes: &mut Vec<u8>, size: usize, path: &Path) -> Result<usize> {
     let start = bytes.len();
     bytes.reserve(size);
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read_capped_refuses_what_is_longer() {
+    fn read_capped_refuses_longer_files() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let file = root.path().join("file");
         write_new(&file, b"12345", 0o644).expect("write");

@@ -1,4 +1,4 @@
-//! The entries of directories, in the filesystem's order.
+//! Entries of directories, in the order of the filesystem.
 
 use std::path::Path;
 
@@ -6,22 +6,22 @@ use super::open::open;
 use crate::core::error::{At as _, Result};
 use crate::core::sys::call::{call, point};
 use crate::core::sys::platform::files::{Base, Entries};
-use crate::core::sys::platform::{Entry, How, volume};
+use crate::core::sys::platform::{Entry, OpenOptions, volume};
 
-/// The entries of a directory.
+/// Lists the entries of a directory.
 pub fn read_directory(path: &Path) -> Result<Vec<Entry>> {
-    let directory = open(path, How::DIRECTORY)?;
+    let directory = open(path, OpenOptions::DIRECTORY)?;
     point("getdents", path)?;
     let entries = Entries::of(directory.into());
     entries.and_then(Iterator::collect).at("getdents", path)
 }
 
-/// The entries of an open directory.
+/// Lists the entries of an open directory.
 pub(in super::super) fn read_open_directory(directory: Base<'_>, path: &Path) -> Result<Vec<Entry>> {
     read_some_entries(directory, usize::MAX, path)
 }
 
-/// At most `limit` entries: a directory can have millions.
+/// Lists at most `limit` entries, because a directory can have millions.
 pub(in super::super) fn read_some_entries(
     directory: Base<'_>,
     limit: usize,
@@ -34,8 +34,7 @@ pub(in super::super) fn read_some_entries(
         .at("getdents", path)
 }
 
-/// The entries of a directory that was opened a moment ago and not listed through this descriptor: without opening it
-/// a second time.
+/// Lists a directory that was just opened and not listed through this descriptor yet. Saves opening it a second time.
 pub(in super::super) fn read_fresh_directory(directory: Base<'_>, path: &Path) -> Result<Vec<Entry>> {
     point("getdents", path)?;
     volume::fresh_entries(directory).at("getdents", path)

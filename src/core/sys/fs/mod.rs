@@ -1,6 +1,6 @@
-//! Files and directories by their path: the only code that names `std::fs` calls or the platform's for what is on disk.
-//! Each call adds operation and path to its error, is repeated if a signal interrupts it, and is a fault point. Nothing
-//! here follows a link unless its name says so.
+//! Files and directories by path. This is the only code that uses `std::fs` or the platform's calls for entries on
+//! disk. Each call adds operation and path to its error, is repeated if a signal interrupts it, and is a fault
+//! injection point. No function follows a link unless its name says so.
 
 mod entry;
 mod file;

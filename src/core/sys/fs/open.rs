@@ -1,4 +1,4 @@
-//! Opens files by their path.
+//! Opening files by path.
 
 use std::fs::File;
 use std::io;
@@ -9,28 +9,27 @@ use crate::core::error::{Error, Result};
 use crate::core::sys::call::call;
 use crate::core::sys::errno;
 use crate::core::sys::platform::files::{self, CURRENT};
-use crate::core::sys::platform::{self, Access, Create, How, Kind, Stat, volume};
+use crate::core::sys::platform::{self, Access, Create, Kind, OpenOptions, Stat, volume};
 
 /// Opens an entry.
-pub(crate) fn open(path: &Path, how: How) -> Result<File> {
-    call("open", path, || files::open(CURRENT, path, how)).map(File::from)
+pub(crate) fn open(path: &Path, options: OpenOptions) -> Result<File> {
+    call("open", path, || files::open(CURRENT, path, options)).map(File::from)
 }
 
-/// Opens an existing entry of any kind for reading; a link is not followed, and nothing blocks. The caller checks what
-/// it is.
+/// Opens an existing entry of any kind for reading. Does not follow links and never blocks. The caller checks the kind.
 pub fn open_any(path: &Path) -> Result<File> {
-    open(path, How::unknown(Access::Read))
+    open(path, OpenOptions::unknown(Access::Read))
 }
 
-/// Opens an existing regular file. Anything else at the path is an error that names it, and nothing blocks: a FIFO
-/// would wait for its other end, and a device can do anything.
+/// Opens an existing regular file. Any other kind of entry is an error that names it. Never blocks: opening a FIFO
+/// would wait for its other end, and opening a device can have any effect.
 pub fn open_regular(path: &Path, access: Access) -> Result<File> {
     open_regular_with_stat(path, access).map(|(file, _)| file)
 }
 
-/// As [`open_regular`], with what `fstat` returned.
+/// Like [`open_regular`], also returns the stat of the open file.
 pub fn open_regular_with_stat(path: &Path, access: Access) -> Result<(File, Stat)> {
-    checked(open(path, How::unknown(access)), path)
+    checked(open(path, OpenOptions::unknown(access)), path)
 }
 
 fn checked(opened: Result<File>, path: &Path) -> Result<(File, Stat)> {
@@ -43,7 +42,7 @@ fn checked(opened: Result<File>, path: &Path) -> Result<(File, Stat)> {
     }
 }
 
-/// Names what is in the place of a regular file, where `open` only returned an errno.
+/// Names the kind of the entry in the error, because `open` only returned an errno.
 pub(in super::super) fn explain(error: Error, stat: impl Fn() -> Result<Stat>, path: &Path) -> Error {
     if !errno::is_wrong_kind(&error) {
         return error;
@@ -54,7 +53,7 @@ pub(in super::super) fn explain(error: Error, stat: impl Fn() -> Result<Stat>, p
     }
 }
 
-/// Fails if an entry is not a regular file, with a message that names what it is.
+/// Fails if an entry is not a regular file, with a message that names its kind.
 pub(in super::super) fn expect_regular(stat: Stat, path: &Path) -> Result<()> {
     let found = match stat.kind {
         Kind::File => return Ok(()),
@@ -71,41 +70,42 @@ pub(in super::super) fn expect_regular(stat: Stat, path: &Path) -> Result<()> {
     Err(error)
 }
 
-/// Opens a file for reading, through links: one that the caller names is not ours to judge.
+/// Opens a file for reading and follows links. For paths that the caller passed.
 pub fn open_followed(path: &Path) -> Result<File> {
     open(
         path,
-        How {
+        OpenOptions {
             follow: true,
-            ..How::READ
+            ..OpenOptions::READ
         },
     )
 }
 
-/// Opens a file for reading and writing and makes it if it is not there; the last part must not be a link.
-/// What is there must be a regular file, as in [`open_regular`].
+/// Opens a file for reading and writing, and creates it if it does not exist. The last component must not be a link. An
+/// existing entry must be a regular file, as in [`open_regular`].
 pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
     open_or_create_with_stat(path, mode).map(|(file, _)| file)
 }
 
-/// As [`open_or_create`], with what `fstat` returned.
+/// Like [`open_or_create`], also returns the stat of the open file.
 pub fn open_or_create_with_stat(path: &Path, mode: u32) -> Result<(File, Stat)> {
-    let how = How {
+    let options = OpenOptions {
         create: Create::IfMissing(mode),
-        ..How::unknown(Access::ReadWrite)
+        ..OpenOptions::unknown(Access::ReadWrite)
     };
-    checked(open(path, how), path)
+    checked(open(path, options), path)
 }
 
-/// Makes a new file; `AlreadyExists` if there is an entry of that name.
+/// Creates a new file. Fails with `AlreadyExists` if the name is in use.
 pub fn create_new(path: &Path, mode: u32) -> Result<File> {
-    open(path, How::new(Access::Write, mode))
+    open(path, OpenOptions::new(Access::Write, mode))
 }
 
-/// A new file without a name in `directory`, for reading and writing: gone when it is closed, also by a kill.
+/// Creates a file without a name in `directory`, for reading and writing. It is removed when it is closed, also by a
+/// kill.
 pub fn anonymous(directory: &Path) -> Result<File> {
     match call("open", directory, || volume::open_anonymous(directory)) {
-        // Filesystems without such files: a name that is removed immediately.
+        // For filesystems without such files: a name that is removed immediately.
         Err(error)
             if matches!(
                 error.kind(),
@@ -114,7 +114,7 @@ pub fn anonymous(directory: &Path) -> Result<File> {
         opened => return opened.map(File::from),
     }
     let path = directory.join(format!(".warmswap-spool-{}", uuid::Uuid::new_v4().simple()));
-    let file = open(&path, How::new(Access::ReadWrite, 0o600))?;
+    let file = open(&path, OpenOptions::new(Access::ReadWrite, 0o600))?;
     remove_file(&path)?;
     Ok(file)
 }
@@ -127,7 +127,7 @@ mod tests {
     use crate::core::sys::fs::{create_directory, read, read_capped, symlink};
 
     #[test]
-    fn only_a_regular_file_is_opened_and_nothing_blocks() {
+    fn only_regular_files_are_opened_and_no_call_blocks() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let at = |name: &str| root.path().join(name);
         create_directory(&at("directory"), 0o755).expect("mkdir");
@@ -153,8 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_operation_path_and_errno() {
-        let error = read(Path::new("/nowhere/at all")).expect_err("nothing there");
+    fn an_error_contains_operation_path_and_errno() {
+        let error = read(Path::new("/nowhere/at all")).expect_err("a missing path");
         assert_eq!((error.op, error.errno()), (Some("open"), Some(2)));
         assert_eq!(error.path.as_deref(), Some(Path::new("/nowhere/at all")));
     }

@@ -1,8 +1,8 @@
-//! Removes whole trees of any depth, on a bounded stack and with a bounded number of descriptors.
+//! Removes whole trees of any depth, with a bounded stack and a bounded number of descriptors.
 //!
-//! The walk goes down with `openat` and `O_NOFOLLOW`, and keeps the deepest [`OPEN`] directories open. On its way up
-//! it opens a directory again as `..` of its child. That one must have the device and inode that the walk came
-//! through: a directory that somebody has moved meanwhile ends the removal with an error, not outside of the tree.
+//! The walk descends with `openat` and `O_NOFOLLOW`, and keeps the deepest [`OPEN`] directories open. On its way up it
+//! opens a directory again as `..` of its child. The result must have the device and inode that the walk descended
+//! through. If another process has moved a directory in the meantime, the removal fails and never leaves the tree.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -14,11 +14,11 @@ use super::open::open;
 use crate::core::error::{Error, Optional as _, Result};
 use crate::core::sys::call::call;
 use crate::core::sys::platform::files::{self, Base, Handle};
-use crate::core::sys::platform::{How, Kind, errno, volume};
+use crate::core::sys::platform::{Kind, OpenOptions, errno, volume};
 
-/// Directories that are open at the same time.
+/// Number of directories that are open at the same time.
 const OPEN: usize = 32;
-/// Names below the top that an error shows: the path of a deep tree would fill pages.
+/// Number of names below the top that an error shows, because the path of a deep tree would fill pages.
 const SHOWN: usize = 24;
 
 /// Removes everything in a directory, never through a link.
@@ -29,11 +29,11 @@ pub fn remove_contents(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a whole tree, never through a link. An absent path is fine. Directories that forbid removal are made
-/// writable first, because a generation's own modes may be read-only.
+/// Removes a whole tree, never through a link. Succeeds if the path does not exist. Directories that do not allow
+/// removal become writable first, because the modes of a generation may be read-only.
 ///
 /// # Errors
-/// Those of the system calls, and `ERR_IO` (`ESTALE`) where a directory was moved out of the tree meanwhile.
+/// Errors of the system calls, and `ERR_IO` (`ESTALE`) if a directory was moved out of the tree in the meantime.
 pub fn remove_tree(path: &Path) -> Result<()> {
     let Some(stat) = stat(path).optional()? else {
         return Ok(());
@@ -45,7 +45,7 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     let Some(name) = path.file_name() else {
         return Err(Error::argument("path", path.display(), "a name"));
     };
-    let Some(parent) = open(parent, How::DIRECTORY).optional()? else {
+    let Some(parent) = open(parent, OpenOptions::DIRECTORY).optional()? else {
         return Ok(());
     };
     let mut removal = Removal {
@@ -68,19 +68,19 @@ pub fn remove_tree(path: &Path) -> Result<()> {
 struct Level {
     name: OsString,
     device_and_inode: (u64, u64),
-    /// The directories in it that are still there.
+    /// Its directories that are not removed yet.
     directories: Vec<OsString>,
     is_shown: bool,
 }
 
 struct Removal {
-    /// Holds the top of the tree.
+    /// Keeps the top of the tree open.
     top: Handle,
-    /// From the top of the tree to the present directory.
+    /// Directories from the top of the tree to the current one.
     levels: Vec<Level>,
-    /// The deepest of `levels`; the last is the present directory.
+    /// The deepest of `levels`. The last one is the current directory.
     open: VecDeque<Handle>,
-    /// For errors.
+    /// Path for errors.
     shown: PathBuf,
 }
 
@@ -89,7 +89,7 @@ impl Removal {
         files::base(self.open.back().unwrap_or(&self.top))
     }
 
-    /// Opens a directory of the present one, and removes everything from it but directories.
+    /// Opens a directory in the current one, and removes everything from it except directories.
     fn enter(&mut self, name: &OsStr) -> Result<()> {
         let is_shown = self.levels.len() <= SHOWN;
         if self.levels.len() == SHOWN {
@@ -119,7 +119,7 @@ impl Removal {
         Ok(())
     }
 
-    /// Removes the present directory, which is empty, and goes back to the one above.
+    /// Removes the current directory, which is empty, and returns to its parent.
     fn leave(&mut self) -> Result<()> {
         let (Some(level), Some(directory)) = (self.levels.pop(), self.open.pop_back()) else {
             return Ok(());
@@ -128,7 +128,7 @@ impl Removal {
             && self.open.is_empty()
         {
             let parent = call("openat", &self.shown, || {
-                files::open(files::base(&directory), Path::new(".."), How::DIRECTORY)
+                files::open(files::base(&directory), Path::new(".."), OpenOptions::DIRECTORY)
             })?;
             let stat = stat_file(&parent, &self.shown)?;
             if (stat.device, stat.inode) != above.device_and_inode {
@@ -151,13 +151,13 @@ impl Removal {
 fn moved(path: &Path) -> Error {
     let mut error = Error::io("openat", path, errno::moved());
     error.message = format!(
-        "'{}' was moved by another process while its tree was being removed. What is left of the tree stays",
+        "'{}' was moved by another process while its tree was being removed. The rest of the tree was not removed",
         path.display()
     );
     error
 }
 
-/// Removes what is not a directory, and returns the names of the directories.
+/// Removes everything except directories, and returns the names of the directories.
 fn remove_files(directory: Base<'_>, path: &Path) -> Result<Vec<OsString>> {
     let mut directories = Vec::new();
     for entry in read_open_directory(directory, path)? {
@@ -170,7 +170,8 @@ fn remove_files(directory: Base<'_>, path: &Path) -> Result<Vec<OsString>> {
             files::remove_file(directory, Path::new(&entry.name))
         });
         match removed {
-            // The filesystem did not say the kind, and it is a directory (POSIX says EPERM, Linux EISDIR).
+            // The filesystem did not report the kind, and it is a directory (POSIX specifies EPERM, Linux returns
+            // EISDIR).
             Err(_) if entry.kind.is_none() => directories.push(entry.name),
             removed => drop(removed.optional()?),
         }
@@ -178,10 +179,14 @@ fn remove_files(directory: Base<'_>, path: &Path) -> Result<Vec<OsString>> {
     Ok(directories)
 }
 
-/// Opens a directory below another one, and makes it writable where its mode forbids removal.
+/// Opens a directory in another one, and makes it writable if its mode does not allow removal.
 fn open_directory_at(parent: Base<'_>, name: &OsStr, path: &Path) -> Result<Handle> {
     let name = Path::new(name);
-    let openat = || call("openat", path, || files::open(parent, name, How::DIRECTORY));
+    let openat = || {
+        call("openat", path, || {
+            files::open(parent, name, OpenOptions::DIRECTORY)
+        })
+    };
     let directory = match openat() {
         Err(error) if error.is_denied() => {
             call("fchmodat", path, || volume::make_accessible(parent, name))?;
@@ -200,20 +205,20 @@ mod tests {
     use super::*;
     use crate::core::sys::fs::{create_directories, read, rename, set_mode, symlink, write_new};
 
-    /// Makes `levels` directories below each other, far beyond the longest path.
+    /// Creates `levels` nested directories, far beyond the longest path.
     fn deep(top: &Path, levels: usize) {
         create_directories(top).expect("mkdir");
-        let mut present = Handle::from(open(top, How::DIRECTORY).expect("opened"));
+        let mut present = Handle::from(open(top, OpenOptions::DIRECTORY).expect("opened"));
         let name = Path::new("d");
         for _ in 0..levels {
             files::make_directory(files::base(&present), name, 0o755).expect("mkdirat");
-            present = files::open(files::base(&present), name, How::DIRECTORY).expect("openat");
+            present = files::open(files::base(&present), name, OpenOptions::DIRECTORY).expect("openat");
         }
         files::symlink(Path::new("/"), files::base(&present), Path::new("link")).expect("symlinkat");
     }
 
     #[test]
-    fn remove_tree_never_follows_a_link_and_opens_read_only_directories() {
+    fn remove_tree_never_follows_a_link_and_removes_read_only_directories() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let outside = root.path().join("outside");
         create_directories(&outside).expect("mkdir");
@@ -233,7 +238,7 @@ mod tests {
         let tree = root.path().join("tree");
         deep(&tree, 20_000);
         deep(&tree.join("d/d/d/second"), 2_000);
-        // Less than a tenth of what pool threads have.
+        // Less than a tenth of the stack of pool threads.
         let thread = std::thread::Builder::new().stack_size(128 << 10);
         let (at, removed) = (tree.clone(), thread);
         let removed = removed.spawn(move || remove_tree(&at)).expect("a thread");
@@ -242,11 +247,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_moved_away_ends_the_removal_and_nothing_outside_is_removed() {
+    fn a_directory_that_was_moved_away_ends_the_removal_and_is_kept() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let tree = root.path().join("tree");
         deep(&tree, 100);
-        let parent = open(root.path(), How::DIRECTORY).expect("opened");
+        let parent = open(root.path(), OpenOptions::DIRECTORY).expect("opened");
         let mut removal = Removal {
             top: parent.into(),
             levels: Vec::new(),
@@ -261,7 +266,7 @@ mod tests {
         {
             removal.enter(&name).expect("entered");
         }
-        // The directories above the 32 deepest are closed; one of the boundary moves next to a file of its new parent.
+        // The directories above the 32 deepest are closed. One at the boundary moves next to a file of its new parent.
         let elsewhere = root.path().join("elsewhere");
         create_directories(&elsewhere).expect("mkdir");
         write_new(&elsewhere.join("kept"), b"kept", 0o644).expect("write");
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_a_deep_tree_names_its_top_in_few_words() {
+    fn an_error_in_a_deep_tree_names_its_top_briefly() {
         let path = (0..SHOWN).fold(PathBuf::from("/top"), |path, _| path.join("d"));
         assert!(moved(&path).message.len() < 300);
     }

@@ -1,4 +1,4 @@
-//! The entry that is locked: at a path, or in an open directory.
+//! The entry to lock: at a path, or in an open directory.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,7 +8,7 @@ use crate::core::error::Result;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{self, Access, Stat};
 
-/// The entry that is locked.
+/// The entry to lock.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Entry<'a> {
     At(&'a Path),

@@ -1,4 +1,4 @@
-//! An open lock file, and one under the lock.
+//! Open lock files, unlocked and locked.
 
 use std::fs::File;
 use std::ops::Deref;
@@ -8,17 +8,17 @@ use crate::core::error::Result;
 use crate::core::sys::flock;
 use crate::core::sys::fs::{self, Stat};
 
-/// A lock file that is open.
+/// An open lock file.
 #[derive(Debug)]
 pub struct LockFile {
     file: File,
-    pub(super) stat: Option<Stat>,
+    stat: Option<Stat>,
     is_writable: bool,
-    /// Whether it is locked and its drop has to unlock it.
+    /// Whether it is locked, so that dropping it has to unlock it.
     unlocks: bool,
 }
 
-/// A lock file under the lock, which ends when it is dropped.
+/// A locked file. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct LockedFile {
     file: LockFile,
@@ -40,7 +40,7 @@ impl LockFile {
         &self.file
     }
 
-    /// What the file is: at the time of the last check, else now.
+    /// Stat of the file, from the last check or current.
     pub fn stat(&self, path: &Path) -> Result<Stat> {
         self.stat.map_or_else(|| fs::stat_file(&self.file, path), Ok)
     }
@@ -54,7 +54,8 @@ impl LockFile {
 impl Drop for LockFile {
     fn drop(&mut self) {
         if self.unlocks {
-            // A child between fork and exec has the descriptor too and must not keep the lock. Closing it comes next.
+            // A child between fork and exec also has the descriptor and must not keep the lock. The file is closed
+            // next.
             drop(flock::unlock(&self.file, Path::new("")));
         }
     }
@@ -66,12 +67,16 @@ impl LockedFile {
         Self { file, has_lock }
     }
 
-    /// Whether the lock is held; `false` only after [`LockOptions::even_without_locks`].
+    pub(super) fn set_stat(&mut self, stat: Stat) {
+        self.file.stat = Some(stat);
+    }
+
+    /// Whether the lock is held. `false` only after [`LockOptions::even_without_locks`].
     pub fn has_lock(&self) -> bool {
         self.has_lock
     }
 
-    /// The open file, to write to it.
+    /// The open file, for writing.
     pub fn file_mut(&mut self) -> &mut File {
         &mut self.file.file
     }
@@ -79,14 +84,14 @@ impl LockedFile {
     /// Unlocks the file and keeps it open.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// Errors of the system call.
     pub fn unlock(self, path: &Path) -> Result<LockFile> {
         let mut file = self.file;
         file.unlocks = false;
         flock::unlock(&file.file, path).map(|()| file)
     }
 
-    /// Leaves the unlocking to the last close of the descriptor, which child processes can have too.
+    /// Keeps the lock until the last close of the descriptor, which child processes may also have.
     #[must_use]
     pub fn until_closed(mut self) -> Self {
         self.file.unlocks = false;

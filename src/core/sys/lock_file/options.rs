@@ -1,4 +1,4 @@
-//! Which file to lock, and the attempt to lock it.
+//! Selection of the file to lock, and the attempt to lock it.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -14,18 +14,18 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{self, Access, Stat};
 use crate::core::sys::{fault, flock};
 
-/// How a locked file is recognised as the one at its path.
+/// How to check that a locked file is still the one at its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// By device and inode of the entry at the path.
+    /// Compares device and inode with those of the entry at the path.
     Path,
-    /// By its link count. Enough where the file has one name, is never moved, and is removed only under its lock.
+    /// Checks the link count. Sufficient if the file has one name, is never moved, and is removed only under its lock.
     Links,
-    /// Not at all: the caller removes the file, or nobody does.
+    /// No check: the caller removes the file, or it is never removed.
     None,
 }
 
-/// Which files are opened.
+/// How the file is opened.
 #[derive(Debug, Clone, Copy)]
 enum Open {
     Existing(Access),
@@ -33,8 +33,8 @@ enum Open {
     New(u32),
 }
 
-/// Which file to lock, and how. By default an existing file, opened for reading and locked exclusively, is recognised by
-/// its path.
+/// File to lock, and how to lock it. By default, an existing file is opened for reading, locked exclusively and checked
+/// by its path.
 #[derive(Debug, Clone, Copy)]
 pub struct LockOptions<'a> {
     entry: Entry<'a>,
@@ -44,37 +44,37 @@ pub struct LockOptions<'a> {
     is_lock_optional: bool,
 }
 
-/// The result of an attempt.
+/// Result of an attempt.
 #[derive(Debug)]
 pub enum Attempt {
-    /// This process has the lock.
+    /// This process holds the lock.
     Locked(LockedFile),
-    /// Another open file has it.
+    /// Another open file holds the lock.
     Busy(LockFile),
-    /// There is no such file, or the open one is no longer the one at its path.
+    /// The file does not exist, or the open one is no longer the one at its path.
     Gone,
 }
 
-/// How long to wait for a lock, and how often to try.
+/// Duration and frequency of attempts.
 #[derive(Debug, Clone, Copy)]
 pub struct Wait<'a> {
-    /// When the last attempt is made.
+    /// Time of the last attempt.
     pub deadline: Deadline,
-    /// Ends the wait with `ERR_ABORTED`.
+    /// Makes the wait fail with `ERR_ABORTED`.
     pub cancel: &'a Cancel,
-    /// The pause after the first attempt. It doubles after each further one, up to `longest_pause`.
+    /// Pause after the first attempt. It doubles after each further attempt, up to `longest_pause`.
     pub pause: Duration,
-    /// The longest pause.
+    /// Longest pause.
     pub longest_pause: Duration,
 }
 
 impl<'a> LockOptions<'a> {
-    /// The file at this path.
+    /// Locks the file at this path.
     pub fn at(path: &'a Path) -> Self {
         Self::of(Entry::At(path))
     }
 
-    /// The file of this name in an open directory. `path` is for errors.
+    /// Locks the file with this name in an open directory. `path` is used for errors.
     pub fn inside(directory: &'a Directory, name: &'a OsStr, path: &'a Path) -> Self {
         Self::of(Entry::In(directory, name, path))
     }
@@ -98,8 +98,8 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// Opens the file for reading and writing, and creates it with this mode if it does not exist. flock needs no
-    /// permission to write, so a file that this user may only read is opened for reading.
+    /// Opens the file for reading and writing, and creates it with this mode if it does not exist. If this user has
+    /// only read permission, the file is opened for reading, which is sufficient for flock.
     #[must_use]
     pub fn or_create(self, mode: u32) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// Creates the file with this mode; fails with `AlreadyExists` if there is an entry of its name.
+    /// Creates the file with this mode. Fails with `AlreadyExists` if the name is in use.
     #[must_use]
     pub fn create_new(self, mode: u32) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// Takes a shared lock.
+    /// Acquires a shared lock.
     #[must_use]
     pub fn shared(self) -> Self {
         Self {
@@ -126,14 +126,13 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// How the file is recognised after it was locked.
+    /// Sets how the file is checked after it was locked.
     #[must_use]
     pub fn check(self, check: Check) -> Self {
         Self { check, ..self }
     }
 
-    /// A file that cannot be locked, because its filesystem has no locks, counts as locked:
-    /// [`LockedFile::has_lock`] returns `false` then.
+    /// Treats a file as locked if its filesystem does not support locks. [`LockedFile::has_lock`] then returns `false`.
     #[must_use]
     pub fn even_without_locks(self) -> Self {
         Self {
@@ -142,13 +141,13 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// Opens the file without locking it. `None` if it does not exist and is not to be created.
+    /// Opens the file without locking it. Returns `None` if it does not exist and is not to be created.
     ///
     /// # Errors
-    /// Those of the system calls. Anything but a regular file is an error that names it.
+    /// Errors of the system calls. Any entry but a regular file is an error that names its kind.
     pub fn open(&self) -> Result<Option<LockFile>> {
         match self.open {
-            // One fstat after the lock says all that Check::Links needs.
+            // Check::Links needs no more than one fstat after the lock.
             Open::Existing(Access::Read) if self.check == Check::Links => match self.entry.open_any() {
                 Ok(file) => Ok(Some(LockFile::opened(file, None, false))),
                 Err(error) if error.is_not_found() => Ok(None),
@@ -170,7 +169,7 @@ impl<'a> LockOptions<'a> {
     fn open_or_create(&self, mode: u32) -> Result<LockFile> {
         let (opened, is_writable) = match self.entry.open_or_create(mode) {
             Err(error) if error.kind() == Some(ErrorKind::PermissionDenied) => {
-                // For a user who may not create the file either, the first error is the helpful one.
+                // If this user may not create the file either, the first error is more helpful.
                 let opened = self.entry.open(Access::Read).map_err(|_| error);
                 (opened?, false)
             }
@@ -179,13 +178,13 @@ impl<'a> LockOptions<'a> {
         Ok(LockFile::opened(opened.0, Some(opened.1), is_writable))
     }
 
-    /// Locks an open file if it is free now.
+    /// Locks an open file if it is free.
     ///
     /// # Errors
-    /// Those of the system calls, and of a filesystem without locks unless [`even_without_locks`] was called.
+    /// Errors of the system calls, and of a filesystem without locks unless [`even_without_locks`] was called.
     ///
     /// [`even_without_locks`]: Self::even_without_locks
-    pub fn attempt(&self, mut file: LockFile) -> Result<Attempt> {
+    pub fn attempt(&self, file: LockFile) -> Result<Attempt> {
         let path = self.entry.path();
         let locked = if self.is_shared {
             flock::try_shared(file.file(), path)
@@ -197,20 +196,22 @@ impl<'a> LockOptions<'a> {
             Err(error) if !self.is_lock_optional => return Err(error),
             locked => locked.is_ok(),
         };
+        // From here on each way out unlocks the file.
+        let mut locked = LockedFile::new(file, has_lock);
         if self.check != Check::None {
-            match self.current(&file)? {
-                Some(stat) => file.stat = Some(stat),
+            match self.current(&locked)? {
+                Some(stat) => locked.set_stat(stat),
                 None if fault::is_seeded("lock-file-unchecked") => {}
                 None => return Ok(Attempt::Gone),
             }
         }
-        Ok(Attempt::Locked(LockedFile::new(file, has_lock)))
+        Ok(Attempt::Locked(locked))
     }
 
-    /// What the file is now, if it is still the one at its path.
+    /// Stat of the file, if it is still the one at its path.
     ///
     /// # Errors
-    /// Those of the system calls. Anything but a regular file is an error that names it.
+    /// Errors of the system calls. Any entry but a regular file is an error that names its kind.
     pub fn current(&self, file: &LockFile) -> Result<Option<Stat>> {
         let path = self.entry.path();
         match self.check {
@@ -228,10 +229,10 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// Opens the file and locks it if it is free now. Starts again while the file is replaced.
+    /// Opens the file and locks it if it is free. Starts again if the file was replaced.
     ///
     /// # Errors
-    /// As [`open`](Self::open) and [`attempt`](Self::attempt).
+    /// Same as [`open`](Self::open) and [`attempt`](Self::attempt).
     pub fn try_lock(&self) -> Result<Attempt> {
         loop {
             let Some(file) = self.open()? else {
@@ -244,11 +245,11 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// As [`try_lock`](Self::try_lock), and waits on this thread while the lock is busy. [`Attempt::Busy`] means that
+    /// Like [`try_lock`](Self::try_lock), but waits on this thread while the lock is busy. [`Attempt::Busy`] means that
     /// the deadline has passed.
     ///
     /// # Errors
-    /// As [`try_lock`](Self::try_lock), and `ERR_ABORTED`.
+    /// Same as [`try_lock`](Self::try_lock), and `ERR_ABORTED`.
     pub fn lock(&self, wait: Wait<'_>) -> Result<Attempt> {
         loop {
             wait.cancel.check()?;
@@ -262,11 +263,11 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// As [`lock`](Self::lock), for a file or directory that is open. [`Attempt::Gone`] if it is no longer the one at its
-    /// path.
+    /// Like [`lock`](Self::lock), for an open file or directory. Returns [`Attempt::Gone`] if it is no longer the one
+    /// at its path.
     ///
     /// # Errors
-    /// As [`attempt`](Self::attempt), and `ERR_ABORTED`.
+    /// Same as [`attempt`](Self::attempt), and `ERR_ABORTED`.
     pub(super) fn lock_open(&self, mut file: LockFile, wait: Wait<'_>) -> Result<Attempt> {
         let mut pause = wait.pause;
         loop {
@@ -277,7 +278,7 @@ impl<'a> LockOptions<'a> {
             wait.cancel.sleep(pause, wait.deadline);
             wait.cancel.check()?;
             pause = (pause * 2).min(wait.longest_pause);
-            // The file that is locked can be one that was replaced, while the one at the path is free.
+            // The locked file may have been replaced, while the file at the path is free.
             if self.check != Check::None && self.current(&file)?.is_none() {
                 return Ok(Attempt::Gone);
             }

@@ -1,3 +1,6 @@
+#[path = "../../../../__test__/programs/forked.rs"]
+mod forked;
+
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -69,7 +72,7 @@ fn a_file_that_was_removed_or_replaced_after_it_was_opened_excludes_nobody() {
         assert_eq!(held.stat(&path).expect("stat").size, 3, "{check:?}");
         fs::remove_file(&path).expect("remove");
     }
-    // A file that was moved away has its link still: only its path tells.
+    // A file that was moved away keeps its link count, so only the path check detects it.
     fs::write_new(&path, b"", 0o644).expect("write");
     let moved = LockOptions::at(&path).open().expect("open").expect("there");
     fs::rename(&path, &next).expect("rename");
@@ -77,7 +80,7 @@ fn a_file_that_was_removed_or_replaced_after_it_was_opened_excludes_nobody() {
 }
 
 #[test]
-fn anything_but_a_regular_file_is_refused_with_its_kind() {
+fn only_regular_files_are_locked_and_errors_name_the_kind() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let (link, directory) = (root.path().join("link"), root.path().join("directory"));
     fs::write_new(&root.path().join("target"), b"", 0o644).expect("write");
@@ -96,7 +99,7 @@ fn anything_but_a_regular_file_is_refused_with_its_kind() {
 }
 
 #[test]
-fn a_waiter_follows_a_file_that_is_replaced_and_can_be_cancelled() {
+fn a_waiter_follows_a_replaced_file_and_can_be_cancelled() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let (path, next) = (root.path().join("lock"), root.path().join("next"));
     let options = LockOptions::at(&path).or_create(0o644);
@@ -131,9 +134,39 @@ fn a_directory_is_locked_until_its_lock_is_dropped() {
     let open = || Directory::open(root.path()).expect("open");
     let attempt = || open().try_lock(root.path()).expect("no error");
     let held = attempt().expect("free");
-    assert!(attempt().is_none(), "another handle has it");
+    assert!(attempt().is_none(), "another handle holds it");
     drop(held);
     assert!(attempt().is_some());
+}
+
+/// The child has a copy of each descriptor until it executes its program.
+#[test]
+fn a_child_between_fork_and_exec_keeps_no_lock_that_was_dropped() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let paths = ["dropped", "unlocked", "shared", "removed"].map(|name| root.path().join(name));
+    let exclusive = paths
+        .each_ref()
+        .map(|path| LockOptions::at(path).or_create(0o644));
+    let directory = || Directory::open(root.path()).expect("open").try_lock(root.path());
+    let dropped = locked(exclusive[0].try_lock());
+    let unlocked = locked(exclusive[1].try_lock());
+    drop(locked(exclusive[2].try_lock()));
+    let shared = locked(exclusive[2].shared().try_lock());
+    let late = exclusive[3].open().expect("open").expect("a file");
+    let in_directory = directory().expect("no error").expect("free");
+    fs::rename(&paths[3], &root.path().join("moved")).expect("moved");
+
+    let child = forked::Forked::start();
+    drop((dropped, shared, in_directory));
+    let still_open = unlocked.unlock(&paths[1]).expect("unlocked");
+    assert!(is_gone(exclusive[3].attempt(late)));
+    for options in &exclusive[..3] {
+        drop(locked(options.try_lock()));
+    }
+    assert!(directory().expect("no error").is_some());
+    fs::rename(&root.path().join("moved"), &paths[3]).expect("moved back");
+    drop(locked(exclusive[3].try_lock()));
+    drop((still_open, child));
 }
 
 /// Runs itself a second time as the other process.
@@ -164,7 +197,7 @@ fn two_processes_exclude_each_other_and_a_killed_one_frees_the_lock() {
         let mut byte = [0];
         output
             .read_exact(&mut byte)
-            .expect("it says that it has the lock");
+            .expect("it reports that it holds the lock");
         said.extend(byte);
     }
     let options = LockOptions::at(&path);

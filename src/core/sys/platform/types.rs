@@ -1,20 +1,20 @@
-//! The types that all systems share.
+//! Types that all systems share.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// How an open file is used.
+/// Access to an open file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It is only read.
+    /// Read only.
     Read,
-    /// It is only written.
+    /// Write only.
     Write,
-    /// It is read and written.
+    /// Read and write.
     ReadWrite,
 }
 
-/// Whether a file is created when it is opened. The umask applies to the mode.
+/// Whether opening a file creates it. The umask applies to the mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Create {
     Never,
@@ -24,19 +24,19 @@ pub(crate) enum Create {
 
 /// How an entry is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct How {
+pub(crate) struct OpenOptions {
     pub(crate) access: Access,
     pub(crate) create: Create,
     /// Whether anything but a directory is an error.
     pub(crate) directory: bool,
-    /// Whether a link in the last part of the path is followed.
+    /// Whether a link in the last component of the path is followed.
     pub(crate) follow: bool,
-    /// Whether a pipe without another end waits for one, and a terminal becomes the controlling one.
+    /// Whether opening may block on a pipe without another end, and may acquire a controlling terminal.
     pub(crate) wait: bool,
 }
 
-impl How {
-    /// An existing entry of any kind, for reading; no link is followed.
+impl OpenOptions {
+    /// Opens an existing entry of any kind for reading, without following links.
     pub(crate) const READ: Self = Self {
         access: Access::Read,
         create: Create::Never,
@@ -45,13 +45,13 @@ impl How {
         wait: true,
     };
 
-    /// An existing directory.
+    /// Opens an existing directory.
     pub(crate) const DIRECTORY: Self = Self {
         directory: true,
         ..Self::READ
     };
 
-    /// An existing entry of which the caller does not know that it is a file.
+    /// Opens an existing entry of unknown kind.
     pub(crate) const fn unknown(access: Access) -> Self {
         Self {
             access,
@@ -60,7 +60,7 @@ impl How {
         }
     }
 
-    /// A new file.
+    /// Creates a new file.
     pub(crate) const fn new(access: Access, mode: u32) -> Self {
         Self {
             access,
@@ -70,18 +70,18 @@ impl How {
     }
 }
 
-/// The times that an entry gets, in nanoseconds since the epoch.
+/// New times of an entry, in nanoseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Times {
-    /// Both times become the kernel's present time, which is as coarse as its clock tick.
+    /// Sets both times to the kernel's current time, which is as coarse as its tick.
     Now,
-    /// Both times become this one.
+    /// Sets both times to this one.
     Both(i128),
-    /// Only the time of the last change of the bytes becomes this one.
+    /// Sets only the modification time to this one.
     Modified(i128),
 }
 
-/// What an entry is.
+/// Kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -94,12 +94,12 @@ pub enum Kind {
     Other,
 }
 
-/// What stat says about an entry.
+/// Facts about an entry, as returned by stat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// What it is.
+    /// Kind of the entry.
     pub kind: Kind,
-    /// Permission bits, setuid, setgid and sticky included (`0o7777`).
+    /// Permission bits, including setuid, setgid and sticky (`0o7777`).
     pub mode: u32,
     /// Size in bytes.
     pub size: u64,
@@ -107,58 +107,58 @@ pub struct Stat {
     pub device: u64,
     /// Inode number.
     pub inode: u64,
-    /// Names that point to it.
+    /// Number of hard links.
     pub links: u64,
-    /// Owner.
+    /// Uid of the owner.
     pub uid: u32,
-    /// Last change of the bytes, nanoseconds since the epoch.
+    /// Last change of the bytes, in nanoseconds since the epoch.
     pub modified_ns: i128,
-    /// Last change of the inode, nanoseconds since the epoch.
+    /// Last change of the inode, in nanoseconds since the epoch.
     pub changed_ns: i128,
 }
 
-/// One entry of a directory.
+/// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// Name.
     pub name: OsString,
-    /// What it is; `None` where the filesystem does not say.
+    /// Kind. `None` if the filesystem does not report it.
     pub kind: Option<Kind>,
 }
 
-/// A filesystem as statfs names it.
+/// A filesystem, as statfs identifies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filesystem {
-    /// Short name, such as `ext4` or `tmpfs`; `unknown` where the magic number is not in the table.
+    /// Short name, such as `ext4` or `tmpfs`. `unknown` if the magic number is not in the table.
     pub name: &'static str,
-    /// The magic number of statfs.
+    /// Magic number of statfs.
     pub magic: u64,
-    /// Whether flock excludes between all processes that see the directory.
+    /// Whether flock excludes all processes that see the directory.
     pub trusted: bool,
 }
 
 impl Filesystem {
-    /// Whether no call on it waits for a disk or a network.
+    /// Whether calls on it never wait for a disk or a network.
     pub fn is_in_memory(&self) -> bool {
         self.name == "tmpfs"
     }
 }
 
-/// Where something is mounted.
+/// A mount point.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
     pub(crate) path: PathBuf,
-    /// Whether a server or another process answers for it.
+    /// Whether it depends on a server or another process.
     pub(crate) is_remote: bool,
 }
 
 /// A file that may be locked.
 #[derive(Debug, Clone, Copy)]
 pub struct LockedEntry<'a> {
-    /// Its name, by which most descriptors are ruled out without a stat.
+    /// Name, used to exclude most descriptors without a stat.
     pub name: &'a OsStr,
-    /// Of its filesystem.
+    /// Device number of its filesystem.
     pub device: u64,
-    /// Of the file.
+    /// Inode number of the file.
     pub inode: u64,
 }

@@ -1,4 +1,4 @@
-//! Runs work on a thread, and waits for it.
+//! Runs work on a thread and waits for it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 
-/// What a call with a deadline may take at least: one that has passed is for one try.
+/// Minimum time of a call with a deadline. A deadline in the past still allows one attempt.
 const ONE_TRY: Duration = Duration::from_millis(250);
-/// How much later than the work itself [`within`] gives up.
+/// Extra time that [`within`] waits beyond the deadline of the work.
 const MOMENT: Duration = Duration::from_millis(50);
-/// Runs `work`, which blocks, on a thread that counts for the filesystem of `path`.
+/// Runs blocking `work` on a thread that is counted for the filesystem of `path`.
 ///
 /// # Errors
-/// `ERR_IO` where there is no thread for it. A panic of `work` goes on in the caller.
+/// `ERR_IO` if no thread is available. A panic of `work` continues in the caller.
 pub async fn run<T: Send + 'static>(
     class: Class,
     path: &Path,
@@ -27,10 +27,11 @@ pub async fn run<T: Send + 'static>(
     run_at(class, vec![path.to_path_buf()], work).await
 }
 
-/// As [`run`], for work on several paths: it counts for the filesystem of the last one, once all of them answer.
+/// Like [`run`], for work on several paths. It is counted for the filesystem of the last path, after all of them
+/// respond.
 ///
 /// # Errors
-/// As [`run`].
+/// Same as [`run`].
 pub async fn run_at<T: Send + 'static>(
     class: Class,
     paths: Vec<PathBuf>,
@@ -39,10 +40,10 @@ pub async fn run_at<T: Send + 'static>(
     start(class, paths, work).wait().await
 }
 
-/// One step of asynchronous core code that waits only for the filesystems of these paths.
+/// One step of asynchronous core code that depends only on the filesystems of these paths.
 ///
 /// # Errors
-/// Those of the work, and as [`run`].
+/// Errors of the work, and the errors of [`run`].
 pub async fn step<T: Send + 'static>(
     paths: Vec<PathBuf>,
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -50,7 +51,7 @@ pub async fn step<T: Send + 'static>(
     run_at(Class::Short, paths, work).await?
 }
 
-/// Starts `work` as [`run_at`] does, and does not wait for it.
+/// Starts `work` like [`run_at`], without waiting for it.
 pub fn start<T: Send + 'static>(
     class: Class,
     paths: Vec<PathBuf>,
@@ -59,12 +60,12 @@ pub fn start<T: Send + 'static>(
     submit(None, class, paths, work, false)
 }
 
-/// Starts `work` that is done whether anybody waits for it or not. Where there is no thread it is dropped.
+/// Starts `work` that runs even if no caller waits for it. If no thread is available, it is dropped.
 pub fn detach(class: Class, path: &Path, work: impl FnOnce() + Send + 'static) {
     drop(submit(None, class, vec![path.to_path_buf()], work, true));
 }
 
-/// Starts the resolution of a host name. Where there is no thread it is dropped.
+/// Starts the resolution of a host name. If no thread is available, it is dropped.
 pub(in super::super) fn detach_name(work: impl FnOnce() + Send + 'static) {
     drop(submit(Some(GroupKey::Names), Class::Long, Vec::new(), work, true));
 }
@@ -90,25 +91,26 @@ fn submit<T: Send + 'static>(
 pub struct Running<T>(oneshot::Receiver<Outcome<T>>);
 
 impl<T> Running<T> {
-    /// Its result.
+    /// Waits for its result.
     ///
     /// # Errors
-    /// As [`run`].
+    /// Same as [`run`].
     pub async fn wait(self) -> Result<T> {
         match self.0.await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(Stopped::Refused(error))) => Err(error),
             Ok(Err(Stopped::Panicked(panic))) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::new(Code::Closed, "the work was dropped before it began")),
+            Err(_) => Err(Error::new(Code::Closed, "The work was dropped before it began")),
         }
     }
 }
 
-/// Waits for work of [`run`], but not without end for a filesystem that does not answer: the work stays behind.
+/// Waits for work of [`run`], with a limit for a filesystem that does not respond. The work then continues in the
+/// background.
 ///
 /// # Errors
-/// Those of the work, `ERR_ABORTED`, and `ERR_TIMEOUT` a moment after the deadline: work that has a deadline of its own
-/// can say more.
+/// Errors of the work. `ERR_ABORTED`. `ERR_TIMEOUT` shortly after the deadline, because work with its own deadline can
+/// return a more specific error.
 pub async fn within<T>(
     deadline: Deadline,
     cancel: &Cancel,
@@ -129,7 +131,7 @@ pub async fn within<T>(
         () = end => Err(Error::new(
             Code::Timeout,
             format!(
-                "'{}' did not answer within {} ms: its filesystem hangs or is very slow. Check its mount, or raise timeoutMs",
+                "'{}' did not respond within {} ms: its filesystem hangs or is very slow. Check its mount, or raise timeoutMs",
                 path.display(),
                 since.elapsed().as_millis()
             ),
@@ -167,8 +169,8 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_hang_use_up_their_class_of_their_filesystem_and_nothing_else() {
-        // Another filesystem than the temporary directory, whose class is filled.
+    fn jobs_that_hang_fill_only_their_class_on_their_filesystem() {
+        // A filesystem other than that of the temporary directory, whose class is full.
         let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory in /dev/shm");
         let elsewhere = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a temporary directory");
         let (release, hung) = mpsc::channel::<()>();
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_goes_on_in_the_caller_and_the_thread_stays() {
+    fn a_panic_continues_in_the_caller_and_the_thread_survives() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let failing = start(Class::Short, vec![root.path().to_path_buf()], || panic!("seeded"));
         let caught = std::panic::catch_unwind(AssertUnwindSafe(|| wait::<()>(failing)));

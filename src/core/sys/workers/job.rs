@@ -1,4 +1,4 @@
-//! Work for a thread, and what it is counted by.
+//! Work for a thread, and the group that it is counted in.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -10,8 +10,8 @@ use crate::core::error::{Error, Result};
 use crate::core::sys::fault;
 use crate::core::sys::mounts::Mounts;
 
-/// From so many paths on that are asked for at the same time, which is a sign of one that hangs, those on one remote mount
-/// share a turn.
+/// Number of concurrent probes of different paths from which those on one remote mount share a turn. So many probes
+/// suggest that a mount hangs.
 const MANY_PROBES: usize = 4;
 
 /// What a job waits for.
@@ -19,7 +19,7 @@ const MANY_PROBES: usize = 4;
 pub enum Class {
     /// Only the disk.
     Short,
-    /// Also other jobs, other processes or the network: it must not keep those from running that it waits for.
+    /// Also other jobs, other processes or the network. It must not block the jobs that it waits for.
     Long,
 }
 
@@ -32,10 +32,10 @@ impl Class {
     }
 }
 
-/// What jobs are counted by.
+/// Group in which jobs are counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum GroupKey {
-    /// Jobs that ask for the devices of these paths, or of the remote mounts that they are on.
+    /// Jobs that determine the devices of these paths, or of the remote mounts that contain them.
     Probe(Vec<PathBuf>),
     Device(Class, u64),
     /// Resolution of host names, which needs no filesystem.
@@ -68,11 +68,11 @@ impl GroupKey {
     }
 }
 
-/// Work, and how its caller hears of it.
+/// Work, and how its caller gets the result.
 pub(super) trait Work: Send {
-    /// Runs, or answers with the reason why there is no thread.
+    /// Runs the work, or returns the error if there is no thread.
     fn run(self: Box<Self>, start: Result<()>);
-    /// Whether nobody waits for it any more.
+    /// Whether the caller no longer waits for it.
     fn is_abandoned(&self) -> bool;
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Job {
 pub(super) struct Answered<T, F> {
     pub(super) work: F,
     pub(super) caller: oneshot::Sender<Outcome<T>>,
-    /// A job that nobody waits for is done all the same.
+    /// Whether the job runs even if no caller waits for it.
     pub(super) is_detached: bool,
 }
 
@@ -103,7 +103,7 @@ impl<T: Send, F: FnOnce() -> T + Send> Work for Answered<T, F> {
             Ok(()) => std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(Stopped::Panicked),
             Err(error) => Err(Stopped::Refused(error)),
         };
-        // The caller may have given up: what the work made is dropped here, where it may block.
+        // The caller may have given up. The result of the work is then dropped here, where it may block.
         drop(caller.send(outcome));
     }
 

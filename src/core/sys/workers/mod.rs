@@ -1,12 +1,14 @@
-//! Threads for calls that block: started on demand, shared, and bounded for each filesystem, so that one that does not
-//! answer (a dead mount) cannot use up the threads of the others.
+//! Threads for blocking calls. They are started on demand, shared, and limited per filesystem, so that one that does
+//! not respond (a dead mount) cannot occupy the threads of the others.
 //!
-//! Which filesystem a path is on only the filesystem can say, and one that hangs does not. So each job begins by asking
-//! (one `stat`). Of the jobs with the same path only one asks at a time, and the others wait for its answer; so do those
-//! on one remote mount once several paths are asked for. A job that knows its device counts there, at most
-//! [`Class::limit`] at a time. A mount that hangs so keeps a handful of threads, or [`Class::limit`] if it hangs later.
+//! Only the filesystem itself can report which one a path is on, and one that hangs does not. Each job therefore begins
+//! with a probe (one `stat`). Of the jobs with the same path, only one probes at a time, and the others wait for its
+//! result. The same applies to the jobs on one remote mount when several paths are probed. A job whose device is known
+//! is counted there, with at most [`Class::limit`] at a time. A mount that hangs therefore occupies only a few threads,
+//! or [`Class::limit`] if it hangs later.
 //!
-//! Nobody waits for a thread: a call that gives up drops its future, and a job that has not begun then is skipped.
+//! No caller has to wait for a thread: a call that gives up drops its future, and a job that has not begun is then
+//! skipped.
 
 mod call;
 mod job;

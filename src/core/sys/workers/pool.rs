@@ -1,4 +1,4 @@
-//! The threads, and which job is next.
+//! The threads, and the order of jobs.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use crate::core::error::{Code, Error};
 use crate::core::sys::sync::{Condvar, Mutex};
 use crate::core::sys::{fs, thread};
 
-/// A thread without work ends after so long.
+/// Time after which an idle thread ends.
 const KEEP: Duration = Duration::from_secs(5);
-/// Most paths that are asked for at the same time, and the time after which one of them counts as hung.
+/// Maximum number of concurrent probes, and the time after which a probe counts as hung.
 const MAX_PROBES: usize = 64;
 const HUNG_AFTER: Duration = Duration::from_secs(2);
-/// Where the operating system refuses a thread, a job waits for the thread of another one that began so recently.
+/// If the operating system refuses a thread, a job waits for the thread of another job that began within this time.
 const RECENT: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -28,19 +28,19 @@ struct Group {
 #[derive(Default)]
 struct Pool {
     groups: HashMap<GroupKey, Group>,
-    /// Jobs that count already and for each of which a thread is on its way.
+    /// Jobs that are already counted and for which a thread is about to be available.
     ready: VecDeque<(GroupKey, Job)>,
-    /// Jobs that wait because too many directories are asked for.
+    /// Jobs that wait because too many paths are being probed.
     crowd: VecDeque<(GroupKey, Job)>,
     probes: usize,
-    /// Threads that wait for work.
+    /// Number of threads that wait for work.
     idle: usize,
-    /// When the short jobs that run have begun.
+    /// Start times of the running short jobs.
     begun: HashMap<u64, Instant>,
     last: u64,
 }
 
-/// What is done without the lock: refused jobs answer, abandoned ones are dropped. Either can block.
+/// Work that is done without the lock: refused jobs return errors, and abandoned ones are dropped. Both can block.
 type Leaving = Vec<(Job, Option<Error>)>;
 
 static POOL: LazyLock<Mutex<Pool>> = LazyLock::new(Mutex::default);
@@ -110,7 +110,7 @@ impl Pool {
         }
     }
 
-    /// Finds a thread for a job that counts already. `false` where there is none, and the job is refused.
+    /// Finds a thread for a job that is already counted. Returns `false` if there is none and the job is refused.
     fn dispatch(&mut self, key: &GroupKey, job: Job, leaving: &mut Leaving) -> bool {
         let spawned = if self.idle > self.ready.len() {
             WORK.notify_one();
@@ -119,7 +119,7 @@ impl Pool {
             thread::spawn("warmswap-work", serve)
         };
         match spawned {
-            // One of those that run is done soon, and takes it.
+            // A running job ends soon, and its thread then runs this one.
             Err(error)
                 if job.class == Class::Long || !self.begun.values().any(|begun| begun.elapsed() < RECENT) =>
             {
@@ -133,7 +133,7 @@ impl Pool {
         }
     }
 
-    /// A job has ended, or has learned where it belongs: the next one of its group may begin.
+    /// Records that a job has ended or has found its device. The next job of its group may begin.
     fn uncount(&mut self, key: &GroupKey, leaving: &mut Leaving) {
         loop {
             let Some(group) = self.groups.get_mut(key) else {
@@ -183,14 +183,14 @@ impl Pool {
         Error::new(
             Code::Timeout,
             format!(
-                "{MAX_PROBES} paths of this process do not answer, the first of them '{path}'. Their filesystems hang: \
-                 unmount them, or bring their servers back, and call again"
+                "{MAX_PROBES} paths of this process do not respond, the first of them '{path}'. Their filesystems hang. \
+                 Unmount them or restore their servers, and call again"
             ),
         )
     }
 }
 
-/// What a thread does.
+/// Main loop of a thread.
 fn serve() {
     let mut present = pool();
     loop {
@@ -239,11 +239,11 @@ fn begin(class: Class) -> u64 {
     number
 }
 
-/// Asks where a job belongs, and gives it back if it may run there now.
+/// Finds the device of a job. Returns the job if it may run there now.
 fn place(probe: &GroupKey, job: Job) -> Option<(GroupKey, Job)> {
     let mut device = 0;
     if !job.work.is_abandoned() {
-        // Each of them, so that one that hangs does so here.
+        // All of them are probed, so that a path that hangs does so here.
         for path in &job.paths {
             device = device_of(path);
         }
@@ -265,7 +265,7 @@ fn place(probe: &GroupKey, job: Job) -> Option<(GroupKey, Job)> {
     placed
 }
 
-/// The device of what exists of a path; 0 where nothing can be asked.
+/// Device of the longest existing prefix of a path. 0 if it cannot be determined.
 fn device_of(path: &Path) -> u64 {
     path.ancestors()
         .find_map(|path| fs::stat_followed(path).ok())

@@ -1,25 +1,24 @@
 /**
- * `warmswap/esbuild`: what esbuild builds is published as one generation, or not at all.
- *
- * esbuild itself writes over the files that are being read, deletes all earlier outputs when a rebuild fails or is
- * cancelled (`rebuildImpl` in its pkg/api/api_impl.go), and lets a second `rebuild()` join a running one.
+ * `warmswap/esbuild`: publishes the output of a build as one generation, or not at all.
+ * esbuild itself overwrites files that are being read, deletes all earlier outputs when a rebuild fails or is cancelled
+ * (`rebuildImpl` in its pkg/api/api_impl.go), and lets a second `rebuild()` join a running one.
  */
 
 import { dirname, relative, resolve } from 'node:path'
 import type { BuildResult, OutputFile, Plugin, PluginBuild } from 'esbuild'
 import type { BundleStore, Stage } from '../../bundles/index.js'
 import { attempt } from '../../native/callbacks.js'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../../native/errors.js'
+import { invalidArgument, isWarmswapError, WarmswapError } from '../../native/errors.js'
 import { isSeeded } from '../../native/seeded-bugs.js'
 import { callback, options as checkedOptions, string } from '../../native/validate.js'
 
 /** Options of {@link atomicOutdir}. */
 export interface AtomicOutdirOptions {
-  /** Where generations go. Give it `link` to have the outdir itself lead to the current one. */
+  /** The store to publish into. Open it with `link` so that the outdir leads to the current generation. */
   store: BundleStore
-  /** Files, relative to the outdir, without which nothing is published. */
+  /** Paths relative to the outdir that must exist, otherwise nothing is published. */
   require?: string[]
-  /** What the generation carries as `meta`, as JSON. */
+  /** JSON value to publish as the generation's `meta`. */
   meta?(result: BuildResult): unknown
 }
 
@@ -57,7 +56,7 @@ function setup(
     await unused?.discard()
   }
 
-  // The fence is drawn when the build starts, not when it ends: the older of two builds must not win by being slower.
+  // The fence is taken when the build starts, not when it ends: an older build must not win because it is slower.
   build.onStart(async () => {
     await drop()
     if (!(__WARMSWAP_TESTING__ && isSeeded('fence-at-end'))) stage = await store.stage({ fenced: true })
@@ -95,7 +94,7 @@ function outputFolder({ initialOptions }: PluginBuild): string {
 const HASHBANG = [0x23, 0x21]
 
 async function fill(stage: Stage, files: OutputFile[], base: string): Promise<void> {
-  // esbuild makes what starts with '#!' executable when it writes itself, and does not say so in outputFiles.
+  // When esbuild writes files itself, it makes those that start with '#!' executable. `outputFiles` does not say so.
   const isProgram = ({ contents }: OutputFile): boolean => HASHBANG.every((byte, index) => contents[index] === byte)
   await stage.writeAll(
     files.filter((file) => !isProgram(file)),

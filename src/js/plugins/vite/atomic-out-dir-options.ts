@@ -1,15 +1,18 @@
 /** The options of `atomicOutDir()`. */
 
 import type { BundleStore } from '../../bundles/index.js'
-import { callback, milliseconds, oneOf, options as checkedOptions, string, wholeNumber } from '../../native/validate.js'
+import { callback, options as checkedOptions, milliseconds, oneOf, string, wholeNumber } from '../../native/validate.js'
 
 /** Options of atomicOutDir(). */
 export interface AtomicOutDirOptions {
-  /** Where generations go; relative to Vite's root. Must be on a filesystem whose locks work. @default '.warmswap/<outDir>' */
+  /**
+   * Store of the generations, relative to Vite's root. Must be on a filesystem whose locks work.
+   * @default '.warmswap/<outDir>'
+   */
   root?: string
-  /** 'watch': only `vite build --watch`; 'always': plain builds too. @default 'watch' */
+  /** When to publish. 'watch': only `vite build --watch`; 'always': also plain builds. @default 'watch' */
   apply?: 'watch' | 'always'
-  /** Generations besides the current one that stay. @default 1 */
+  /** Number of previous generations to keep. @default 1 */
   keep?: number
   /**
    * Time in milliseconds for which an unpinned generation is kept after it stopped being current. For the same time, later
@@ -24,9 +27,9 @@ export interface AtomicOutDirOptions {
 export interface OutDirForm {
   /** Each build begins with an empty work directory, whatever `build.emptyOutDir` is. */
   startsEmpty?: boolean
-  /** Whether all file calls of the process see the work tree, because the framework also writes outside of Vite's hooks. */
+  /** Whether all file calls of the process see the work tree, because the framework also writes outside Vite's hooks. */
   isWholeProcess?: boolean
-  /** Receives what publishes, and calls it when the framework has ended its own work. */
+  /** Receives the publish function, and calls it when the framework has finished. */
   hold?: (publish: () => Promise<void>) => void
 }
 

@@ -1,12 +1,12 @@
 /**
- * `atomicOutDir()`: what `vite build --watch` builds is published as one generation, or not at all.
+ * `atomicOutDir()`: publishes the output of `vite build --watch` as one generation, or not at all.
  *
- * The output directory is fixed once for the life of a watcher, Vite empties it at each render start, and plugins
- * write into it as late as in `closeBundle`. So Vite builds into one private work directory; after the last
- * `closeBundle` the tree is copied into a stage and published, and the real outDir is a link to a copy of the current generation.
+ * The output directory is fixed for the life of a watcher, Vite empties it at each render start, and plugins write into
+ * it as late as in `closeBundle`. So Vite builds into one private work directory. After the last `closeBundle` the tree
+ * is copied into a stage and published, and the real outDir is a link to a copy of the current generation.
  *
- * A configuration is resolved once for each environment, each time with new plugin objects, so what belongs to one
- * output directory is kept in a {@link Publication} by the path of its store.
+ * Vite resolves a configuration once for each environment, each time with new plugin objects. So the state of an output
+ * directory is kept in a {@link Publication}, found by the path of its store.
  */
 
 import type { Plugin, ResolvedConfig, UserConfig, ViteBuilder } from 'vite'
@@ -50,7 +50,7 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
 /** The plugin, also in the form that an integration of a framework needs. */
 export function outDirPlugin(checked: CheckedOutDirOptions): Plugin {
   let publications: Publication[] = []
-  /** Of a plain build, which is not published. */
+  /** Whether this is a plain build, which is not published. */
   let plain: OutFolders[] = []
   /** Whether this plugin has the last `buildApp` hook of a configuration. */
   const isLast = new WeakMap<ResolvedConfig, boolean>()
@@ -70,7 +70,7 @@ export function outDirPlugin(checked: CheckedOutDirOptions): Plugin {
         if (command === 'build' && applies(checked.apply, config))
           publications = await outsideBuild(async () => await opened(config, checked))
         else if (command === 'build' && config.build?.write !== false) plain = foldersOrNone(config, checked.root)
-        // Stages are no sources: without this a dev server beside the build would reload for each file of them.
+        // Stages are not sources: otherwise a dev server running at the same time would reload for each file in them.
         const watches = command === 'serve' && config.server?.watch !== null
         const ignored = watches ? foldersOrNone(config, checked.root).flatMap(({ store }) => bundleIgnores(store)) : []
         return ignored.length > 0 ? { server: { watch: { ignored } } } : undefined
@@ -78,7 +78,7 @@ export function outDirPlugin(checked: CheckedOutDirOptions): Plugin {
     },
     configResolved: {
       order: 'pre',
-      // Not async: others read the output directory in this same hook.
+      // Not async, because other plugins read the output directory in this same hook.
       handler(config) {
         if (publications.length === 0) return
         for (const each of publications) each.redirect(config)
@@ -100,7 +100,7 @@ export function outDirPlugin(checked: CheckedOutDirOptions): Plugin {
       },
     },
     async buildStart() {
-      // Before Vite empties it: through the link it would empty what the link shows.
+      // Before Vite empties outDir: through the link, it would empty the published copy.
       for (const { store, link } of plain)
         await giveDirectory(store, link).catch((error: unknown) =>
           this.warn(`the link '${link}' stays: ${String(error)}`),
@@ -208,17 +208,17 @@ function wrapBuild(
   return isLast
 }
 
-/** Nuxt gives what Vite builds to Nitro, which makes `.output` after the last hook of Vite. */
+/** Nuxt passes Vite's output to Nitro, which creates `.output` after the last hook of Vite. */
 function refuseNuxt({ plugins = [], build }: UserConfig): void {
   const all = (plugins as unknown[]).flat(Number.POSITIVE_INFINITY)
   if (!all.some((each) => /^nuxt:/.test((each as { name?: string } | null)?.name ?? ''))) return
   throw new WarmswapError(
     'ERR_UNSUPPORTED',
-    `atomicOutDir() cannot publish what Nuxt builds: the outDir of the environment '${build?.ssr ? 'ssr' : 'client'}' ('${build?.outDir}') is only a step, and Nitro makes '.output' from it later. Remove atomicOutDir() from nuxt.config, and publish Nitro's output as the section "Nuxt" of the README shows`,
+    `atomicOutDir() cannot publish what Nuxt builds: the outDir of the environment '${build?.ssr ? 'ssr' : 'client'}' ('${build?.outDir}') is an intermediate directory, and Nitro creates '.output' from it later. Remove atomicOutDir() from nuxt.config, and publish Nitro's output as docs/guide/frameworks.md shows`,
   )
 }
 
-/** A configuration that cannot be published is refused when it is: a dev server and a plain build go on. */
+/** A configuration that cannot be published fails at publication only: dev servers and plain builds work. */
 function foldersOrNone(config: UserConfig, storeRoot: string | undefined): OutFolders[] {
   try {
     return outFolders(config, storeRoot)

@@ -1,9 +1,10 @@
 /**
- * How often something that met a stale dependency is tried again.
+ * How often an operation that met a stale dependency is retried.
  *
- * One immediate retry heals a transient stale import (measured: 0 ms of waiting are enough), because the optimizer has
- * committed and Vite has invalidated its graph by then. An attempt that began after the commit can still join an import
- * that was under way before it; so further attempts wait a little. All of it is bounded: some failures are for ever.
+ * One immediate retry fixes a transient stale import (measured: 0 ms of waiting are enough), because by then the
+ * optimizer has committed and Vite has invalidated its graph. An attempt that began after the commit can still join an
+ * import that started before it, so further attempts wait a little. The number is limited, because some failures are
+ * permanent.
  */
 
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
@@ -16,33 +17,33 @@ export interface RecoveryEvent {
   environment: string
   kind: StaleKind
   id?: string
-  /** The attempt that this is about, from 1. */
+  /** Number of the attempt, from 1. */
   attempt: number
   outcome: 'retry' | 'resolved-ghost' | 'recovered' | 'gave-up'
-  /** The hash that was asked for, and the environment's hash now. */
+  /** The requested hash, and the environment's current hash. */
   oldHash?: string
   newHash?: string
 }
 
 export const DEFAULT_ATTEMPTS = 3
 
-/** Milliseconds that an import needs to end which was under way when the optimizer committed. */
+/** Milliseconds for an import to end that was running when the optimizer committed. */
 const SETTLE_MS = 20
 
-/** A stale dependency and the environment whose it is. */
+/** A stale dependency and its environment. */
 export interface StaleIn {
   environment: DevEnvironment
   stale: StaleDep
 }
 
-/** The stale dependency of one of these environments behind an error; undefined for every other error. */
+/** Finds the stale dependency of one of these environments behind an error. Undefined for every other error. */
 export function staleIn(environments: Iterable<DevEnvironment>, error: unknown): StaleIn | undefined {
   const stale = staleDepError(error)
   if (stale?.id === undefined) return undefined
   const { id, kind, hash } = stale
   for (const environment of environments) {
     if (!isOptimizedFile(environment, id)) continue
-    // A file that is missing under the current hash and that no commit deleted is not stale: no retry brings it back.
+    // A file that is missing under the current hash and that no commit deleted is not stale: retrying does not help.
     const isCurrent = hash === undefined || hash === environment.depsOptimizer?.metadata.browserHash
     if (kind === 'missing-chunk' && isCurrent && !wasDeleted(environment, id)) return undefined
     return { environment, stale }
@@ -52,14 +53,14 @@ export function staleIn(environments: Iterable<DevEnvironment>, error: unknown):
 
 /** The attempts of one request or import. */
 export class Attempts {
-  /** The attempt that runs, from 1. */
+  /** The current attempt, from 1. */
   number = 0
-  /** What the latest failed attempt met. */
+  /** The stale dependency of the latest failed attempt. */
   last: StaleIn | undefined
-  /** No attempt is left. */
+  /** Whether no attempt is left. */
   exhausted = false
   readonly #most: number
-  /** Attempts that were made for another reason than a failure. */
+  /** Number of attempts made for another reason than a failure. */
   #uncounted = 0
   #beganWith = new Map<DevEnvironment, OptimizerMetadata | undefined>()
 
@@ -67,7 +68,7 @@ export class Attempts {
     this.#most = most
   }
 
-  /** Begins the next attempt. One that does not count is not limited. */
+  /** Begins the next attempt. An attempt that does not count is not limited. */
   begin(environments: Iterable<DevEnvironment>, counts = true): void {
     this.number += 1
     if (!counts) this.#uncounted += 1
@@ -76,7 +77,7 @@ export class Attempts {
     )
   }
 
-  /** After a failed attempt: whether to try again. Has waited, where waiting helps. */
+  /** Decides after a failed attempt whether to retry. Waits first if waiting can help. */
   async another(failure: StaleIn): Promise<boolean> {
     this.last = failure
     this.exhausted = this.number - this.#uncounted >= this.#most
@@ -102,7 +103,7 @@ export class Attempts {
   }
 }
 
-/** What to say when no further attempt can help. */
+/** The message for the case that no further attempt can help. */
 export function hopeless(attempts: Attempts, what: string): string {
   const { environment, oldHash, newHash, id } = attempts.event('gave-up')
   return (

@@ -1,9 +1,9 @@
 /**
  * Passes the content of the module to each definition of a state, for version 'auto' of warmswap/state.
  *
- * The content is that of the file on disk: plugins before this one can make other code of it in each environment, and
- * the code of an importer changes with a re-optimization (`?v=`). It is read before other plugins transform the code,
- * so that an edit during their work is followed by an evaluation with another content, and not by the same one.
+ * The content is that of the file on disk. Earlier plugins can produce different code from it in each environment, and
+ * the code of an importer changes with a re-optimization (`?v=`). The file is read before other plugins transform the
+ * code. So an edit during their work leads to another evaluation with the new content.
  */
 
 import { createHash } from 'node:crypto'
@@ -12,14 +12,14 @@ import type { DevEnvironment, Plugin } from 'vite'
 import type { ModuleVersion } from '../../state/auto-version.js'
 import { fileOf, isOptimizedFile } from './optimizer.js'
 
-/** Calls of these functions get the version as their fourth argument. */
+/** Calls of these functions receive the version as their fourth argument. */
 const FUNCTIONS = new Set(['defineState', 'defineStateAsync'])
 const PACKAGES = new Set(['warmswap', 'warmswap/state'])
 
-/** Makes version 'auto' of warmswap/state the content of the module's file. In development only. */
+/** Uses the content of the module's file for version 'auto' of warmswap/state. In development only. */
 export function autoVersion(): Plugin[] {
   const versions = new Versions()
-  /** By Vite's context of one transformation, which the hooks of all plugins share. */
+  /** The versions of modules, by Vite's context of one transformation, which the hooks of all plugins share. */
   const found = new WeakMap<object, ModuleVersion>()
   return [
     {
@@ -50,7 +50,7 @@ export function autoVersion(): Plugin[] {
   ]
 }
 
-/** Cheap: most modules define no state. Options with version 'auto' can come from another module. */
+/** A fast check: most modules define no state. Options with version 'auto' can come from another module. */
 function mayDefine(code: string): boolean {
   return code.includes('defineState')
 }
@@ -62,13 +62,13 @@ class Versions {
 
   async of(environment: DevEnvironment, id: string, code: string): Promise<ModuleVersion> {
     const file = fileOf(id)
-    // The optimizer gives chunks new names. Installed packages count as never edited.
+    // The optimizer renames chunks. Installed packages count as never edited.
     if (isOptimizedFile(environment, id)) return { file, hash: 'dependency', edition: 0 }
     const content = await readFile(file, 'utf8').catch(() => code)
     const hash = createHash('sha256').update(content).digest('hex').slice(0, 16)
     const known = this.#known.get(file)
     if (known?.hash === hash) return known
-    // Also over a restart of the server, which makes new plugins.
+    // Kept across a restart of the server, which creates new plugins.
     this.#edition = Math.max(this.#edition + 1, Date.now())
     const version = { file, hash, edition: this.#edition }
     this.#known.set(file, version)
@@ -83,7 +83,10 @@ interface Node {
   [property: string]: unknown
 }
 
-/** The module as a syntax tree. Undefined if it is not JavaScript at this point: then its version is the initialiser's text. */
+/**
+ * The module as a syntax tree. Undefined if it is not JavaScript at this point: then the version is the initialiser's
+ * source text.
+ */
 function parsed(parse: (code: string) => unknown, code: string): Node | undefined {
   try {
     return parse(code) as Node

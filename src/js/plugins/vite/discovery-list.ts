@@ -1,8 +1,8 @@
 /**
- * The names of dependencies that were discovered late, kept over the deletion of node_modules.
+ * The names of dependencies that were discovered late. The list survives the deletion of node_modules.
  *
- * Each name is an empty file, `<folder>/<environment>/<name>`, both encoded as in a URL. Creating and removing a file is
- * atomic, so any number of dev servers can change the list at the same time without a lock and without the addon.
+ * Each name is an empty file, `<folder>/<environment>/<name>`, both encoded as in a URL. Creating and removing a file
+ * is atomic, so any number of dev servers can change the list concurrently without a lock and without the addon.
  */
 
 import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ const MOST_BYTES = 255
 
 export class DiscoveryList {
   readonly folder: string
-  /** The folder that gets a `.gitignore`: undefined if the user has chosen the place. */
+  /** The folder that gets a `.gitignore`. Undefined if the user has chosen the place. */
   readonly #hidden: string | undefined
 
   constructor(folder: string, hidden?: string) {
@@ -63,7 +63,10 @@ function create(path: string, text: string): void {
   }
 }
 
-/** The name behind a file of the list. Vite reads names with the characters of a pattern as patterns. */
+/**
+ * Decodes the name of a file of the list. Names with glob characters are skipped, because Vite would read them as
+ * patterns.
+ */
 function decoded(file: string): string | undefined {
   if (file.startsWith('.') || file.length > MOST_BYTES) return undefined
   try {

@@ -25,7 +25,7 @@ type Own = Pick<ServerResponse, (typeof INTERCEPTED)[number]>
  */
 type State = 'held' | 'sent' | 'discarded' | 'late' | 'refused'
 
-/** What the answer asks of the rescue. */
+/** The rescue's callbacks for an answer. */
 export interface AnswerOwner {
   limits: RescueLimits
   /** Whether a dependency waits for the optimizer. */
@@ -49,11 +49,11 @@ export class HeldAnswer {
   #isFlushed = false
   #chunks: [Chunk, BufferEncoding | undefined][] = []
   #bytes = 0
-  /** The handler has written something, wherever it went. */
+  /** Called when the handler has written something, whether it was sent, held or dropped. */
   #isWritten = false
   #isEnded = false
   #hasBody = false
-  /** The first byte came while a dependency waited for the optimizer. */
+  /** Called when the first byte comes while a dependency waits for the optimizer. */
   #isHeld = false
   #timer: NodeJS.Timeout | undefined
 

@@ -2,32 +2,37 @@
 
 import type { DevEnvironment } from 'vite'
 import type { ModuleRunner } from 'vite/module-runner'
-import { WarmswapError, invalidArgument } from '../../native/errors.js'
+import { invalidArgument, WarmswapError } from '../../native/errors.js'
 import * as validate from '../../native/validate.js'
 import { Attempts, DEFAULT_ATTEMPTS, hopeless, staleIn } from './attempts.js'
 import { fileOf } from './optimizer.js'
 import { recoveryOf } from './recovery-options.js'
 import { resolveOptimizedId } from './resolve-optimized-id.js'
 
-/** How to import. */
+/** Options of importWithRecovery(). */
 export interface ImportWithRecoveryOptions<M, T> {
-  /** What imports; anything with `import(url)` that reaches the environment's runner. @default the environment's own runner, looked up at each attempt */
+  /**
+   * The runner that imports: any object whose `import(url)` reaches the environment's runner. @default the
+   * environment's own runner, looked up at each attempt
+   */
   runner?: ModuleRunner
-  /** What is done with the module; repeated as well. @default returns the module */
+  /** Uses the module. Repeated together with the import. @default returns the module */
   use?: (module: M) => T | Promise<T>
-  /** Attempts, the first included. @default that of the staleDepRecovery plugin, else 3 */
+  /** Number of attempts, the first included. @default that of the staleDepRecovery plugin, else 3 */
   maxAttempts?: number
   signal?: AbortSignal
 }
 
 /**
- * Imports through a runner and calls `use` on the module. Where a dependency turned stale on the way, both are repeated
- * from the entry: often the failing import is a dynamic one inside of `use`, and only a new entry has the new graph.
- * So `use` must bear being called up to `maxAttempts` times.
+ * Imports a module through a runner and calls `use` on it. If a dependency becomes stale in between, both are repeated
+ * from the entry: the failing import is often a dynamic one inside `use`, and only a new entry has the new graph. So
+ * `use` must be safe to call up to `maxAttempts` times.
  *
- * An import of a ghost (see {@link resolveOptimizedId}) goes on under the current id. Rejects with the error of `use` or
- * of the import where that is no stale dependency; with ERR_NOT_READY naming the id and both hashes when the attempts
- * are used up; with ERR_CLOSED where the environment belongs to a server that was closed or restarted.
+ * An import of a ghost (see {@link resolveOptimizedId}) is retried under the current id.
+ *
+ * @throws The error of `use` or of the import, if it is not caused by a stale dependency.
+ * @throws {WarmswapError} ERR_NOT_READY with the id and both hashes when no attempts are left; ERR_CLOSED if the
+ * environment belongs to a server that was closed or restarted.
  */
 // biome-ignore lint/suspicious/noExplicitAny: the type of a module without a type argument, as of Vite's own import().
 export async function importWithRecovery<M = any, T = M>(
@@ -89,7 +94,10 @@ interface Ends {
   signal: AbortSignal | undefined
 }
 
-/** Runs the attempt, unless or until it is aborted or its environment is closed: a runner of a closed one answers after 60 s, if ever. */
+/**
+ * Runs the attempt until it is aborted or its environment is closed: a runner of a closed environment may answer after
+ * 60 s or never.
+ */
 async function unless<T>(attempt: () => Promise<T>, { environment, closed, signal }: Ends): Promise<T> {
   signal?.throwIfAborted()
   // Vite's own mark, for environments without the plugin.

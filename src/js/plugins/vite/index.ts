@@ -27,20 +27,23 @@ export { type StableStateOptions, stableState } from './stable-state.js'
 export { staleDepRecovery } from './stale-dep-recovery.js'
 export { type StaleKind, staleDepError } from './stale-error.js'
 
-/** Which plugins, and how. */
+/** Which plugins to use, with their options. */
 export interface WarmswapOptions {
   state?: StableStateOptions
-  /** `false` leaves the recovery out. */
+  /** Options of the recovery. `false` disables it. */
   recovery?: StaleDepRecoveryOptions | false
-  /** Folder of the late discoveries. `false` turns off that they are remembered. Default: `.warmswap/.discoveries` */
+  /** Folder of the late discoveries. `false` disables remembering them. Default `.warmswap/.discoveries` */
   discoveries?: RememberDiscoveriesOptions | false
   /** Environments that take modules from one another. */
   link?: EnvironmentLink[]
-  /** Where it is given, what is built is published atomically. */
+  /** Publishes the output of builds atomically, if set. */
   outDir?: AtomicOutDirOptions
 }
 
-/** stableState, autoVersion, rememberDiscoveries and staleDepRecovery, and linkEnvironments and atomicOutDir where they are given options. */
+/**
+ * All plugins for a dev server: stableState, autoVersion, rememberDiscoveries and staleDepRecovery, and
+ * linkEnvironments and atomicOutDir if their options are set.
+ */
 export default function warmswap(options?: WarmswapOptions): Plugin[] {
   const { state, recovery, discoveries, link, outDir } = validate.options('options', options, [
     'state',

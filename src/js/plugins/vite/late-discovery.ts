@@ -1,4 +1,4 @@
-/** Reports what was discovered late, with the configuration that prevents it. */
+/** Reports dependencies that were discovered late, with the configuration that prevents it. */
 
 import { relative } from 'node:path'
 import type { DevEnvironment } from 'vite'

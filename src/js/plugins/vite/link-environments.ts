@@ -7,16 +7,16 @@ import * as validate from '../../native/validate.js'
 import { reloadEnvironment, watchOptimizer } from './optimizer.js'
 import { recoveryOf } from './recovery-options.js'
 
-/** When `from` is reloaded after a re-optimization, so is each of `to`. */
+/** Environments `to` are reloaded when `from` is reloaded after a re-optimization. */
 export interface EnvironmentLink {
   from: string
   to: string[]
 }
 
 /**
- * Passes the reload of a re-optimization on along the links, through chains of them. Only links that are asked for; a
- * circle of them reloads each environment once, because a reload that was passed on is no re-optimization. A name
- * that the server does not have is told once at its start.
+ * Reloads linked environments after the re-optimization of an environment, also along chains of links. Only configured
+ * links count. A cycle of links reloads each environment once, because a passed-on reload is not a re-optimization.
+ * Names that the server does not have are reported once, when it starts.
  */
 export function linkEnvironments(links: EnvironmentLink[]): Plugin {
   checkLinks(links)
@@ -31,7 +31,7 @@ export function linkEnvironments(links: EnvironmentLink[]): Plugin {
         const environment = server.environments[from]
         if (environment === undefined) continue
         const stop = watchOptimizer(environment, ({ reload, reloadMissed }) => {
-          // After Vite's own reload of `from`: who is reloaded first would fetch from it what is still old.
+          // After Vite's own reload of `from`: an environment that is reloaded earlier would fetch old modules from it.
           if (reload || reloadMissed) setImmediate(() => stops.has(environment) && passOn(server, links, from))
         })
         stops.set(environment, stop)
@@ -80,9 +80,9 @@ function passOn(server: ViteDevServer, links: EnvironmentLink[], from: string): 
   for (const name of reachable(links, from)) {
     const environment = server.environments[name]
     if (environment === undefined) continue
-    // Requests in the module graph that is thrown away here are rescued as well.
+    // Requests in the module graph that is discarded here are rescued too.
     if (environment.config.consumer === 'server') recoveryOf(environment)?.rescue?.overtake()
-    // A transport of somebody else's may fail; the environments after it are reloaded all the same.
+    // The transport of another package may throw; the remaining environments are reloaded anyway.
     attempt(`the reload of the environment '${name}'`, () => reloadEnvironment(environment))
   }
 }

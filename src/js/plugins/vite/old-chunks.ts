@@ -1,8 +1,7 @@
 /**
- * Hashed files of the builds before, for pages that were loaded before a rebuild.
- *
- * Each generation records which of its files Vite named by their content. The next publish copies those that the new
- * build did not write, until `graceMs` after the build that wrote them stopped being current.
+ * Hashed files of earlier builds, for pages that were loaded before a rebuild.
+ * Each generation records the files whose names contain a hash of their content. The next publish copies those that the
+ * new build did not write, until `graceMs` after their own build stopped being current.
  */
 
 import { constants } from 'node:fs'
@@ -13,11 +12,11 @@ import type { Generation } from '../../bundles/index.js'
 import { isSeeded } from '../../native/seeded-bugs.js'
 import { isWithin } from './out-folders.js'
 
-/** What a generation records about its hashed files, as paths in the generation. */
+/** The record of a generation's hashed files, as paths in the generation. */
 export interface RecordedFiles {
-  /** Those that its own build wrote. */
+  /** Files that its own build wrote. */
   assets: string[]
-  /** Those of earlier builds, and when each is dropped, in milliseconds since the epoch. */
+  /** Files of earlier builds, and when each is dropped, in milliseconds since the epoch. */
   carried: Record<string, number>
 }
 
@@ -34,7 +33,7 @@ function isHashedChunk(file: Rollup.OutputChunk, options: Rollup.NormalizedOutpu
 }
 
 function isHashedAsset(file: Rollup.OutputAsset, options: Rollup.NormalizedOutputOptions): boolean {
-  // A file with a name of its own (index.html, a manifest) has no name to which the pattern was applied.
+  // A file with a fixed name (index.html, a manifest) was not named by the pattern.
   if ((file.names ?? []).length === 0) return false
   const pattern = options.assetFileNames
   const asset = file as Parameters<Exclude<typeof pattern, string>>[0]
@@ -59,7 +58,7 @@ function matches(pattern: unknown, fileName: string): boolean {
   return new RegExp(`^${parts.join('')}$`).test(fileName)
 }
 
-/** What a generation recorded. A generation of another tool, or of an earlier version, recorded nothing. */
+/** Reads the record of a generation. A generation of another tool, or of an earlier version, has none. */
 export function recordedFiles(generation: Generation): RecordedFiles {
   const meta = generation.meta as Partial<RecordedFiles> | null | undefined
   return {
@@ -109,7 +108,7 @@ async function leadsThroughLink(tree: string, path: string): Promise<boolean> {
   return false
 }
 
-/** Removes files that were carried from a tree in which a build goes on: they are not the build's own. */
+/** Removes carried-over files from a tree in which a build continues: they do not belong to the build. */
 export async function removeCarried(generation: Generation, tree: string): Promise<void> {
   for (const path of Object.keys(recordedFiles(generation).carried))
     if (isBelow(tree, path) && !(await leadsThroughLink(tree, path))) await rm(join(tree, path), { force: true })

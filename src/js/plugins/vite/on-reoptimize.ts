@@ -1,4 +1,4 @@
-/** Hearing of re-optimizations. */
+/** Notifies about re-optimizations. */
 
 import type { ViteDevServer } from 'vite'
 import { guarded } from '../../native/callbacks.js'
@@ -6,7 +6,10 @@ import { invalidArgument } from '../../native/errors.js'
 import * as validate from '../../native/validate.js'
 import { watchOptimizer } from './optimizer.js'
 
-/** The environment's optimizer has committed; `reload` where its module graph is thrown away because of it. */
+/**
+ * A commit of the environment's optimizer. `reload` is true if Vite discards the environment's module graph because of
+ * it.
+ */
 export interface ReoptimizeEvent {
   environment: string
   browserHash: string
@@ -14,9 +17,9 @@ export interface ReoptimizeEvent {
 }
 
 /**
- * Calls the listener after each re-optimization of any environment of this server, and after Vite has sent its reload.
- * The cold start is none. A server that was restarted has new environments: subscribe in `configureServer`, which
- * Vite calls again.
+ * Calls the listener after each re-optimization of any environment of this server, after Vite has sent its reload. The
+ * first optimization of a cold start is not reported. A restarted server has new environments: subscribe in
+ * `configureServer`, which Vite calls again.
  */
 export function onReoptimize(server: ViteDevServer, listener: (event: ReoptimizeEvent) => void): Disposable {
   if (typeof server?.environments !== 'object')

@@ -1,24 +1,24 @@
 /**
- * What the plugins know of an environment's dependency optimizer, and how they learn of a commit.
+ * What the plugins know about an environment's dependency optimizer, and how they notice a commit.
  *
- * Vite has no hook for "the optimizer has committed": it puts a new object into `depsOptimizer.metadata` (exported and
- * typed, the same in 6, 7 and 8). That assignment is observed here through an accessor. The alternatives see less: the
+ * Vite has no hook for a commit of the optimizer: it assigns a new object to `depsOptimizer.metadata` (exported and
+ * typed, the same in 6, 7 and 8). An accessor observes that assignment. The alternatives miss commits: the
  * `full-reload` message can be observed only on in-process channels and is not sent for a commit without a reload, and
- * reading `metadata` from a `transform` hook misses a commit after which nothing is transformed.
+ * a `transform` hook misses a commit after which no module is transformed.
  */
 
 import { posix } from 'node:path'
 import type { DevEnvironment } from 'vite'
 import { attempt } from '../../native/callbacks.js'
 
-/** Not exported by Vite under its own name. */
+/** Vite does not export this type under its own name. */
 export type DepsOptimizer = NonNullable<DevEnvironment['depsOptimizer']>
 export type OptimizerMetadata = DepsOptimizer['metadata']
 type OptimizedDep = OptimizerMetadata['optimized'][string]
 
 /**
- * A commit of the optimizer over something that was optimized before; the cold start, with or without a cache on
- * disk, follows on nothing. `reload` where Vite reloads the environment because of it.
+ * Called for a commit that replaces an earlier optimization. A cold start, with or without a cache on disk, replaces
+ * none. `reload` is true if Vite reloads the environment because of it.
  */
 export interface OptimizerCommit {
   environment: DevEnvironment
@@ -26,14 +26,16 @@ export interface OptimizerCommit {
   current: OptimizerMetadata
   reload: boolean
   /**
-   * Vite does not reload, though a chunk was deleted that modules may import dynamically: Vite 8 looks at the static
-   * imports of a dependency only (measured on 8.3.8). What was evaluated before asks for the deleted file for ever.
+   * Vite does not reload, although a chunk was deleted that modules may import dynamically: Vite 8 only checks the
+   * static imports of a dependency (measured on 8.3.8). Modules evaluated before keep requesting the deleted file.
    */
   reloadMissed: boolean
 }
 
 type Listener = (commit: OptimizerCommit) => void
-/** Called with metadata that follows on nothing: empty at the begin of a cold start, and then its first commit, or the cache. */
+/**
+ * Called with metadata that replaces none: empty at the begin of a cold start, and then its first commit, or the cache.
+ */
 type StartListener = (current: OptimizerMetadata) => void
 
 interface Listeners {
@@ -78,7 +80,7 @@ function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Listene
       const hasDeleted = noteDeleted(optimizer, previous, next)
       const reload = previous.browserHash !== next.browserHash
       const commit = { environment, previous, current: next, reload, reloadMissed: hasDeleted && !reload }
-      // This is in the middle of Vite's commit, which a listener must not break.
+      // This runs in the middle of Vite's commit. A listener must not break it.
       for (const listener of [...own.commits])
         attempt(`a listener to the re-optimization of '${environment.name}'`, () => listener(commit), listener)
     },
@@ -90,7 +92,7 @@ function filesOf({ optimized, discovered, chunks }: OptimizerMetadata): Set<stri
   return new Set([optimized, discovered, chunks].flatMap((table) => Object.values(table).map(({ file }) => file)))
 }
 
-/** Takes note of the chunks that this commit deleted; whether there are any. */
+/** Records the chunks that this commit deleted. Returns whether there are any. */
 function noteDeleted(optimizer: DepsOptimizer, previous: OptimizerMetadata, current: OptimizerMetadata): boolean {
   const files = filesOf(current)
   const gone = Object.values(previous.chunks).filter(({ file }) => !files.has(file))
@@ -107,7 +109,7 @@ export function wasDeleted(environment: DevEnvironment, id: string): boolean {
   return depsOptimizer !== undefined && (deleted.get(depsOptimizer)?.has(fileOf(id)) ?? false)
 }
 
-/** Promises of dependencies that have settled. An optimizer that is closed leaves them in its metadata. */
+/** Promises of dependencies that have settled. A closed optimizer leaves them in its metadata. */
 const settled = new WeakSet<Promise<unknown>>()
 
 /**
@@ -141,7 +143,7 @@ function restore(optimizer: DepsOptimizer): void {
   })
 }
 
-/** The optimized dependency or chunk in this file, whatever hash the id carries. */
+/** The optimized dependency or chunk in this file, regardless of the hash in the id. */
 export function optimizedDepOf(optimizer: DepsOptimizer, id: string): OptimizedDep | undefined {
   const file = fileOf(id)
   const { optimized, discovered, chunks } = optimizer.metadata
@@ -158,7 +160,7 @@ export function optimizedDepOf(optimizer: DepsOptimizer, id: string): OptimizedD
 export function isOptimizedFile(environment: DevEnvironment, id: string): boolean {
   const metadata = environment.depsOptimizer?.metadata
   if (metadata === undefined) return false
-  // All of its files are in one folder; where there are none, none can be stale.
+  // All of its files are in one folder. Without that folder, no id can be stale.
   for (const table of [metadata.optimized, metadata.discovered]) {
     for (const dep of Object.values(table)) return posix.dirname(dep.file) === posix.dirname(fileOf(id))
   }

@@ -1,4 +1,4 @@
-/** Where the output of a configuration goes: one folder for all its environments, or a few apart from one another. */
+/** Where the output of a configuration goes: one folder for all its environments, or several separate ones. */
 
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import type { UserConfig } from 'vite'
@@ -22,7 +22,7 @@ interface OutDir {
 
 /**
  * The folders of a configuration, as its last `config` hook sees it. An environment that builds into `node_modules`
- * makes something for another environment (RedwoodSDK's `ssr`): nothing reads it later, and it is not published.
+ * produces input for another environment (RedwoodSDK's `ssr`). Its output is not read later, and it is not published.
  */
 export function outFolders(config: UserConfig, storeRoot: string | undefined): OutFolders[] {
   const root = resolve(config.root ?? process.cwd())
@@ -53,7 +53,7 @@ function outDirs({ build, builder, environments = {} }: UserConfig): { name: str
   return built.map((name) => ({ name, outDir: environments[name]?.build?.outDir ?? shared }))
 }
 
-/** Sources that the plugin must never move, with what they are. */
+/** Sources that the plugin must never move, with a description of each. */
 function sources(config: UserConfig, root: string): Map<string, string> {
   const found = new Map([[root, 'the root of the project']])
   if (config.publicDir !== false) found.set(resolve(root, config.publicDir || 'public'), 'publicDir')
@@ -78,7 +78,7 @@ function checkOutDir({ name, path }: OutDir, root: string, found: Map<string, st
   }
 }
 
-/** One folder where there is one below the root; else those of the outDirs that belong together. */
+/** One folder, if there is one below the root that holds all outDirs; otherwise one for each group of outDirs. */
 function groups(dirs: OutDir[], root: string): string[] {
   const paths = dirs.map(({ path }) => path)
   if (paths.length === 0) return []

@@ -1,19 +1,19 @@
-/** One output directory on its way to becoming a generation, for all environments that write into it. */
+/** One output directory that becomes a generation, for all environments that write into it. */
 
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { dirname, isAbsolute, join, posix, relative, resolve, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ResolvedConfig, Rollup } from 'vite'
-import { type BundleStore, type Stage, isDirectory, openBundles } from '../../bundles/index.js'
+import { type BundleStore, isDirectory, openBundles, type Stage } from '../../bundles/index.js'
 import { attempt, messageOf } from '../../native/callbacks.js'
-import { WarmswapError, isWarmswapError } from '../../native/errors.js'
+import { isWarmswapError, WarmswapError } from '../../native/errors.js'
 import type { CheckedOutDirOptions } from './atomic-out-dir-options.js'
-import { type RecordedFiles, carryFiles, hashedFiles, removeCarried } from './old-chunks.js'
+import { carryFiles, hashedFiles, type RecordedFiles, removeCarried } from './old-chunks.js'
 import { redirectImports, restoreImports } from './out-dir-view/modules.js'
-import { type View, hideView, outsideBuild, showView } from './out-dir-view/views.js'
-import { type OutFolders, isWithin } from './out-folders.js'
+import { hideView, outsideBuild, showView, type View } from './out-dir-view/views.js'
+import { isWithin, type OutFolders } from './out-folders.js'
 
-/** Each environment has a watcher of its own, and they learn of one change at slightly different times. */
+/** Each environment has a watcher of its own, and they notice one change at slightly different times. */
 const SAME_CHANGE_MS = 100
 
 interface EnvironmentBuild {
@@ -27,7 +27,7 @@ interface EnvironmentBuild {
 const publications = new Map<string, Promise<Publication>>()
 
 export class Publication {
-  /** The publication of a store; the same one for each environment of a configuration. */
+  /** The publication of a store, shared by all environments of a configuration. */
   static of(folders: OutFolders, options: CheckedOutDirOptions): Promise<Publication> {
     const known = publications.get(folders.store)
     if (known) return known
@@ -56,7 +56,7 @@ export class Publication {
   private static async workOf(store: BundleStore, link: string): Promise<Stage> {
     // The directory of a plain build: the first publish replaces it.
     const isPlain = isDirectory(link)
-    // A framework, or a script before the build, has emptied outDir itself or removed it.
+    // A framework, or a script before the build, has emptied or removed outDir.
     const isEmpty = (await readdir(link).catch(() => [])).length === 0
     const work = await store.stage({ from: isPlain || isEmpty ? 'empty' : 'current' })
     if (isPlain) await work.adopt(link)
@@ -68,7 +68,7 @@ export class Publication {
   private readonly environments = new Map<string, EnvironmentBuild>()
   private mode: 'watch' | 'single' | 'app' | undefined
   private logger: ResolvedConfig['logger'] | undefined
-  /** Drawn when a round of builds starts, so that an older round that ends later is refused. */
+  /** Taken when a round of builds starts, so that an older round that ends later is refused. */
   private stage: Promise<Stage> | undefined
   private publishing: Promise<void> = Promise.resolve()
   private closed = false
@@ -76,9 +76,9 @@ export class Publication {
   private readonly places = new Map<string, string>()
   /** Environments whose watchers are open. */
   private readonly watched = new Set<string>()
-  /** Whether hooks of `buildApp` are still at work. */
+  /** Whether hooks of `buildApp` are still running. */
   private isAppRunning = false
-  /** What a framework does in listeners of a watcher: SvelteKit builds its client there. */
+  /** Work of a framework in listeners of a watcher: SvelteKit builds its client there. */
   private readonly listeners = new Set<Promise<unknown>>()
   private readonly view: View
 
@@ -103,7 +103,7 @@ export class Publication {
     if (this.mode === 'single') this.mode = 'app'
   }
 
-  /** Publishes no earlier than this work of a watcher's listener ends. */
+  /** Delays the publish until this work of a watcher's listener has ended. */
   listening(work: Promise<unknown>): void {
     const settled = work.then(
       () => {},
@@ -129,10 +129,10 @@ export class Publication {
       if (!isWithin(this.folders.link, outDir)) continue
       if (config.environments[name]?.build === build || isForOneEnvironment(config))
         this.places.set(name, relative(this.folders.link, outDir).split(sep).join('/'))
-      // What Vite would decide for the real outDir.
+      // The value that Vite would choose for the real outDir.
       build.emptyOutDir ??= isWithin(config.root, outDir)
       const work = join(this.work.path, relative(this.folders.link, outDir))
-      // Astro makes a URL of its absolute outDir.
+      // Astro creates a URL from its absolute outDir.
       build.outDir = isAbsolute(build.outDir) ? work : relative(config.root, work)
     }
     if (config.build.watch) this.mode = 'watch'
@@ -184,7 +184,7 @@ export class Publication {
     await this.publishAndClose()
   }
 
-  /** All environments of an app were built, or with watchers: their first builds were started. */
+  /** Called when all environments of an app were built or, with watchers, when their first builds were started. */
   async allStarted(names: string[]): Promise<void> {
     if (this.closed) return
     for (const name of names) this.of(name)
@@ -193,7 +193,7 @@ export class Publication {
     if (this.mode === 'app') await this.publishAndClose()
   }
 
-  /** The watcher of an environment was closed: SvelteKit closes the one of its client after each build. */
+  /** Called when the watcher of an environment was closed: SvelteKit closes the one of its client after each build. */
   async closeWatcher(name: string): Promise<void> {
     this.watched.delete(name)
     if (this.watched.size === 0 && !this.isAppRunning && this.listeners.size === 0) await this.close()
@@ -228,14 +228,17 @@ export class Publication {
     }
   }
 
-  /** Vite does not wait for the closeBundle of a watcher: a rejection of it would end the process. The next build tries again. */
+  /**
+   * Vite does not wait for the closeBundle of a watcher, so a rejection would end the process. The next build tries
+   * again.
+   */
   private async publishInWatch(): Promise<void> {
     await this.publishIfWhole().catch((error: unknown) =>
       this.logger?.error(`warmswap: not published: ${messageOf(error)}`, { timestamp: true }),
     )
   }
 
-  /** A plain build fails with its callback; a watcher goes on. */
+  /** A plain build fails if its callback fails; a watcher continues. */
   private async notifyPublished(): Promise<void> {
     const { onPublish } = this.options
     if (this.mode === 'watch') attempt('options.onPublish of atomicOutDir()', () => onPublish?.(this.store), onPublish)
@@ -304,11 +307,11 @@ function isForOneEnvironment({ build, environments }: ResolvedConfig): boolean {
   return of !== undefined && Object.entries(build).every(([name, value]) => Object.is(of[name], value))
 }
 
-/** Names the options of this plugin, where an error of the store names those of openBundles(). */
+/** Replaces the names of openBundles() options in an error by those of this plugin. */
 function withWayOut(error: unknown, { root, link, store }: OutFolders): unknown {
   if (!isWarmswapError(error) || error.code !== 'ERR_UNSUPPORTED') return error
-  const [problem] = error.message.split('; ')
-  const wayOut = error.message.includes('cannot exchange')
+  const [problem] = error.message.split(/\. (?=Move root|Remove the directory)/)
+  const wayOut = error.message.includes('cannot replace the directory')
     ? `remove '${relative(root, link)}' before the build`
     : `set the option root of atomicOutDir() to a folder on a local filesystem, such as join(tmpdir(), 'my-app'): outDir '${relative(root, link)}' stays where it is and becomes a link to it. Or leave atomicOutDir() out on this machine`
   return new WarmswapError('ERR_UNSUPPORTED', `${problem}; ${wayOut}`, {
@@ -317,7 +320,7 @@ function withWayOut(error: unknown, { root, link, store }: OutFolders): unknown 
   })
 }
 
-/** Generations are no sources: as other tools do, the folder ignores itself. */
+/** Generations are not sources: the folder contains a `.gitignore` for itself. */
 async function hideFromGit(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
   await writeFile(join(folder, '.gitignore'), '*\n', { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {

@@ -8,17 +8,26 @@ import { DEFAULT_ATTEMPTS, type RecoveryEvent } from './attempts.js'
 import type { Rescue } from './rescue.js'
 import { checkRescueOptions, type InFlightRescueOptions, type RescueLimits } from './rescue-options.js'
 
-/** Bounds and manners of the recovery. */
+/** Options of the recovery. */
 export interface StaleDepRecoveryOptions {
-  /** Attempts of one request or import, the first included. @default 3 */
+  /** Number of attempts for one request or import, the first included. @default 3 */
   maxAttempts?: number
-  /** Methods whose requests are answered again in process. A request whose body was read is never replayed. @default ['GET', 'HEAD'] */
+  /**
+   * Methods whose requests are handled again in the process. A request whose body was read is never replayed.
+   * @default ['GET', 'HEAD']
+   */
   replay?: readonly string[]
-  /** For requests that must not be replayed: 503 with Retry-After, or a 307 to the same URL where the body is still unread. @default 'error-503' */
+  /**
+   * The answer to requests that must not be replayed: 503 with Retry-After, or a 307 redirect to the same URL if the
+   * body is still unread. @default 'error-503'
+   */
   onUnsafe?: 'error-503' | 'redirect-307'
-  /** Vite reloads the browser's page itself; 'if-client-reoptimized' repeats that once after a recovered request. @default 'never' */
+  /**
+   * When to reload the browser's page. Vite does so itself; 'if-client-reoptimized' repeats that once after a recovered
+   * request. @default 'never'
+   */
   reloadClient?: 'never' | 'if-client-reoptimized'
-  /** Told of each retry, recovery and failure. */
+  /** Called for each retry, recovery and failure. */
   onEvent?(event: RecoveryEvent): void
   /**
    * In-flight rescue: a GET or HEAD that a re-optimization overtakes is run again before anything of its answer is sent.
@@ -62,12 +71,12 @@ export function checkRecoveryOptions(options: StaleDepRecoveryOptions | undefine
   }
 }
 
-/** An environment in the care of the plugin. */
+/** An environment that the plugin handles. */
 interface AttachedRecovery {
   recovery: Recovery
-  /** The in-flight rescue of its server, unless it is turned off. */
+  /** The in-flight rescue of its server, unless it is disabled. */
   rescue: Rescue | undefined
-  /** Raised when the environment is closed: a runner of it would wait 60 s for an answer. */
+  /** Aborts when the environment is closed: a runner of it would wait 60 s for an answer. */
   closed: AbortController
 }
 

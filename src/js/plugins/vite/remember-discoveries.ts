@@ -146,7 +146,7 @@ class Memory {
     )
   }
 
-  /** A list that cannot be read or written costs late discoveries, and nothing else. */
+  /** An error of the list causes late discoveries, and nothing else. */
   #attempt(work: () => void): void {
     try {
       work()

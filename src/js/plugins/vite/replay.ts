@@ -1,8 +1,8 @@
-/** One request, answered again or refused. */
+/** Handles one request again, or refuses it. */
 
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 
-/** What a request and its response were before any middleware touched them. */
+/** The state of a request and its response before any middleware changed them. */
 export interface Untouched {
   url: string
   headers: OutgoingHttpHeaders
@@ -22,7 +22,7 @@ export function reset(request: IncomingMessage, response: ServerResponse, { url,
   for (const [name, value] of Object.entries(headers)) if (value !== undefined) response.setHeader(name, value)
 }
 
-/** Whether the handler can be called with this request once more: the body, if there is one, must be unread. */
+/** Whether the handler can be called again with this request: its body, if any, must be unread. */
 export function isWhole(request: IncomingMessage): boolean {
   // HTTP/2 has no Transfer-Encoding.
   const { stream } = request as { stream?: { endAfterHeaders?: boolean } }
@@ -39,7 +39,7 @@ export function isGone(response: ServerResponse): boolean {
   return response.destroyed || stream?.destroyed === true
 }
 
-/** Refuses a request that must not be replayed: the client knows whether it may be sent again. */
+/** Refuses a request that must not be replayed: the client can decide whether it is safe to send it again. */
 export function refuse(response: ServerResponse, message: string): void {
   response.writeHead(503, {
     'Content-Type': 'text/plain; charset=utf-8',
@@ -49,7 +49,7 @@ export function refuse(response: ServerResponse, message: string): void {
   response.end(message)
 }
 
-/** Sends the client to the URL that it asked for, method and body kept. False where that URL is not on this origin. */
+/** Redirects the client to the same URL, keeping method and body. Returns false if that URL is on another origin. */
 export function redirect(request: IncomingMessage, response: ServerResponse): boolean {
   const location = sameOriginLocation((request as { originalUrl?: string }).originalUrl ?? request.url ?? '/')
   if (location === undefined) return false

@@ -1,4 +1,4 @@
-/** The requests of one server: which attempt each is at, and what becomes of it when that fails. */
+/** The requests of one server: the current attempt of each, and what happens when it fails. */
 
 import { AsyncResource } from 'node:async_hooks'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -16,7 +16,7 @@ interface Served {
   attempts: Attempts
   /** Runs the request from the top, in the asynchronous context of its first attempt's begin. */
   again(next: Connect.NextFunction): void
-  /** Another error than a stale dependency has passed. */
+  /** An error that is not caused by a stale dependency was passed on. */
   failed: boolean
 }
 
@@ -24,10 +24,10 @@ export class Requests {
   readonly #server: ViteDevServer
   readonly #recovery: Recovery
   readonly #served = new WeakMap<IncomingMessage, Served>()
-  /** How often a client was sent back for a stale dependency, since the commit that it is stale by. */
+  /** How often a client was redirected because of a stale dependency since the commit that made it stale. */
   readonly #redirects = new WeakMap<OptimizerMetadata, Map<string | undefined, number>>()
   #clientIsBehind = false
-  /** Undefined if it is turned off. */
+  /** Undefined if it is disabled. */
   readonly rescue: Rescue | undefined
 
   constructor(server: ViteDevServer, recovery: Recovery) {
@@ -36,7 +36,7 @@ export class Requests {
     this.rescue = recovery.rescue === false ? undefined : new Rescue(server, recovery.rescue, recovery.replay)
   }
 
-  /** The middleware at the top. */
+  /** The middleware in front of all others. */
   readonly begin: Connect.NextHandleFunction = (request, response, next) => {
     const start = (isRescue: boolean): void => {
       this.#recall(request, response).attempts.begin(this.#environments(), !isRescue)
@@ -46,7 +46,7 @@ export class Requests {
     else this.rescue.admit(request, response, start, next)
   }
 
-  /** The middleware for errors, after the handlers. */
+  /** The error middleware, after the handlers. */
   readonly fail: Connect.ErrorHandleFunction = (error, request, response, next) => {
     const served = this.#recall(request, response)
     const { attempts } = served
@@ -59,7 +59,7 @@ export class Requests {
       served.failed = true
       return next(error)
     }
-    // Half of an answer was sent: only a broken connection tells the client so.
+    // Half of the response was sent: only closing the connection shows the client that it is incomplete.
     if (!this.#isUnsent(request, response)) return void response.destroy()
     if (!this.#mayReplay(request)) {
       attempts.last = failure
@@ -87,7 +87,7 @@ export class Requests {
     await this.rescue?.ready()
     if (isGone(response)) return
     if (!this.#isUnsent(request, response)) {
-      // The failed attempt has gone on to write: a complete answer is left alone.
+      // The failed attempt continued to write: a complete response is left as it is.
       if (!response.writableEnded) response.destroy()
       return
     }
@@ -107,7 +107,7 @@ export class Requests {
     if (isFirst) response.once('finish', () => this.#finished(served, response))
   }
 
-  /** Takes note of a re-optimization of the client that reloaded it. */
+  /** Records a re-optimization of the client that reloaded it. */
   clientWasReoptimized(): void {
     this.#clientIsBehind = true
   }
@@ -150,11 +150,14 @@ export class Requests {
       return
     refuse(
       response,
-      `A dependency was optimized anew while this ${request.method} was served. It was not repeated, because it may have had effects: send it again if it bears that.\n`,
+      `A dependency was optimized while this ${request.method} request ran. It was not retried, because it may have side effects. Retry it if it is idempotent.\n`,
     )
   }
 
-  /** A redirect is a new request, which knows nothing of attempts: what stays stale would go round for ever. */
+  /**
+   * A redirect is a new request, which does not count earlier attempts: a permanently stale dependency would redirect
+   * endlessly.
+   */
   #mayRedirect({ environment, stale }: StaleIn): boolean {
     const metadata = environment.depsOptimizer?.metadata as OptimizerMetadata
     const counts = this.#redirects.get(metadata) ?? new Map<string | undefined, number>()

@@ -4,8 +4,8 @@
  * A request that began in the old module graph waits for the new dependency, and gets it from the new graph, together
  * with a second copy of what it already holds. It fails, or answers with the wrong context, and nothing marks its
  * error: the hash that Vite compares is replaced by the commit itself. So every answer that is not complete at a commit
- * with a reload is discarded, as long as no byte of its body was sent, and the request runs once more when the runners
- * have reported that they have the new graph. Requests that arrive in between wait as well.
+ * with a reload is discarded, as long as no byte of its body was sent. The request runs once more when the runners have
+ * reported that they have the new graph. Requests that arrive in between wait as well.
  *
  * The commit itself is never delayed: a request that waits for the discovery would wait forever.
  */

@@ -1,4 +1,4 @@
-/** The way around a ghost: an id that Vite remembers with the hash of an optimizer run that is gone. */
+/** Works around a ghost: an id that Vite caches with the hash of an optimizer run that no longer exists. */
 
 import type { DevEnvironment } from 'vite'
 import { invalidArgument } from '../../native/errors.js'
@@ -6,13 +6,14 @@ import * as validate from '../../native/validate.js'
 import { optimizedDepOf } from './optimizer.js'
 
 /**
- * The id under which an optimized dependency can be imported now, `<file>?v=<current hash>`; undefined where the
- * environment has not optimized it (or has no optimizer).
+ * Returns the id under which an optimized dependency can be imported now, `<file>?v=<current hash>`. Undefined if the
+ * environment has not optimized it, or has no optimizer.
  *
- * `id` is a bare specifier as in `optimizeDeps.include`, or any id of the dependency's file, with whatever hash.
- * Vite keeps the first id it resolved for a specifier; no invalidation removes that memory (`invalidateAll()`,
- * `clearCache()`, waiting: measured on 7.3.8 and 8.3.8), so `runner.import('dep')` can fail for ever, while the id
- * returned here works.
+ * Vite keeps the first id that it resolved for a specifier. No invalidation removes it (`invalidateAll()`,
+ * `clearCache()` and waiting were measured on 7.3.8 and 8.3.8), so `runner.import('dep')` can fail permanently, while
+ * the id returned here works.
+ *
+ * @param id A bare specifier as in `optimizeDeps.include`, or any id of the dependency's file, with any hash.
  */
 export function resolveOptimizedId(environment: DevEnvironment, id: string): string | undefined {
   if (typeof environment !== 'object' || environment === null)

@@ -1,14 +1,14 @@
 /**
- * Duplicates that nobody reports: Vite 6, and every version with `optimizeDeps.ignoreOutdatedRequests`
+ * Duplicates that Vite does not report. Vite 6, and every version with `optimizeDeps.ignoreOutdatedRequests`
  * (@cloudflare/vite-plugin sets it), serve a stale dependency as if it were the current one. It is then evaluated a
- * second time, and what it and its shared chunks hold in module scope exists twice.
+ * second time, and its module-level state exists twice, including that of shared chunks.
  */
 
 import type { DevEnvironment } from 'vite'
-import { fileOf, isOptimizedFile, optimizedDepOf, type DepsOptimizer } from './optimizer.js'
+import { type DepsOptimizer, fileOf, isOptimizedFile, optimizedDepOf } from './optimizer.js'
 import { hashOf } from './stale-error.js'
 
-/** Looks at the ids that one environment transforms. */
+/** Checks the ids that one environment transforms. */
 export class SilentDuplicates {
   readonly #environment: DevEnvironment
   /** Files that were served before. */
@@ -19,7 +19,7 @@ export class SilentDuplicates {
     this.#environment = environment
   }
 
-  /** Tells once when an optimized file that was already served under one hash is served under one that is outdated. */
+  /** Warns once when an optimized file that was already served under one hash is served under an outdated one. */
   check(id: string): void {
     if (this.#isWarned || !isOptimizedFile(this.#environment, id)) return
     const file = fileOf(id)
@@ -27,7 +27,7 @@ export class SilentDuplicates {
     const current = optimizedDepOf(optimizer, id)?.browserHash ?? optimizer.metadata.browserHash
     const hash = hashOf(id)
     const isOutdated = hash !== undefined && hash !== current
-    // A dependency that has just been discovered carries the hash of its discovery: it has no first instance.
+    // A dependency that was just discovered has the hash of its discovery: it has no first instance.
     if (isOutdated && this.#served.has(file)) this.#warn(file, hash, current)
     this.#served.add(file)
   }

@@ -1,10 +1,12 @@
 /**
- * One copy of warmswap/state in every server environment, outside of what Vite evaluates.
+ * One copy of warmswap/state in every server environment, outside the modules that Vite evaluates.
  *
- * Both settings are needed (measured on 6.4.6, 7.3.8 and 8.3.8): `resolve.external` alone leaves a second, bundled copy
- * inside a pre-bundled dependency that imports it; `optimizeDeps.exclude` alone leaves one copy whose id carries `?v=`,
- * so that it is evaluated anew after each re-optimization. workerd has neither `external` nor addons: there the portable
- * build is evaluated by Vite, and keeps its root on `globalThis`.
+ * Both settings are needed (measured on 6.4.6, 7.3.8 and 8.3.8). `resolve.external` alone leaves a second, bundled copy
+ * inside a pre-bundled dependency that imports it. `optimizeDeps.exclude` alone leaves one copy whose id carries `?v=`,
+ * so that it is evaluated again after each re-optimization.
+ *
+ * workerd has neither `external` nor addons: there, Vite evaluates the portable build, which keeps its root on
+ * `globalThis`.
  */
 
 import { fileURLToPath } from 'node:url'
@@ -12,19 +14,22 @@ import type { EnvironmentOptions, Plugin } from 'vite'
 import { invalidArgument } from '../../native/errors.js'
 import * as validate from '../../native/validate.js'
 
-/** Where state lives and for whom. */
+/** Options of stableState(). */
 export interface StableStateOptions {
-  /** Which environments get it. @default all whose consumer is the server */
+  /** Names of the environments that get the state. @default all whose consumer is the server */
   environments?: (name: string) => boolean
-  /** Further packages to keep external and in one copy. */
+  /** Further packages to keep external, with one copy each. */
   singletons?: string[]
-  /** 'native' or 'js' for all of them; 'auto' takes 'js' where addons cannot be loaded (workerd). @default 'auto' */
+  /**
+   * Implementation for all environments: 'native' or 'js'. 'auto' uses 'js' where addons cannot be loaded (workerd).
+   * @default 'auto'
+   */
   backend?: 'auto' | 'native' | 'js'
 }
 
 const STATE = 'warmswap/state'
 
-/** Keeps state over re-optimizations, reloads and restarts of the server: see the README's section State. */
+/** Keeps state across re-optimizations, reloads and restarts of the server. */
 export function stableState(options?: StableStateOptions): Plugin {
   const {
     environments,
@@ -43,7 +48,7 @@ export function stableState(options?: StableStateOptions): Plugin {
     apply: 'serve',
     enforce: 'pre',
     configEnvironment: {
-      // After the plugins that make an environment what it is.
+      // After the plugins that define the environments.
       order: 'post',
       handler(name, config) {
         if (!(environments?.(name) ?? isServer(name, config))) return
@@ -66,7 +71,10 @@ function isServer(name: string, config: EnvironmentOptions): boolean {
   return (config.consumer ?? (name === 'client' ? 'client' : 'server')) === 'server'
 }
 
-/** workerd and its like, told by their export conditions: no addons, and @cloudflare/vite-plugin refuses `resolve.external`. */
+/**
+ * workerd and similar runtimes, recognised by their export conditions: they load no addons, and @cloudflare/vite-plugin
+ * refuses `resolve.external`.
+ */
 function isIsolate(config: EnvironmentOptions): boolean {
   return (
     config.resolve?.conditions?.some((condition) => ['workerd', 'worker', 'edge-light'].includes(condition)) ?? false

@@ -1,12 +1,12 @@
 /**
- * Requests that meet a stale pre-bundle are answered, not failed.
+ * Answers requests that meet a stale pre-bundle, instead of failing them.
  *
- * A handler that reaches for a module through a runner can find, in the middle of a request, that the optimizer has
- * committed and its dependency is gone. This plugin's error middleware stands after the handlers and before Vite's own:
- * GET and HEAD are answered again in process; everything else is refused with 503 and Retry-After, because its body was
- * read and its effects may have happened. The browser's own 504 and reload stay Vite's.
+ * A handler that imports a module through a runner can find, in the middle of a request, that the optimizer has
+ * committed and its dependency no longer exists. This plugin's error middleware is after the handlers and before Vite's
+ * own. GET and HEAD are handled again in the process. Everything else is refused with 503 and Retry-After, because its
+ * body was read and it may have had side effects. The browser's own 504 and reload remain Vite's task.
  *
- * Errors that do not reach Vite's middleware stack (an outer Express or Hono) need importWithRecovery.
+ * Errors that do not reach Vite's middlewares (an outer Express or Hono app) need importWithRecovery().
  */
 
 import type { DevEnvironment, Plugin } from 'vite'
@@ -17,10 +17,13 @@ import { Requests } from './requests.js'
 import { RunnerReports } from './runner-reports.js'
 import { SilentDuplicates } from './silent-duplicates.js'
 
-/** Environments whose ids are looked at: by one plugin, also where a framework and its user have both added it. */
+/** Environments whose ids are checked: by one plugin only, even if both a framework and its user have added it. */
 const checked = new WeakSet<DevEnvironment>()
 
-/** Recovers from stale pre-bundles in all server environments, tells of silent duplicates, and names what was discovered late. */
+/**
+ * Recovers from stale pre-bundles in all server environments, warns about silent duplicates, and names dependencies
+ * that were discovered late.
+ */
 export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
   const recovery = checkRecoveryOptions(options)
   const duplicates = new WeakMap<DevEnvironment, SilentDuplicates>()
@@ -35,7 +38,7 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
       handler(server) {
         if (Object.values(server.environments).some((environment) => recoveryOf(environment) !== undefined)) {
           return server.config.logger.warn(
-            '[warmswap] staleDepRecovery is there twice: only the first, with its options, is at work.',
+            '[warmswap] staleDepRecovery was added twice. Only the first one is active, with its options.',
           )
         }
         const requests = new Requests(server, recovery)
@@ -58,8 +61,8 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
           })
         }
         return () => {
-          // First of all, so that a replay begins with what the client sent. Frameworks put their own middlewares, and
-          // Vite's for `base`, in front within such a function.
+          // Before all other middlewares, so that a replay begins with the client's request. Frameworks put their own
+          // middlewares, and Vite's for `base`, in front within such a function.
           server.middlewares.stack.unshift({ route: '', handle: requests.begin })
           if (requests.rescue !== undefined) server.middlewares.use(requests.rescue.leave)
           server.middlewares.use(requests.fail)
@@ -69,7 +72,7 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
     transform(code, id) {
       const environment = this.environment as DevEnvironment
       if (environment.config.consumer !== 'server') return
-      // Made here: @cloudflare/vite-plugin evaluates the entry within its own configureServer, before ours.
+      // Created here: @cloudflare/vite-plugin evaluates the entry within its own configureServer, before this one.
       if (!checked.has(environment)) duplicates.set(environment, new SilentDuplicates(environment))
       checked.add(environment)
       const mine = duplicates.get(environment)

@@ -1,9 +1,12 @@
-/** Telling a dependency that was optimized anew from every other failure. */
+/** Distinguishes a dependency that was optimized again from every other failure. */
 
-/** What became of the dependency: `outdated` and `processing` on all versions, `missing-chunk` where Vite 6 finds an old chunk deleted. */
+/**
+ * What happened to the dependency: `outdated` and `processing` on all versions, `missing-chunk` if Vite 6 finds that an
+ * old chunk was deleted.
+ */
 export type StaleKind = 'outdated' | 'processing' | 'missing-chunk'
 
-/** A stale dependency as Vite reported it: the id it was asked for and the hash in it. */
+/** A stale dependency as Vite reported it: the requested id and the hash in it. */
 export interface StaleDep {
   kind: StaleKind
   id?: string
@@ -13,9 +16,9 @@ export interface StaleDep {
 interface Known {
   kind: StaleKind
   code: string
-  /** Vite's whole text, which some hops begin with the class. */
+  /** Vite's complete text. Some layers put the class name before it. */
   whole: RegExp
-  /** The same anywhere in a text. */
+  /** The same, anywhere in a text. */
   anywhere: RegExp
 }
 
@@ -44,21 +47,21 @@ const KINDS: readonly Known[] = [
   ),
 ]
 
-/** Wrappers of wrappers end somewhere; a cause that names itself must not hold us up. */
+/** Limits the depth of wrapped errors; a cause can refer to itself. */
 const DEEPEST_CAUSE = 8
 
 /**
- * The stale dependency behind an error, or undefined for every other error.
+ * Finds the stale dependency behind an error. Undefined for every other error.
  *
- * The code is asked first, on the error and on its `cause`s; then the whole message, because some hops (miniflare's
- * error pages, wrappers of frameworks) lose the code. An error that merely quotes Vite's text is not one: the
- * message has to begin with it, and only a plain `Error` is asked for its message.
+ * The code is checked first, on the error and on its `cause`s. Then the whole message is checked, because some layers
+ * (miniflare's error pages, wrappers of frameworks) lose the code. An error that merely quotes Vite's text does not
+ * count: the message has to begin with it, and only a plain `Error` is checked by message.
  */
 export function staleDepError(error: unknown): StaleDep | undefined {
   const chain = [...causes(error)]
   for (const { code } of chain as { code?: unknown }[]) {
     const found = KINDS.find((each) => each.code === code)
-    // A wrapper can have taken over the code without the text.
+    // A wrapper can have copied the code without the text.
     if (found)
       return describe(
         found.kind,
@@ -76,7 +79,7 @@ function* causes(error: unknown): Generator<Error> {
   let current = error
   for (let depth = 0; depth < DEEPEST_CAUSE; depth += 1) {
     if (typeof current !== 'object' || current === null) return
-    // Errors of other realms and of a worker are not `instanceof Error`; what has a message is one.
+    // Errors of other realms and of a worker are not `instanceof Error`. An object with a message counts as one.
     if (typeof (current as Error).message === 'string') yield current as Error
     current = (current as Error).cause
   }

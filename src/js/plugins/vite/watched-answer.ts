@@ -3,7 +3,7 @@
 import type { ServerResponse } from 'node:http'
 import { refuse } from './replay.js'
 
-/** A 503 of the application says the same. */
+/** A 503 of the application already means the same. */
 const REFUSED = 503
 
 /** Calls the callback of a `write` or `end` that was dropped: the handler may wait for it. Returns `result`. */

@@ -1,4 +1,4 @@
-//! What is made at the end of an extraction: hard links, then symbolic links, so that nothing is written through one.
+//! The end of an extraction: creates hard links, then symbolic links, so that nothing is written through one.
 
 use crate::core::archives::directory_cache::split_path;
 use crate::core::archives::tree::as_path;
@@ -10,15 +10,15 @@ use crate::core::failure::Result;
 use crate::core::sys::name;
 
 impl Extraction<'_, '_> {
-    /// In the archive's order, so that a link to a link works. The target is found in our own table and opened
-    /// part by part below the stage; there is no symbolic link there yet.
+    /// Creates hard links in the order of the archive, so that a link to a link works. The target is found in the table
+    /// of entries and opened component by component below the stage, which contains no symbolic links yet.
     pub(super) fn make_hard_links(&mut self) -> Result<()> {
         for (index, first) in std::mem::take(&mut self.hard_links).resolve(&self.tree, &self.names)? {
             self.options.cancel.check()?;
             let first = first as usize;
             let (file, hash) = (self.tree.nodes()[first], self.tree.hash(first));
             let path = self.tree.path_at(index).to_vec();
-            // Where it cannot be linked it is a copy, so it counts like one.
+            // If it cannot be linked it becomes a copy, so it counts like one.
             self.count(file.size, &path)?;
             self.tree.set(index as usize, u32::from(file.mode()), file.size);
             self.tree.set_hash(index as usize, hash);
@@ -38,7 +38,7 @@ impl Extraction<'_, '_> {
         match to.link(&from, existing, new, as_path(path)) {
             Ok(()) => Ok(()),
             Err(error) if error.is_exists() => Err(twice(path)),
-            // Filesystems without hard links, and files with as many as they can have.
+            // Filesystems without hard links, and files that have reached the maximum number of links.
             Err(_) => files::copy(&from, target_name, &to, name, path, &self.options.cancel),
         }
     }

@@ -1,4 +1,4 @@
-//! Entries of a folder store: directories on the way to an object, and the object itself.
+//! Entries of a folder store: the directories that lead to an object, and the object itself.
 
 use std::ffi::OsStr;
 
@@ -7,17 +7,17 @@ use crate::core::caches::store::object::ObjectMeta;
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs;
 
-/// Large enough that system calls do not count, small enough for several in memory.
+/// Size of one read or write: large enough that system calls do not matter, small enough for several in memory.
 pub(super) const CHUNK_BYTES: u64 = 1024 * 1024;
 
-/// What is to be done below the root.
+/// What an operation does below the root.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Nothing is changed.
+    /// Changes nothing.
     Read,
-    /// Objects are removed: no directory on the way may be a stranger's.
+    /// Removes objects. No directory on the path may belong to an untrusted user.
     Change,
-    /// Objects are written; directories that are missing are made.
+    /// Writes objects. Missing directories are created.
     Make,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn open_below(
     }
 }
 
-/// Says that a link is not followed, where the kernel only says that it is no directory.
+/// Names a symbolic link in the error, because the kernel only reports that it is not a directory.
 pub(super) fn explain(parent: &SharedDirectory, name: &OsStr, error: Error) -> Error {
     let is_link = parent
         .stat(name)
@@ -51,7 +51,7 @@ pub(super) fn explain(parent: &SharedDirectory, name: &OsStr, error: Error) -> E
     }
     let path = parent.path.join(name);
     let message = format!(
-        "'{}' is a symbolic link, and links inside a store are not followed. Open the store at the directory that it leads to, or mount that directory here",
+        "'{}' is a symbolic link, and links inside a store are not followed. Open the store at the target of the link, or mount that directory here",
         path.display()
     );
     Error::new(Code::Unsupported, message).at(&path)
@@ -61,7 +61,7 @@ pub(super) fn object_meta(path: &str, stat: &fs::Stat) -> ObjectMeta {
     ObjectMeta {
         path: path.to_owned(),
         size: stat.size,
-        // As web servers make them: a rename brings a new inode, a rewrite a new time.
+        // Built like the ETags of web servers. A rename changes the inode, and a rewrite changes the time.
         etag: format!("\"{:x}-{:x}-{:x}\"", stat.inode, stat.modified_ns, stat.size),
         modified_ms: u64::try_from(stat.modified_ns / 1_000_000).unwrap_or(0),
     }

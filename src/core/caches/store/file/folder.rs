@@ -27,7 +27,7 @@ use crate::core::failure::{Cause, Failure};
 use crate::core::sys::{dir, fs};
 
 const OWN_PREFIX: &str = ".warmswap-";
-/// Longer than every path of an object: a key has 512 bytes at most.
+/// Longer than any path of an object: a key has at most 512 bytes.
 const MAX_OBJECT_PATH: usize = 1024;
 
 /// Objects in a folder.
@@ -43,7 +43,7 @@ impl Folder {
         }
     }
 
-    /// Runs work that waits only for this folder.
+    /// Runs work that depends only on this folder.
     fn on_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> StoreResult<T> + Send + 'static,
@@ -60,12 +60,15 @@ impl Folder {
         SharedDirectory::open_followed(&root)
     }
 
-    /// Opens a directory of the store, given by its path from the root.
+    /// Opens a directory of the store by its path relative to the root.
     fn directory(&self, path: &str, purpose: Purpose) -> Result<SharedDirectory> {
         let mut parent = self.root(purpose)?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             if matches!(name, "." | "..") {
-                return Err(Error::new(Code::Io, format!("'{path}' is no path of an object")));
+                return Err(Error::new(
+                    Code::Io,
+                    format!("'{path}' is not the path of an object"),
+                ));
             }
             let name = OsStr::new(name);
             parent = open_below(&parent, name, purpose).map_err(|error| explain(&parent, name, error))?;
@@ -73,7 +76,7 @@ impl Folder {
         Ok(parent)
     }
 
-    /// The directory of an object, and the name of the object in it.
+    /// Directory of an object, and its name in that directory.
     fn locate<'a>(&self, path: &'a str, purpose: Purpose) -> Result<(SharedDirectory, &'a OsStr)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         Ok((self.directory(parent, purpose)?, OsStr::new(name)))
@@ -83,7 +86,7 @@ impl Folder {
         let (parent, name) = self.locate(path, Purpose::Read).in_store()?;
         let full = parent.path.join(name);
         let file = match parent.directory.open_regular(name, fs::Access::Read, &full) {
-            // The directory of other keys.
+            // A directory that belongs to other keys.
             Err(error) if error.kind() == Some(ErrorKind::IsADirectory) => {
                 return Err(Failure::new(Cause::NotFound, format!("'{path}' is not a file")));
             }
@@ -93,7 +96,7 @@ impl Folder {
         if etag.is_some_and(|etag| etag != meta.etag) {
             return Err(Failure::new(
                 Cause::Changed,
-                format!("'{path}' is another version"),
+                format!("'{path}' has another version"),
             ));
         }
         Ok((file, meta, full))
@@ -154,7 +157,7 @@ impl Folder {
     }
 }
 
-/// Whether a directory on the way, or what is looked for, does not exist.
+/// Whether the object or a directory on its path does not exist.
 fn is_absent(error: &Error) -> bool {
     matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
@@ -191,7 +194,7 @@ impl Store for Folder {
             if range.end > meta.size {
                 return Err(Failure::new(
                     Cause::Malformed,
-                    format!("'{path}' has no bytes {range:?}"),
+                    format!("'{path}' has fewer bytes than the range {range:?}"),
                 ));
             }
             let part = PartBuffer::new(length(&range))?;
@@ -250,7 +253,7 @@ impl Store for Folder {
             condition,
             may_show,
         };
-        // It waits for other writers.
+        // Waits for other writers.
         let root = self.root.clone();
         async move {
             let putting = thread::run(&root, move || store.put(&path, &write, &context));

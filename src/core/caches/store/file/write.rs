@@ -1,4 +1,4 @@
-//! How an object gets into a folder: a temporary file, the lock of all writers, the condition, a rename.
+//! Writes an object to a folder: a temporary file, the lock of all writers, the condition, and a rename.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -21,10 +21,10 @@ use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile, Wait}
 
 const LOCK_NAME: &str = ".warmswap-writers";
 const TEMPORARY_DIRECTORY: &str = ".warmswap-tmp";
-/// Begins the names of temporary files next to an object, where that directory cannot be used.
+/// Prefix of temporary files next to an object, if the common directory cannot be used.
 const TEMPORARY_PREFIX: &str = ".warmswap-tmp-";
 
-/// A new temporary file, locked. Those of killed writers are removed first: they are as large as objects.
+/// Creates and locks a temporary file. First removes those of killed writers, because they are as large as objects.
 pub(super) fn temporary(
     root: &SharedDirectory,
     object: &Arc<SharedDirectory>,
@@ -32,7 +32,7 @@ pub(super) fn temporary(
 ) -> Result<Temporary> {
     let name = OsStr::new(TEMPORARY_DIRECTORY);
     let _writers = exclude_writers(root, cancel)?;
-    // Where it belongs to another user, or is no directory, the directory of the object serves.
+    // If it belongs to another user or is not a directory, the directory of the object is used.
     if let Ok(parent) = open_below(root, name, Purpose::Make)
         && let Ok(temporary) = Temporary::create(Arc::new(parent), "")
     {
@@ -68,12 +68,12 @@ pub(super) fn commit(
     if !holds {
         return Err(Failure::new(
             Cause::Changed,
-            format!("'{}' is another version", object.path),
+            format!("'{}' has another version", object.path),
         ));
     }
     cancel.check().in_store()?;
-    // The kernel's own time is a clock tick old, and a freed inode is used again: two objects of one size
-    // that follow each other within a tick would be one version.
+    // Sets the time explicitly. The kernel's own time is as old as its last tick, and freed inodes are reused. Two
+    // objects of the same size that follow each other within a tick would have the same version.
     fs::touch_exactly(temporary.file.file(), &temporary.path).in_store()?;
     if !(write.may_show)() {
         return Err(unshown());
@@ -86,11 +86,11 @@ pub(super) fn commit(
     Ok(object_meta(object.path, &stat).etag)
 }
 
-/// The kernel lock of all writers on this machine; released when it is dropped. Another user's is waited for like one's
-/// own.
+/// Kernel lock of all writers on this machine. Dropping it releases the lock. A lock of another user is waited for like
+/// one of this user.
 fn exclude_writers(root: &SharedDirectory, cancel: &Cancel) -> Result<LockedFile> {
     let (name, path) = (OsStr::new(LOCK_NAME), root.path.join(LOCK_NAME));
-    // Held for two system calls: a short pause costs less than a wake-up protocol.
+    // The lock is held for two system calls, so a short pause costs less than a wake-up protocol.
     let wait = Wait {
         deadline: Deadline::NEVER,
         cancel,
@@ -111,7 +111,7 @@ fn exclude_writers(root: &SharedDirectory, cancel: &Cancel) -> Result<LockedFile
     }
 }
 
-/// An object that is to be written.
+/// An object to be written.
 pub(super) struct Object<'a> {
     pub(super) path: &'a str,
     pub(super) name: &'a OsStr,
@@ -176,12 +176,12 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Not there any more once it is an object; what cannot be removed is swept by the next writer.
+        // It no longer exists if it became an object. The next writer sweeps what cannot be removed.
         drop(self.parent.directory.remove_file(self.name.as_ref(), &self.path));
     }
 }
 
-/// Removes the temporary files that nobody holds. Only under the writers' lock: a new one is locked under it.
+/// Removes temporary files that no process has locked. Requires the writers' lock, under which a new one is locked.
 fn sweep(parent: &SharedDirectory, prefix: &str) -> Result<()> {
     for entry in parent.directory.entries(&parent.path)? {
         if !entry.name.as_encoded_bytes().starts_with(prefix.as_bytes()) {
@@ -190,7 +190,7 @@ fn sweep(parent: &SharedDirectory, prefix: &str) -> Result<()> {
         let path = parent.path.join(&entry.name);
         let options = LockOptions::inside(&parent.directory, &entry.name, &path).check(Check::None);
         let Ok(Some(file)) = options.open() else { continue };
-        // What is another user's may stay: it hinders nobody.
+        // A file of another user may stay, because it disturbs no caller.
         if file.stat(&path).is_ok_and(|stat| parent.trusts(&stat))
             && let Ok(Attempt::Locked(_dead)) = options.attempt(file)
         {

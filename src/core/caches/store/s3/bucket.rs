@@ -1,4 +1,4 @@
-//! A bucket.
+//! A bucket of S3 or a compatible service.
 
 use std::future::Future;
 use std::ops::Range;
@@ -33,10 +33,10 @@ use crate::core::failure::{Cause, Failure};
 use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 
-/// How long the credential chain may take: off AWS it ends in an address that never answers
+/// Time limit of the credential chain. Outside AWS, the chain ends with an address that never responds
 /// (denoland/celld#163).
 const CREDENTIALS: Duration = Duration::from_secs(2);
-/// Most that a listing keeps in memory: about 400 000 objects.
+/// Maximum memory of a listing: about 400 000 objects.
 const MAX_LISTED_BYTES: usize = 64 << 20;
 
 /// A bucket.
@@ -49,7 +49,7 @@ pub(in crate::core::caches::store) struct S3 {
 
 impl S3 {
     pub(in crate::core::caches::store) fn new(options: &S3Options) -> Result<Self> {
-        // A name with dots is not in the certificate of a virtual host.
+        // The certificate of a virtual host does not cover a bucket name with dots.
         let is_in_path = options.endpoint.is_some() || options.bucket.iter().any(|name| name.contains('.'));
         let region = options.region()?;
         let options = S3Options {
@@ -62,7 +62,7 @@ impl S3 {
             ..options.clone()
         };
         if options.role_arn.is_some() {
-            // The chain asks STS past the operation's context, by what is installed for the process.
+            // The chain calls STS outside the operation's context, through the default transport of the process.
             HttpTransporter::install_default(StsTransport(CREDENTIALS));
         }
         let place = place(&options, region)?;
@@ -88,8 +88,8 @@ impl S3 {
         place(&options, to)
     }
 
-    /// Runs one operation with a transport of its own, and reads its failure from both sides. Where the store names
-    /// another region the operation runs once more, signed for that one, which is used from then on.
+    /// Runs one operation with its own transport, and explains a failure with facts from both. If the store names
+    /// another region, the operation is repeated, signed for that region, which is used from then on.
     async fn run<T, F>(
         &self,
         context: &Arc<CallContext>,
@@ -115,7 +115,8 @@ impl S3 {
         conclude(result, &exchange, path)
     }
 
-    /// Size and version of an object whose size the store does not announce. An answer to a range has it.
+    /// Size and version of an object whose size the store does not declare. The response to a range request contains
+    /// them.
     async fn stat_by_range(&self, path: &str, context: &Arc<CallContext>) -> StoreResult<ObjectMeta> {
         let read = |operator: Operator| async move {
             let mut stream = operator.reader(path).await?.into_stream(0..1).await?;
@@ -124,13 +125,13 @@ impl S3 {
         };
         let metadata = self.run(context, path, read).await?;
         if metadata.content_length() == NO_LENGTH {
-            let message = format!("'{path}': the store does not say how long it is");
+            let message = format!("'{path}': the store does not report the size of the object");
             return Err(Failure::new(Cause::Malformed, message));
         }
         Ok(object_meta(path, &metadata))
     }
 
-    /// The version that a write made.
+    /// Version that a write created.
     async fn version_written(
         &self,
         path: &str,
@@ -139,13 +140,14 @@ impl S3 {
         context: &Arc<CallContext>,
     ) -> StoreResult<String> {
         let metadata = written.map_err(|failure| match (failure.cause, condition) {
-            // S3 answers 404, not 412, to If-Match where nothing is.
+            // For If-Match on a missing object, S3 responds with 404 instead of 412.
             (Cause::NotFound, Condition::Version(_)) => Failure::new(Cause::Changed, failure.error.message),
             _ => failure,
         })?;
         match version_of(&metadata) {
             etag if etag.starts_with('"') => Ok(etag.to_owned()),
-            // Some servers leave it out of the answer, or out of quotes in documents, and compare what headers have.
+            // Some servers omit it from the response, or omit its quotes in documents, but compare it with the quotes
+            // from headers.
             _ => Ok(self.stat(path, context).await?.etag),
         }
     }
@@ -179,7 +181,7 @@ where
     let running = operation(place.operator.clone().with_context(context));
     let running = AssertUnwindSafe(running).catch_unwind().map(|result| {
         result.unwrap_or_else(|panic| match thread::refused_in(panic.as_ref()) {
-            // The process gets no thread to read credentials on.
+            // The process cannot start a thread for reading credentials.
             Some(refused) => Err(exchange.refuse(Cause::Other, &refused.message)),
             None => std::panic::resume_unwind(panic),
         })
@@ -251,7 +253,7 @@ impl Store for S3 {
                     };
                     let reader = operator.reader_options(path, options).await?;
                     let mut chunks = reader.into_stream(range).await?;
-                    // As it comes: what a store sends beyond the range is neither kept nor waited for.
+                    // Read piece by piece: what a store sends beyond the range is neither kept nor waited for.
                     while let Some(mut chunk) = chunks.try_next().await? {
                         if !Iterator::all(&mut chunk, |piece| part.push(&piece)) {
                             let message = format!("more than {size} bytes of '{path}'");
@@ -277,7 +279,7 @@ impl Store for S3 {
             ..ReaderOptions::default()
         };
         async move {
-            // The version is in the answer's own headers: no other request can tell it.
+            // The version is in the headers of this response. No other request could return it.
             let read = |operator: Operator| {
                 let options = options.clone();
                 async move {
@@ -354,7 +356,7 @@ impl Store for S3 {
             };
             let mut entries = operator.lister_options(prefix, options).await?;
             let (mut objects, mut bytes) = (Vec::new(), 0);
-            // Page by page, with a limit: a store can name further pages without end.
+            // Page by page, with a limit, because a store can name further pages without end.
             while let Some(entry) = entries.try_next().await? {
                 if entry.metadata().is_file() {
                     let object = object_meta(entry.path(), entry.metadata());
@@ -371,7 +373,7 @@ impl Store for S3 {
             let too_many = |count| {
                 Failure::new(
                     Cause::Malformed,
-                    format!("the store lists more than {count} objects under '{prefix}': expire them by a lifecycle rule"),
+                    format!("the store lists more than {count} objects under '{prefix}'. Add a lifecycle rule that expires old objects"),
                 )
             };
             self.run(context, prefix, listing).await?.map_err(too_many)

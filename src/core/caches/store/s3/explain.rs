@@ -1,4 +1,4 @@
-//! What the failure of an operation means.
+//! Explains the failure of an operation.
 
 use opendal::ErrorKind;
 
@@ -7,7 +7,7 @@ use crate::core::caches::store::exchange::Exchange;
 use crate::core::caches::store::failure::StoreResult;
 use crate::core::failure::{Cause, Failure};
 
-/// The result of an operation. OpenDAL reports success for a delete in a bucket that does not exist.
+/// Converts the result of an operation. OpenDAL reports success for a delete in a bucket that does not exist.
 pub(super) fn conclude<T>(result: opendal::Result<T>, exchange: &Exchange, path: &str) -> StoreResult<T> {
     let result = result.and_then(|value| match exchange.code().as_str() {
         "NoSuchBucket" => Err(opendal::Error::new(ErrorKind::ConfigInvalid, "no such bucket")),
@@ -17,7 +17,7 @@ pub(super) fn conclude<T>(result: opendal::Result<T>, exchange: &Exchange, path:
 }
 
 fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
-    // The last status is then that of tidying up.
+    // In that case the last status belongs to the clean-up.
     if exchange.is_cancelled() {
         return Failure::new(Cause::Aborted, "the call has ended");
     }
@@ -25,7 +25,7 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         return Failure::new(failure.cause, format!("'{path}': {}", failure.error.message));
     }
     if !exchange.has_reached_store() {
-        // reqsign's messages name providers, never values; the kind tells the rest.
+        // reqsign's messages name providers, never values. The kind of the error decides the cause.
         let cause = match error.kind() {
             ErrorKind::ConfigInvalid | ErrorKind::Unsupported => Cause::Misconfigured,
             _ => Cause::CredentialsMissing,
@@ -33,7 +33,7 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         return Failure::new(
             cause,
             format!(
-                "no usable credentials: set them in the environment, a profile, the pod's identity or the store ({})",
+                "no usable credentials ({}). Set them in the environment, a profile, the pod's identity or the options of the store",
                 error.kind()
             ),
         );
@@ -49,17 +49,17 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         cause_of(&code).unwrap_or_else(|| cause_of_status(error.kind(), status, &code))
     };
     let region = exchange.named_region().map_or_else(String::new, |region| {
-        format!(" (the bucket is in region '{region}': set the region of the store)")
+        format!(". The bucket is in region '{region}'. Set the region of the store")
     });
     let space = if code.is_empty() { "" } else { " " };
     let advice = advice(cause, status, &code, exchange);
     Failure::new(
         cause,
-        format!("'{path}': the store answered {status}{space}{code}{region}{advice}"),
+        format!("'{path}': the store responded with {status}{space}{code}{region}{advice}"),
     )
 }
 
-/// The cause of a failure without a name that says more.
+/// Cause of a failure by its status, for an error name that is not specific.
 fn cause_of_status(kind: ErrorKind, status: u16, code: &str) -> Cause {
     match (kind, status) {
         (ErrorKind::ConfigInvalid, _) => Cause::Misconfigured,
@@ -77,9 +77,9 @@ fn cause_of_status(kind: ErrorKind, status: u16, code: &str) -> Cause {
     }
 }
 
-/// What to set or to know, for answers that leave it open.
+/// Advice for responses that do not name a solution.
 fn advice(cause: Cause, status: u16, code: &str, exchange: &Exchange) -> String {
-    /// Errors about the region that a request is signed for, by AWS and R2.
+    /// Errors of AWS and R2 about the region that a request is signed for.
     const REGION: [&str; 8] = [
         "AuthorizationHeaderMalformed",
         "AuthorizationQueryParametersError",
@@ -93,7 +93,7 @@ fn advice(cause: Cause, status: u16, code: &str, exchange: &Exchange) -> String 
     let signed_for = exchange.region();
     if let Some(endpoint) = exchange.named_endpoint() {
         return format!(
-            "; the bucket is at '{endpoint}': set the endpoint of the store, or its region (now '{signed_for}')"
+            ". The bucket is at '{endpoint}'. Set the endpoint of the store, or its region (currently '{signed_for}')"
         );
     }
     if exchange.named_region().is_some() {
@@ -101,22 +101,25 @@ fn advice(cause: Cause, status: u16, code: &str, exchange: &Exchange) -> String 
     }
     if matches!(status, 300..=399) || REGION.contains(&code) {
         return format!(
-            "; the bucket is in another region or at another endpoint, and the store does not say in which: set the region (now '{signed_for}') or the endpoint of the store"
+            ". The bucket is in another region or at another endpoint, which the store does not name. Set the region (currently '{signed_for}') or the endpoint of the store"
         );
     }
     match code {
         "RequestTimeTooSkewed" => {
-            "; the clock of this machine differs too much from that of the store".to_owned()
+            ". The clock of this machine differs too much from that of the store".to_owned()
         }
         // Alibaba OSS, Tencent COS.
         "SecondLevelDomainForbidden" | "PathStyleDomainForbidden" => {
-            "; set pathStyle of the store to false".to_owned()
+            ". Set pathStyle of the store to false".to_owned()
         }
         _ if exchange.asked_pause() > 0 => {
-            format!("; it asks to try again after {} s", exchange.asked_pause())
+            format!(
+                ". Try again after {} s, as the store requests",
+                exchange.asked_pause()
+            )
         }
         _ if cause == Cause::Denied && exchange.was_reading() && matches!(code, "" | "AccessDenied") => {
-            "; a missing object is answered like this too where s3:ListBucket is not granted".to_owned()
+            ". Without the permission s3:ListBucket, a missing object is reported in the same way".to_owned()
         }
         _ => String::new(),
     }

@@ -1,8 +1,8 @@
-//! What an answer says of an object.
+//! Metadata of an object in a response.
 
 use crate::core::caches::store::object::ObjectMeta;
 
-/// The version of an object. A proxy that compresses makes a weak ETag of it, which no condition matches.
+/// Version of an object. A proxy that compresses converts it to a weak ETag, which matches no condition.
 pub(super) fn version_of(metadata: &opendal::Metadata) -> &str {
     let etag = metadata.etag().unwrap_or_default();
     etag.strip_prefix("W/").unwrap_or(etag)

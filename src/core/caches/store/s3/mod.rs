@@ -1,5 +1,5 @@
-//! S3 and what speaks like it, over OpenDAL: signing and the credential chain are OpenDAL's, while time,
-//! ranges, retries and conditions are ours (see [`crate::core::caches::store::transport`]).
+//! S3 and compatible services, through OpenDAL. OpenDAL signs requests and implements the credential chain. warmswap
+//! implements timeouts, ranges, retries and conditions (see [`crate::core::caches::store::transport`]).
 
 mod bucket;
 mod explain;

@@ -1,4 +1,4 @@
-//! What is known of a bucket.
+//! Options of a bucket.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,9 +7,9 @@ use crate::core::error::{Error, Result};
 
 macro_rules! s3_options {
     ($($(#[$doc:meta])* $field:ident = $name:literal),+ $(,)?) => {
-        /// What is known of a bucket. Absent credentials mean the chain: environment, profile, SSO, web
-        /// identity, container and EKS Pod Identity, IMDS. (`credential_process` is not in it: OpenDAL runs no
-        /// programs.)
+        /// Options of a bucket. Without credentials, the credential chain is used: environment, profile, SSO, web
+        /// identity, container and EKS Pod Identity, IMDS. It does not support `credential_process`, because OpenDAL
+        /// runs no programs.
         #[derive(Clone, Default)]
         pub struct S3Options { $($(#[$doc])* pub $field: Option<String>,)+ }
 
@@ -24,29 +24,29 @@ macro_rules! s3_options {
 }
 
 s3_options! {
-    /// The bucket's name.
+    /// Name of the bucket.
     bucket = "bucket",
-    /// Path in the bucket under which everything lies.
+    /// Path in the bucket that all objects are below.
     prefix = "prefix",
-    /// The region to sign for; `AWS_REGION` where it is absent, `us-east-1` with an endpoint of one's own.
+    /// Region that requests are signed for. Default: `AWS_REGION`, or `us-east-1` with a custom endpoint.
     region = "region",
-    /// `http://` or `https://` address of a server that is not AWS.
+    /// `http://` or `https://` address of a server other than AWS.
     endpoint = "endpoint",
     /// Profile of the shared AWS configuration.
     profile = "profile",
-    /// Static credentials.
+    /// Access key id of static credentials.
     access_key_id = "accessKeyId",
-    /// Static credentials.
+    /// Secret access key of static credentials.
     secret_access_key = "secretAccessKey",
-    /// Static credentials that expire.
+    /// Session token of temporary credentials.
     session_token = "sessionToken",
-    /// A role to assume with the credentials found.
+    /// Role to assume with the credentials.
     role_arn = "roleArn",
-    /// `true` or `false`: the bucket's name in the path. Default: `true` with an endpoint of one's own.
+    /// `true` or `false`: whether the name of the bucket is part of the path. Default: `true` with a custom endpoint.
     path_style = "pathStyle",
-    /// `AES256` or `aws:kms`.
+    /// Server-side encryption: `AES256` or `aws:kms`.
     server_side_encryption = "serverSideEncryption",
-    /// The key of `aws:kms`.
+    /// Key id for `aws:kms`.
     kms_key_id = "kmsKeyId",
     /// `true`: requests are not signed.
     anonymous = "anonymous",
@@ -67,7 +67,7 @@ impl fmt::Debug for S3Options {
 impl S3Options {
     fn check(self) -> Result<Self> {
         if self.bucket.is_none() {
-            return Err(Error::argument("store.bucket", "absent", "the name of a bucket"));
+            return Err(Error::argument("store.bucket", "missing", "the name of a bucket"));
         }
         if self.access_key_id.is_some() != self.secret_access_key.is_some() {
             return Err(Error::argument(
@@ -83,8 +83,8 @@ impl S3Options {
         {
             return Err(Error::argument(
                 "store.endpoint",
-                "not an address",
-                "http://host or https://host without credentials in it",
+                "not a valid address",
+                "http://host or https://host without credentials",
             ));
         }
         for (name, value) in [
@@ -92,7 +92,7 @@ impl S3Options {
             ("store.anonymous", &self.anonymous),
         ] {
             if !matches!(value.as_deref(), None | Some("true" | "false")) {
-                return Err(Error::argument(name, "something else", "true or false"));
+                return Err(Error::argument(name, "another value", "true or false"));
             }
         }
         Ok(self)
@@ -109,8 +109,8 @@ impl S3Options {
         }
         Err(Error::argument(
             "store.region",
-            "absent",
-            "the bucket's region, here or in AWS_REGION",
+            "missing",
+            "the region of the bucket, here or in AWS_REGION",
         ))
     }
 }

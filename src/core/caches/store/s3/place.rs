@@ -1,18 +1,18 @@
-//! Where a bucket is, and what signs for its region.
+//! Address of a bucket, and the signer for its region.
 
 use opendal::Operator;
 
 use super::options::S3Options;
 use crate::core::error::{Error, Result};
 
-/// Where the bucket is, and what signs for that region.
+/// Address of a bucket, and the signer for its region.
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) operator: Operator,
     pub(super) region: String,
 }
 
-/// Builds what signs for a region and addresses the bucket. Does no I/O.
+/// Creates the address and the signer for a region. Makes no I/O.
 pub(super) fn place(options: &S3Options, region: String) -> Result<Place> {
     let text = |option: &Option<String>| option.clone().unwrap_or_default();
     let mut builder = opendal::services::S3::default()

@@ -1,4 +1,4 @@
-//! An object that is sent in several parts.
+//! Upload of an object in several parts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::core::caches::store::ranges::PART_BYTES;
 use crate::core::caches::store::spool::Spool;
 use crate::core::failure::Failure;
 
-/// How long an upload that will not be finished is tidied up.
+/// Time limit for aborting an upload.
 const ABORT: Duration = Duration::from_secs(2);
 
-/// Parts in flight of one upload.
+/// Number of concurrent parts of one upload.
 const UPLOAD_CONCURRENCY: usize = 4;
 
-/// A multipart upload whose parts are aborted if it is given up, so that they do not cost for ever.
+/// Uploads in parts. If the call ends early, the upload is aborted, so that the parts cause no storage costs.
 pub(super) async fn upload(
     operator: Operator,
     path: &str,
@@ -41,7 +41,7 @@ pub(super) async fn upload(
             writer.write(bytes).await?;
             offset = end;
         }
-        // The parts are no object yet: closing the writer makes them one.
+        // The parts are not an object yet. Closing the writer combines them.
         if may_show() {
             writer.close().await
         } else {
@@ -53,7 +53,7 @@ pub(super) async fn upload(
         () = context.cancel.cancelled() => Err(ended()),
     };
     if sent.is_err() {
-        // What cannot be aborted now is left to the bucket's lifecycle rule.
+        // The lifecycle rule of the bucket removes what cannot be aborted now.
         drop(tokio::time::timeout(ABORT, writer.abort()).await);
     }
     sent

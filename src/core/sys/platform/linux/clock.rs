@@ -1,13 +1,13 @@
-//! Clocks that never step, in microseconds.
+//! Clocks that are never adjusted, in microseconds.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Stops in suspend.
+/// Does not include suspend.
 pub(crate) fn monotonic_micros() -> u64 {
     micros(ClockId::Monotonic)
 }
 
-/// Counts suspend.
+/// Includes suspend.
 pub(crate) fn boot_micros() -> u64 {
     micros(ClockId::Boottime)
 }

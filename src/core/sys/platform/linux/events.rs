@@ -1,4 +1,4 @@
-//! inotify, pidfd and eventfd under one poll.
+//! Waits with one poll for inotify, pidfd and eventfd.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,14 +15,14 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::core::error::{At as _, Result};
 use crate::core::sys::events::{Interest, WatchId, Woken};
 
-/// Wakes the thread that waits, from any thread.
+/// Wakes the waiting thread, from any thread.
 #[derive(Debug)]
 pub struct Waker(OwnedFd);
 
 impl Waker {
     /// Ends the current wait, or the next one.
     pub fn wake(&self) {
-        // The only failure is a counter at its end, which is a wake-up that is pending already.
+        // Fails only if the counter is at its maximum. Then a wake-up is already pending.
         let _pending = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
@@ -32,22 +32,22 @@ impl Waker {
 pub struct ProcessWatch(OwnedFd);
 
 impl ProcessWatch {
-    /// `None` where the process is gone, or the kernel has no pidfds (before 5.3, gVisor).
+    /// Returns `None` if the process no longer exists, or if the kernel has no pidfds (before 5.3, gVisor).
     pub fn new(pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
         pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
     }
 }
 
-/// What one thread waits for.
+/// Events that one thread waits for.
 pub struct Events {
     waker: Arc<Waker>,
-    // Absent where the user's instances are used up (128 by default): then only ticks wake.
+    // `None` if the user's inotify instances are exhausted (128 by default). Then only the tick wakes the thread.
     inotify: Option<OwnedFd>,
 }
 
 impl Events {
-    /// Nothing is watched yet.
+    /// Creates a set without watches.
     pub fn new() -> Result<Self> {
         let waker =
             eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("eventfd", Path::new(""))?;
@@ -57,15 +57,16 @@ impl Events {
         })
     }
 
-    /// For other threads.
+    /// Waker for other threads.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// Watches a path. `None` where it cannot be watched: then only ticks see its changes.
+    /// Watches a path. Returns `None` if it cannot be watched. Then only the tick finds its changes.
     pub fn watch(&self, path: &Path, interest: Interest) -> Option<WatchId> {
         let flags = match interest {
-            // A file that is still open loses its name with IN_ATTRIB; IN_DELETE_SELF comes with the last close.
+            // An open file that loses its name is reported as IN_ATTRIB. IN_DELETE_SELF is sent only after its last
+            // close.
             Interest::FileClosed => WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB | WatchFlags::DELETE_SELF,
             Interest::Entries => {
                 WatchFlags::CREATE
@@ -85,7 +86,7 @@ impl Events {
     /// Ends a watch.
     pub fn unwatch(&self, id: WatchId) {
         if let Some(inotify) = &self.inotify {
-            // Gone already where the inode is.
+            // Fails if the inode no longer exists, which has already ended the watch.
             let _gone = inotify::remove_watch(inotify, id.0);
         }
     }
@@ -105,7 +106,7 @@ impl Events {
         if let Some(inotify) = &self.inotify {
             polled.push(PollFd::new(inotify, PollFlags::IN));
         }
-        // EINTR is a wake-up without a reason.
+        // EINTR counts as a wake-up without an event.
         if poll(&mut polled, timeout.as_ref()).unwrap_or(0) == 0 {
             return Woken::default();
         }

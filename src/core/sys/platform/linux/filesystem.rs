@@ -1,4 +1,4 @@
-//! Names of filesystems by their magic numbers (linux/magic.h and the filesystems' own headers).
+//! Names of filesystems by their magic numbers (linux/magic.h and the headers of the filesystems).
 
 use std::io;
 use std::path::Path;
@@ -24,16 +24,16 @@ const TABLE: &[(u64, &str, bool)] = &[
     (0x8584_58f6, "ramfs", false),
 ];
 
-/// The filesystem of an existing path.
+/// Filesystem of an existing path.
 pub(crate) fn of(path: &Path) -> io::Result<Filesystem> {
     let stat = rustix::fs::statfs(path)?;
-    // The field's type differs between architectures; all magic numbers fit in 32 bits.
+    // The type of the field differs between architectures. All magic numbers fit in 32 bits.
     #[expect(clippy::cast_sign_loss, reason = "magic numbers are 32-bit patterns")]
     let magic = stat.f_type as u64 & 0xffff_ffff;
     Ok(by_magic(magic))
 }
 
-/// The filesystem that a test pretends to be on.
+/// Filesystem that a test sets.
 #[cfg(feature = "testing")]
 pub(crate) fn named(name: &str) -> Option<Filesystem> {
     TABLE.iter().find(|row| row.1 == name).map(|row| by_magic(row.0))

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use crate::core::sys::fs;
 
-/// The limits besides `RLIMIT_NPROC` that can refuse a thread, in words; the tightest control group first.
+/// Human-readable limits other than `RLIMIT_NPROC` that can refuse a thread.
 pub(crate) fn of_threads() -> Vec<String> {
     let of_kernel = number(Path::new("/proc/sys/kernel/threads-max"));
     let of_kernel = of_kernel.map(|most| format!("kernel.threads-max is {most}"));
     control_group().into_iter().chain(of_kernel).collect()
 }
 
-/// `pids.max` of the control group that has least room, of this process's and those above it.
+/// `pids.max` of the control group with the least space left, among the group of this process and its parents.
 fn control_group() -> Option<String> {
     let known = text(Path::new("/proc/self/cgroup"))?;
     known
@@ -47,7 +47,7 @@ fn text(path: &Path) -> Option<String> {
     String::from_utf8(fs::read_capped(path, 1 << 16).ok()?).ok()
 }
 
-/// `None` also for `max`.
+/// Returns `None` also for `max`.
 fn number(path: &Path) -> Option<u64> {
     text(path)?.trim().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! What only Linux has.
+//! Calls that only Linux has.
 
 pub(crate) mod clock;
 pub(crate) mod events;

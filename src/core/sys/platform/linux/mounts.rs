@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use super::super::types::Mount;
 use crate::core::sys::{fs, name};
 
-/// How the types of such filesystems begin.
+/// Prefixes of the types of remote filesystems.
 const REMOTE: [&str; 10] = [
     "nfs", "fuse", "cifs", "smb", "9p", "virtiofs", "ceph", "afs", "autofs", "lustre",
 ];
 const MOST_BYTES: u64 = 4 << 20;
 
-/// The mounts that this process sees. Empty if the list cannot be read.
+/// Mounts that this process sees. Empty if the list cannot be read.
 pub(crate) fn list() -> Vec<Mount> {
     let bytes = fs::read_capped(Path::new("/proc/self/mountinfo"), MOST_BYTES).unwrap_or_default();
     bytes.split(|byte| *byte == b'\n').filter_map(parse).collect()
 }
 
-/// A line of `/proc/self/mountinfo`: the fifth field is the path, the one after ` - ` the type.
+/// Parses a line of `/proc/self/mountinfo`. The fifth field is the path, and the field after ` - ` is the type.
 fn parse(line: &[u8]) -> Option<Mount> {
     let path = line.split(|byte| *byte == b' ').nth(4)?;
     let text = String::from_utf8_lossy(line);
@@ -29,7 +29,7 @@ fn parse(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// Spaces, tabs, newlines and backslashes are octal there, such as `\040`.
+/// Decodes spaces, tabs, newlines and backslashes, which are octal in the file, such as `\040`.
 fn unescape(text: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_unescaped_and_remote_types_are_known() {
+    fn paths_are_decoded_and_remote_types_are_known() {
         let mount = |path: &str, is_remote| {
             let path = PathBuf::from(path);
             Some(Mount { path, is_remote })

@@ -1,4 +1,4 @@
-//! Other processes by pidfd and /proc.
+//! Other processes, by pidfd and /proc.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use super::super::types::LockedEntry;
 use crate::core::sys::{clock, fs};
 
-/// PID_FS_MAGIC: only there (Linux 6.9) is the inode of a pidfd a process's own for the whole boot.
+/// PID_FS_MAGIC. Only with this filesystem (Linux 6.9) is the inode of a pidfd unique for the whole boot.
 const PID_FS_MAGIC: u64 = 0x5049_4446;
 
-/// A handle of a process, which a later process of the same pid does not have.
+/// A handle of a process. It never refers to a later process with the same pid.
 pub(crate) struct Process(OwnedFd);
 
-/// The result of [`Process::open`].
+/// Result of [`Process::open`].
 pub(crate) enum Opened {
     Process(Process),
     /// No process has this pid.
@@ -26,7 +26,7 @@ pub(crate) enum Opened {
 }
 
 impl Process {
-    /// The process that has this pid now.
+    /// Opens the process that currently has this pid.
     pub(crate) fn open(pid: u32) -> Opened {
         let Some(pid) = pid_of(pid) else {
             return Opened::None;
@@ -38,7 +38,7 @@ impl Process {
         }
     }
 
-    /// Whether all its threads have ended, also while its parent has not reaped it.
+    /// Whether all its threads have ended. Also `true` for a zombie.
     pub(crate) fn has_ended(&self) -> bool {
         let now = Timespec {
             tv_sec: 0,
@@ -48,7 +48,7 @@ impl Process {
         poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
-    /// A number that no other process of this boot has; `None` where the kernel has none.
+    /// A number that is unique in this boot. `None` if the kernel has none.
     pub(crate) fn unique_id(&self) -> Option<u64> {
         #[expect(clippy::cast_sign_loss, reason = "magic numbers are 32-bit patterns")]
         let magic = rustix::fs::fstatfs(&self.0).ok()?.f_type as u64;
@@ -61,7 +61,7 @@ fn pid_of(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-/// Whether a pid of this number can exist.
+/// Whether this number is a valid pid.
 pub(crate) fn is_pid(pid: u32) -> bool {
     pid_of(pid).is_some()
 }
@@ -71,12 +71,12 @@ pub(crate) fn has_pid(pid: u32) -> bool {
     pid_of(pid).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Whether this process may signal the one of this pid.
+/// Whether this process may signal the process with this pid.
 pub(crate) fn can_signal(pid: u32) -> bool {
     pid_of(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
 }
 
-/// The start of a process.
+/// Start of a process.
 pub(crate) struct Started {
     /// Ticks of 10 ms since boot.
     pub(crate) ticks: u64,
@@ -84,7 +84,7 @@ pub(crate) struct Started {
     pub(crate) is_zombie: bool,
 }
 
-/// Fields 3 and 22 of /proc/<pid>/stat. The second one, the name, may hold spaces and parentheses.
+/// Reads fields 3 and 22 of /proc/<pid>/stat. Field 2, the name, may contain spaces and parentheses.
 pub(crate) fn started(pid: u32) -> Option<Started> {
     let text = fs::read_capped(&PathBuf::from(format!("/proc/{pid}/stat")), 4096).ok()?;
     let text = String::from_utf8_lossy(&text);
@@ -95,8 +95,8 @@ pub(crate) fn started(pid: u32) -> Option<Started> {
     })
 }
 
-/// When a process started, in milliseconds since the epoch. The result is made of two clocks of which one can be set: it
-/// is good for doubt, not for proof.
+/// Start time of a process in milliseconds since the epoch. It is computed from two clocks, and one of them can be
+/// adjusted, so it can only raise doubt.
 pub(crate) fn started_at_wall_millis(pid: u32) -> Option<i64> {
     let millis = started(pid)?.ticks * 1000 / rustix::param::clock_ticks_per_second();
     let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
@@ -104,13 +104,13 @@ pub(crate) fn started_at_wall_millis(pid: u32) -> Option<i64> {
     Some(now - up + i64::try_from(millis).ok()?)
 }
 
-/// The kernel's identity of this boot.
+/// The kernel's id of this boot.
 pub(crate) fn boot_id() -> Option<String> {
     let text = fs::read_capped(Path::new("/proc/sys/kernel/random/boot_id"), 64).ok()?;
     Some(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
-/// The inode of this process's pid namespace.
+/// Inode of this process's pid namespace.
 pub(crate) fn pid_namespace() -> Option<u64> {
     let text = fs::read_link(Path::new("/proc/self/ns/pid")).ok()?;
     text.to_str()?
@@ -120,7 +120,7 @@ pub(crate) fn pid_namespace() -> Option<u64> {
         .ok()
 }
 
-/// The arguments of another process of this machine.
+/// Arguments of another process of this machine.
 pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_capped(&PathBuf::from(format!("/proc/{pid}/cmdline")), 1 << 16).ok()?;
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -132,10 +132,10 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     )
 }
 
-/// A process that is always there: where it is not listed, others are hidden too.
+/// A process that always exists. If it is not listed, other processes are hidden too.
 pub(crate) const ALWAYS_THERE: Option<u32> = Some(1);
 
-/// The pids of all processes that this process can see; `None` where the system does not list them.
+/// Pids of all processes that this process can see. `None` if the system does not list them.
 pub(crate) fn all() -> Option<Vec<u32>> {
     let entries = fs::read_directory(Path::new("/proc")).ok()?;
     Some(
@@ -146,7 +146,7 @@ pub(crate) fn all() -> Option<Vec<u32>> {
     )
 }
 
-/// Whether a process has the number `pid` in its own pid namespace or in one around it; `None` where that is unknown.
+/// Whether a process has the number `pid` in its own pid namespace or in a parent namespace. `None` if that is unknown.
 pub(crate) fn has_pid_in_some_namespace(process: u32, pid: u32) -> Option<bool> {
     let path = PathBuf::from(format!("/proc/{process}/status"));
     let text = match fs::read_capped(&path, 1 << 16) {
@@ -170,7 +170,7 @@ pub(crate) fn has_pid_in_some_namespace(process: u32, pid: u32) -> Option<bool> 
     Some(!is_zombie && pids.contains(&pid))
 }
 
-/// Whether a descriptor of a process has the file under flock, as far as this process may know.
+/// Whether a descriptor of a process has locked the file with flock, as far as this process may know.
 pub fn has_locked(pid: u32, file: LockedEntry<'_>) -> bool {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let Ok(entries) = fs::read_directory(&process.join("fd")) else {
@@ -188,7 +188,7 @@ fn is_file(descriptor: &Path, file: LockedEntry<'_>) -> bool {
             .is_ok_and(|stat| (stat.device, stat.inode) == (file.device, file.inode))
 }
 
-/// Locks belong to open files: one that only waits has the file open without.
+/// Whether this descriptor holds a lock. A process that only waits also has the file open.
 fn is_locked(facts: &Path) -> bool {
     fs::read_capped(facts, 1 << 16).is_ok_and(|text| text.windows(5).any(|window| window == b"FLOCK"))
 }

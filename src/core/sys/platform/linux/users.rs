@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::core::sys::fs;
 
-/// The uid that stands for every user that this user namespace does not map; `None` where all users are mapped.
+/// Uid of all users that this user namespace does not map. `None` if all users are mapped.
 pub(crate) fn unmapped() -> Option<u32> {
     let read = |path| fs::read_capped(Path::new(path), 4096).ok();
     let map = String::from_utf8(read("/proc/self/uid_map")?).ok()?;

@@ -1,4 +1,4 @@
-//! What a filesystem offers besides files: shared blocks, files without a name, mount points.
+//! Features of a filesystem: shared blocks, files without a name, mount points.
 
 use std::fs::File;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxAttributes, StatxFlags};
 
-use super::super::types::{Access, Entry, How};
+use super::super::types::{Access, Entry, OpenOptions};
 use super::super::unix::files::{self, Base, Handle};
 
-/// Whether [`sync_filesystem`] is possible.
+/// Whether [`sync_filesystem`] is supported.
 pub(crate) const HAS_SYNC_FILESYSTEM: bool = true;
 
 /// Flushes a whole filesystem.
@@ -23,19 +23,19 @@ pub(crate) fn sync_to_medium(file: &File) -> io::Result<()> {
     files::sync(file)
 }
 
-/// A new file without a name, for reading and writing. `Unsupported` or `IsADirectory` where the filesystem has none
-/// (overlayfs before 6.1, FUSE, NFS).
+/// Creates a file without a name, for reading and writing. Fails with `Unsupported` or `IsADirectory` if the filesystem
+/// does not support it (overlayfs before 6.1, FUSE, NFS).
 pub(crate) fn open_anonymous(directory: &Path) -> io::Result<Handle> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     Ok(rustix::fs::open(directory, flags, files::mode(0o600))?)
 }
 
-/// Makes a new file that shares the blocks of another one. Nothing is left where that is not possible.
+/// Creates a file that shares the blocks of another one. Leaves no file if that is not supported.
 pub(crate) fn clone_file(source: &File, copy: &Path, mode: u32) -> io::Result<File> {
     let file = File::from(files::open(
         files::CURRENT,
         copy,
-        How::new(Access::ReadWrite, mode),
+        OpenOptions::new(Access::ReadWrite, mode),
     )?);
     match rustix::fs::ioctl_ficlone(&file, source) {
         Ok(()) => Ok(file),
@@ -46,7 +46,7 @@ pub(crate) fn clone_file(source: &File, copy: &Path, mode: u32) -> io::Result<Fi
     }
 }
 
-/// Whether files in this directory can share blocks. Tried with files without a name, so that nothing is left.
+/// Whether files in this directory can share blocks. Tested with unnamed files, which leave nothing behind.
 pub(crate) fn can_clone_blocks(directory: &Path) -> bool {
     match (open_anonymous(directory), open_anonymous(directory)) {
         (Ok(one), Ok(other)) => rustix::fs::ioctl_ficlone(&other, &one).is_ok(),
@@ -54,8 +54,8 @@ pub(crate) fn can_clone_blocks(directory: &Path) -> bool {
     }
 }
 
-/// Whether something is mounted at exactly this entry, a bind mount of its own filesystem included; `None` where the
-/// kernel does not say.
+/// Whether this entry is a mount point, including a bind mount of the same filesystem. `None` if the kernel cannot
+/// report that.
 pub(crate) fn is_mount_root(base: Base<'_>, name: &Path) -> io::Result<Option<bool>> {
     let stat = rustix::fs::statx(base, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)?;
     let root = StatxAttributes::MOUNT_ROOT;
@@ -65,8 +65,7 @@ pub(crate) fn is_mount_root(base: Base<'_>, name: &Path) -> io::Result<Option<bo
         .then(|| stat.stx_attributes.contains(root)))
 }
 
-/// The entries of a directory that was opened a moment ago and not listed through this handle: without opening it a
-/// second time.
+/// Lists a directory that was just opened and not listed through this handle yet. Saves opening it a second time.
 pub(crate) fn fresh_entries(directory: Base<'_>) -> io::Result<Vec<Entry>> {
     let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
     let mut listing = RawDir::new(directory, &mut buffer);
@@ -78,8 +77,8 @@ pub(crate) fn fresh_entries(directory: Base<'_>) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Makes a directory readable that cannot be opened. Through a handle of exactly that directory: a call by name would
-/// follow a link that another process puts in its place.
+/// Makes a directory accessible that cannot be opened. Uses a handle of exactly that directory: a call by name could
+/// follow a link that another process puts there.
 pub(crate) fn make_accessible(parent: Base<'_>, name: &Path) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;

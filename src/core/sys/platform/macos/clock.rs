@@ -1,8 +1,8 @@
-//! Clocks that never step, in microseconds.
+//! Clocks that are never adjusted, in microseconds.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Counts suspend (clock_gettime(3) of macOS).
+/// Includes suspend (clock_gettime(3) of macOS).
 pub(crate) fn monotonic_micros() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1_000

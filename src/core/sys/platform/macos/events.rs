@@ -1,4 +1,4 @@
-//! kqueue: changes of files and directories, ended processes, and wake-ups by other threads.
+//! Waits with kqueue for changes of files and directories, ended processes, and wake-ups by other threads.
 //!
 //! `EVFILT_VNODE` posts `NOTE_FUNLOCK` when a flock(2) is released, also by the last close of a killed holder.
 
@@ -20,13 +20,13 @@ use crate::core::error::{At as _, Result};
 use crate::core::sys::events::{Interest, WatchId, Woken};
 use crate::core::sys::sync::Mutex;
 
-/// The descriptor is for events only: it does not keep the volume from being unmounted.
+/// The descriptor is used for events only. It does not prevent the volume from being unmounted.
 const EVENTS_ONLY: OFlags = OFlags::from_bits_retain(libc::O_EVTONLY.cast_unsigned());
 const UNLOCKED: VnodeEvents = VnodeEvents::from_bits_retain(libc::NOTE_FUNLOCK);
 /// The `EVFILT_USER` event of a [`Waker`].
 const WAKE_UP: isize = 0;
 
-/// Wakes the thread that waits, from any thread.
+/// Wakes the waiting thread, from any thread.
 #[derive(Debug)]
 pub struct Waker(OwnedFd);
 
@@ -42,21 +42,21 @@ impl Waker {
 pub struct ProcessWatch(Pid);
 
 impl ProcessWatch {
-    /// `None` where no process can have this pid.
+    /// Returns `None` if no process can have this pid.
     pub fn new(pid: u32) -> Option<Self> {
         Pid::from_raw(i32::try_from(pid).ok()?).map(Self)
     }
 }
 
-/// What one thread waits for.
+/// Events that one thread waits for.
 pub struct Events {
     waker: Arc<Waker>,
-    /// One descriptor per inode, which is also the id of the watch: two watches of one inode share it.
+    /// One descriptor per inode. It is also the id of the watch, so two watches of one inode share it.
     watched: Mutex<HashMap<(u64, u64), OwnedFd>>,
 }
 
 impl Events {
-    /// Nothing is watched yet.
+    /// Creates a set without watches.
     pub fn new() -> Result<Self> {
         let queue = kqueue().at("kqueue", Path::new("."))?;
         rustix::io::fcntl_setfd(&queue, rustix::io::FdFlags::CLOEXEC).at("kqueue", Path::new("."))?;
@@ -70,19 +70,19 @@ impl Events {
         })
     }
 
-    /// For other threads.
+    /// Waker for other threads.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// Watches a path. `None` where it cannot be watched: then only ticks see its changes.
+    /// Watches a path. Returns `None` if it cannot be watched. Then only the tick finds its changes.
     pub fn watch(&self, path: &Path, interest: Interest) -> Option<WatchId> {
         let flags = EVENTS_ONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()?;
         let stat = super::super::unix::files::stat_handle(&opened).ok()?;
         let gone = VnodeEvents::DELETE | VnodeEvents::RENAME | VnodeEvents::REVOKE;
         let wanted = match interest {
-            // A file that is still open loses its name with NOTE_LINK where it has another one.
+            // An open file that loses one of several names is reported as NOTE_LINK.
             Interest::FileClosed => UNLOCKED | VnodeEvents::LINK | gone,
             Interest::Entries => VnodeEvents::WRITE | VnodeEvents::LINK | gone,
         };
@@ -102,7 +102,7 @@ impl Events {
         Some(WatchId(descriptor))
     }
 
-    /// Ends a watch. Its descriptor is closed, which removes it from the queue.
+    /// Ends a watch. Closing its descriptor removes it from the queue.
     pub fn unwatch(&self, id: WatchId) {
         self.watched
             .lock()
@@ -126,16 +126,17 @@ impl Events {
             .unwrap_or_default()
     }
 
-    /// Changes what the queue waits for, waits, and takes what has happened; `None` if nothing has.
+    /// Changes the events of the queue, waits, and returns what has happened. `None` if nothing has.
     fn take(&self, changes: &[Event], timeout: Duration, processes: &[&ProcessWatch]) -> Option<Woken> {
-        // A change that is refused takes a place too.
+        // A refused change also occupies a place in the result.
         let mut buffer = vec![MaybeUninit::uninit(); changes.len() + 64];
-        // SAFETY: each descriptor of the queue is in `watched`, which closes it only after the queue has lost it.
+        // SAFETY: each descriptor of the queue is in `watched`, which closes it only after it was removed from the
+        // queue.
         let found = unsafe { kevent(&self.waker.0, changes, buffer.as_mut_slice(), Some(timeout)) };
         let mut woken = Woken::default();
-        // EINTR is a wake-up without a reason.
+        // EINTR counts as a wake-up without an event.
         let Ok((found, _)) = found else { return Some(woken) };
-        // A process that is gone already is refused with ESRCH. What else is refused is seen by the tick.
+        // A process that no longer exists is refused with ESRCH. The tick covers other refused changes.
         let has_happened = |event: &&Event| {
             !event.flags().contains(EventFlags::ERROR)
                 || event.data() == i64::from(Errno::SRCH.raw_os_error())
@@ -172,9 +173,9 @@ fn wake_up(flags: EventFlags, user: UserFlags) -> Event {
     event(filter, flags)
 }
 
-/// Changes what a queue waits for. A change that the kernel refuses leaves the tick.
+/// Changes the events of a queue. The tick covers refused changes.
 fn apply(queue: &OwnedFd, changes: &[Event]) {
     let none: &mut [MaybeUninit<Event>] = &mut [];
-    // SAFETY: the descriptors of the changes are open, and stay open until the queue has lost them.
+    // SAFETY: the descriptors of the changes are open, and stay open until they were removed from the queue.
     let _refused = unsafe { kevent(queue, changes, none, Some(Duration::ZERO)) };
 }

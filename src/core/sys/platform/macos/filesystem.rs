@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::types::Filesystem;
 
-/// The filesystem of an existing path.
+/// Filesystem of an existing path.
 pub(crate) fn of(path: &Path) -> io::Result<Filesystem> {
     let stat = rustix::fs::statfs(path)?;
     let bytes: Vec<u8> = stat
@@ -26,7 +26,7 @@ pub(crate) fn of(path: &Path) -> io::Result<Filesystem> {
     })
 }
 
-/// No test pretends to be on another filesystem here.
+/// Tests cannot override the filesystem here.
 #[cfg(feature = "testing")]
 pub(crate) fn named(_name: &str) -> Option<Filesystem> {
     None

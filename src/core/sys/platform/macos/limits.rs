@@ -1,6 +1,6 @@
 //! Limits of the system.
 
-/// The limits besides `RLIMIT_NPROC` that can refuse a thread, in words: none that is public.
+/// Human-readable limits other than `RLIMIT_NPROC` that can refuse a thread. There is no public one.
 pub(crate) fn of_threads() -> Vec<String> {
     Vec::new()
 }

@@ -1,4 +1,4 @@
-//! The list of mounts by getfsstat(2).
+//! The list of mounts, by getfsstat(2).
 
 use std::ffi::{CStr, OsStr, c_int};
 use std::mem::MaybeUninit;
@@ -8,12 +8,12 @@ use std::ptr;
 
 use super::super::types::Mount;
 
-/// Set for filesystems that are on this machine (sys/mount.h).
+/// Set for filesystems on this machine (sys/mount.h).
 const LOCAL: u32 = libc::MNT_LOCAL as u32;
 
-/// The mounts that this process sees. Empty if the list cannot be read.
+/// Mounts that this process sees. Empty if the list cannot be read.
 pub(crate) fn list() -> Vec<Mount> {
-    /// Room for mounts that are added between the two calls.
+    /// Space for mounts that are added between the two calls.
     const SPARE: usize = 8;
     // SAFETY: without a buffer the kernel only returns the number of mounts.
     let count = unsafe { libc::getfsstat(ptr::null_mut(), 0, libc::MNT_NOWAIT) };
@@ -25,7 +25,7 @@ pub(crate) fn list() -> Vec<Mount> {
     let Ok(size) = c_int::try_from(size_of_val(found.as_slice())) else {
         return Vec::new();
     };
-    // SAFETY: the kernel writes at most `size` bytes. MNT_NOWAIT returns what it knows and asks no server.
+    // SAFETY: the kernel writes at most `size` bytes. MNT_NOWAIT returns cached data without contacting a server.
     let count = unsafe { libc::getfsstat(found.as_mut_ptr().cast(), size, libc::MNT_NOWAIT) };
     found.truncate(usize::try_from(count).unwrap_or(0));
     found.iter().map(mount).collect()

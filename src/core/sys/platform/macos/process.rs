@@ -1,4 +1,4 @@
-//! Other processes by libproc and sysctl.
+//! Other processes, by libproc and sysctl.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::MaybeUninit;
@@ -9,10 +9,10 @@ use rustix::process::{Pid, test_kill_process};
 
 use super::super::types::LockedEntry;
 
-/// A handle of a process: macOS has none.
+/// A handle of a process. macOS has none.
 pub(crate) enum Process {}
 
-/// The result of [`Process::open`].
+/// Result of [`Process::open`].
 #[expect(dead_code, reason = "no process has a handle here")]
 pub(crate) enum Opened {
     Process(Process),
@@ -23,7 +23,7 @@ pub(crate) enum Opened {
 }
 
 impl Process {
-    /// Whether a process has this pid now.
+    /// Whether a process currently has this pid.
     pub(crate) fn open(pid: u32) -> Opened {
         if has_pid(pid) {
             Opened::Unsupported
@@ -47,7 +47,7 @@ fn pid_of(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-/// Whether a pid of this number can exist.
+/// Whether this number is a valid pid.
 pub(crate) fn is_pid(pid: u32) -> bool {
     pid_of(pid).is_some()
 }
@@ -57,23 +57,23 @@ pub(crate) fn has_pid(pid: u32) -> bool {
     pid_of(pid).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Whether this process may signal the one of this pid.
+/// Whether this process may signal the process with this pid.
 pub(crate) fn can_signal(pid: u32) -> bool {
     pid_of(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
 }
 
-/// The start of a process.
+/// Start of a process.
 pub(crate) struct Started {
-    /// Microseconds since the epoch. The kernel keeps the number of the moment of fork(2): a clock that is set later does
-    /// not change it.
+    /// Microseconds since the epoch. The kernel records the time of fork(2), and later clock adjustments do not change
+    /// it.
     pub(crate) ticks: u64,
     /// Whether the process has ended and its parent has not reaped it.
     pub(crate) is_zombie: bool,
 }
 
-/// What the kernel says about a process of this user, zombies included; `None` for processes of other users.
+/// Facts about a process of this user, including zombies. `None` for processes of other users.
 pub(crate) fn started(pid: u32) -> Option<Started> {
-    /// The argument with which PROC_PIDTBSDINFO also looks among the zombies (xnu, bsd/kern/proc_info.c).
+    /// Argument that makes PROC_PIDTBSDINFO include zombies (xnu, bsd/kern/proc_info.c).
     const ZOMBIES_TOO: u64 = 1;
     let mut info = MaybeUninit::<libc::proc_bsdinfo>::uninit();
     let size = c_int::try_from(size_of_val(&info)).ok()?;
@@ -98,16 +98,16 @@ pub(crate) fn started(pid: u32) -> Option<Started> {
     })
 }
 
-/// When a process started, in milliseconds since the epoch.
+/// Start time of a process in milliseconds since the epoch.
 pub(crate) fn started_at_wall_millis(pid: u32) -> Option<i64> {
     i64::try_from(started(pid)?.ticks / 1000).ok()
 }
 
-/// The kernel's identity of this boot. Not `kern.boottime`, which moves when NTP sets the clock.
+/// The kernel's id of this boot. `kern.boottime` is not used, because it changes when NTP adjusts the clock.
 pub(crate) fn boot_id() -> Option<String> {
     let mut text = [0_u8; 64];
     let mut size = text.len();
-    // SAFETY: the name is a C string; the kernel writes at most `size` bytes into `text`, and the length into `size`.
+    // SAFETY: the name is a C string. The kernel writes at most `size` bytes into `text`, and the length into `size`.
     let failed = unsafe {
         libc::sysctlbyname(
             c"kern.bootsessionuuid".as_ptr(),
@@ -124,21 +124,23 @@ pub(crate) fn boot_id() -> Option<String> {
     Some(text.to_str().ok()?.to_owned())
 }
 
-/// macOS has no pid namespaces: all processes are in one, which has the number of Linux' first one in records.
+/// macOS has no pid namespaces. All processes are in one namespace, which has the number of Linux's initial one in
+/// records.
 #[expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 pub(crate) fn pid_namespace() -> Option<u64> {
     Some(crate::core::sys::identity::FIRST_PID_NAMESPACE)
 }
 
-/// The arguments of another process of this user (KERN_PROCARGS2: their number, the path of the program, zero bytes, and
-/// then the arguments, each with a zero byte at its end).
+/// Arguments of another process of this user. KERN_PROCARGS2 returns their number, the path of the program, zero bytes,
+/// and then the arguments, each ended by a zero byte.
 pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     const MOST_BYTES: usize = 1 << 16;
     const COUNT_BYTES: usize = size_of::<c_int>();
     let mut name = [libc::CTL_KERN, libc::KERN_PROCARGS2, pid.try_into().ok()?];
     let mut bytes = vec![0_u8; MOST_BYTES];
     let mut size = bytes.len();
-    // SAFETY: the name has three numbers; the kernel writes at most `size` bytes into `bytes`, and the length into `size`.
+    // SAFETY: the name has three numbers. The kernel writes at most `size` bytes into `bytes`, and the length into
+    // `size`.
     let failed = unsafe {
         libc::sysctl(
             name.as_mut_ptr(),
@@ -162,12 +164,12 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     Some(arguments.take(usize::try_from(count).ok()?).map(text).collect())
 }
 
-/// A process that is always there.
+/// A process that always exists.
 pub(crate) const ALWAYS_THERE: Option<u32> = Some(1);
 
-/// The pids of all processes of this machine.
+/// Pids of all processes of this machine.
 pub(crate) fn all() -> Option<Vec<u32>> {
-    /// Room for processes that start between the two calls.
+    /// Space for processes that start between the two calls.
     const SPARE: usize = 64;
     // SAFETY: without a buffer the kernel only returns the number of processes.
     let count = unsafe { libc::proc_listallpids(ptr::null_mut(), 0) };
@@ -179,13 +181,13 @@ pub(crate) fn all() -> Option<Vec<u32>> {
     Some(pids.into_iter().filter_map(|pid| pid.try_into().ok()).collect())
 }
 
-/// Whether the process has the number `pid`: macOS has one namespace.
+/// Whether the process has the number `pid`. macOS has one namespace.
 #[expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 pub(crate) fn has_pid_in_some_namespace(process: u32, pid: u32) -> Option<bool> {
     Some(process == pid && !started(pid).is_some_and(|found| found.is_zombie))
 }
 
-/// macOS does not show which process has a flock.
+/// macOS does not report which process holds a flock.
 pub fn has_locked(_pid: u32, _file: LockedEntry<'_>) -> bool {
     false
 }

@@ -1,4 +1,4 @@
-//! The numbers behind [`crate::core::sys::errno`].
+//! Error numbers for [`crate::core::sys::errno`].
 
 use std::io;
 
@@ -38,12 +38,12 @@ pub(crate) fn is_wrong_kind(error: &io::Error) -> bool {
     is_one_of(error, &[Errno::LOOP, Errno::ISDIR, Errno::NXIO, Errno::NODEV])
 }
 
-/// What makes symbolic links possible, if the system refuses them to this user: it never does.
+/// Advice if the system does not allow this user to create symbolic links. Always `None` here.
 pub(crate) fn symlinks_refused(_error: &io::Error) -> Option<&'static str> {
     None
 }
 
-/// The error of an open that finds this kind of entry.
+/// Error of opening this kind of entry.
 pub(crate) fn wrong_kind(kind: Kind) -> io::Error {
     match kind {
         Kind::Directory => Errno::ISDIR,
@@ -57,17 +57,17 @@ pub(crate) fn already_exists() -> io::Error {
     Errno::EXIST.into()
 }
 
-/// The error of a call that gets no thread.
+/// Error of a call that could not start a thread.
 pub(crate) fn no_threads() -> io::Error {
     Errno::AGAIN.into()
 }
 
-/// The error for an open directory that was moved.
+/// Error for an open directory that was moved.
 pub(crate) fn moved() -> io::Error {
     Errno::STALE.into()
 }
 
-/// The error of this name, as tests inject it.
+/// Error with this name, for fault injection.
 #[cfg(feature = "testing")]
 pub(crate) fn named(name: &str) -> io::Error {
     match name {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_meaning_has_its_errnos() {
+    fn each_meaning_has_its_error_numbers() {
         assert!(is_unsupported(&Errno::INVAL.into()));
         assert!(is_without_locks(&Errno::NOLCK.into()));
         assert!(is_without_hard_links(&Errno::PERM.into()));

@@ -1,4 +1,4 @@
-//! Files and directories. A name is resolved from an open directory; [`CURRENT`] is the one of this process.
+//! Files and directories. A name is resolved relative to an open directory. [`CURRENT`] is the working directory.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,24 +13,24 @@ use rustix::fs::{
     UTIME_OMIT,
 };
 
-use super::super::types::{Access, Create, Entry, How, Kind, Stat, Times};
+use super::super::types::{Access, Create, Entry, Kind, OpenOptions, Stat, Times};
 
 /// An open file or directory.
 pub(crate) type Handle = OwnedFd;
-/// The directory from which a name is resolved.
+/// Directory that a name is resolved from.
 pub(crate) type Base<'a> = BorrowedFd<'a>;
 
-/// The working directory of this process, for absolute paths.
+/// Working directory of this process, for absolute paths.
 pub(crate) const CURRENT: Base<'static> = CWD;
 
 pub(crate) use std::os::fd::AsFd as AsHandle;
 
-/// An open directory as the one from which names are resolved.
+/// Uses an open directory to resolve names.
 pub(crate) fn base(directory: &Handle) -> Base<'_> {
     directory.as_fd()
 }
 
-/// The number of the descriptor, which a child process can inherit.
+/// Number of the descriptor, which a child process can inherit.
 pub(crate) fn descriptor(file: &File) -> i32 {
     file.as_raw_fd()
 }
@@ -38,21 +38,21 @@ pub(crate) fn descriptor(file: &File) -> i32 {
 #[allow(
     clippy::allow_attributes,
     clippy::cast_possible_truncation,
-    reason = "modes have 16 bits on macOS; permission bits fit"
+    reason = "modes have 16 bits on macOS, and permission bits fit"
 )]
-pub(crate) fn mode(bits: u32) -> Mode {
+pub(in crate::core::sys::platform) fn mode(bits: u32) -> Mode {
     Mode::from_raw_mode((bits & 0o7777) as RawMode)
 }
 
-/// Opens an entry. It is not inherited by child programs.
-pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> {
+/// Opens an entry. Child programs do not inherit it.
+pub(crate) fn open(base: Base<'_>, name: &Path, options: OpenOptions) -> io::Result<Handle> {
     let mut flags = OFlags::CLOEXEC
-        | match how.access {
+        | match options.access {
             Access::Read => OFlags::RDONLY,
             Access::Write => OFlags::WRONLY,
             Access::ReadWrite => OFlags::RDWR,
         };
-    let bits = match how.create {
+    let bits = match options.create {
         Create::Never => 0,
         Create::IfMissing(bits) => {
             flags |= OFlags::CREATE;
@@ -63,18 +63,18 @@ pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> 
             bits
         }
     };
-    flags.set(OFlags::DIRECTORY, how.directory);
-    flags.set(OFlags::NOFOLLOW, !how.follow);
-    flags.set(OFlags::NONBLOCK | OFlags::NOCTTY, !how.wait);
+    flags.set(OFlags::DIRECTORY, options.directory);
+    flags.set(OFlags::NOFOLLOW, !options.follow);
+    flags.set(OFlags::NONBLOCK | OFlags::NOCTTY, !options.wait);
     Ok(rustix::fs::openat(base, name, flags, mode(bits))?)
 }
 
-/// What an entry is; of a link itself, or of what it leads to.
+/// Stat of an entry. `follow` decides whether links are followed.
 pub(crate) fn stat(base: Base<'_>, name: &Path, follow: bool) -> io::Result<Stat> {
     Ok(convert(&rustix::fs::statat(base, name, link_flags(follow))?))
 }
 
-/// What an open entry is.
+/// Stat of an open entry.
 pub(crate) fn stat_handle(handle: impl AsFd) -> io::Result<Stat> {
     Ok(convert(&rustix::fs::fstat(handle)?))
 }
@@ -119,33 +119,33 @@ fn kind(kind: FileType) -> Kind {
     }
 }
 
-/// The text of a link.
+/// Text of a link.
 pub(crate) fn read_link(base: Base<'_>, name: &Path) -> io::Result<PathBuf> {
     let text = rustix::fs::readlinkat(base, name, Vec::new())?;
     Ok(PathBuf::from(OsString::from_vec(text.into_bytes())))
 }
 
-/// Makes a symbolic link whose text is `target`.
+/// Creates a symbolic link whose text is `target`.
 pub(crate) fn symlink(target: &Path, base: Base<'_>, name: &Path) -> io::Result<()> {
     Ok(rustix::fs::symlinkat(target, base, name)?)
 }
 
-/// Gives a file a further name.
+/// Creates a hard link.
 pub(crate) fn link(from: Base<'_>, existing: &Path, base: Base<'_>, name: &Path) -> io::Result<()> {
     Ok(rustix::fs::linkat(from, existing, base, name, AtFlags::empty())?)
 }
 
-/// Makes a directory. The umask applies to the mode.
+/// Creates a directory. The umask applies to the mode.
 pub(crate) fn make_directory(base: Base<'_>, name: &Path, bits: u32) -> io::Result<()> {
     Ok(rustix::fs::mkdirat(base, name, mode(bits))?)
 }
 
-/// Renames; an existing file, link or empty directory of the new name is replaced.
+/// Renames an entry. Replaces a file, link or empty directory with the new name.
 pub(crate) fn rename(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) -> io::Result<()> {
     Ok(rustix::fs::renameat(from, name, to, new)?)
 }
 
-/// Renames only if nothing has the new name.
+/// Renames an entry. Fails if the new name is in use.
 pub(crate) fn rename_new(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) -> io::Result<()> {
     Ok(rustix::fs::renameat_with(
         from,
@@ -156,7 +156,7 @@ pub(crate) fn rename_new(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) 
     )?)
 }
 
-/// Exchanges two entries in one step.
+/// Exchanges two entries atomically.
 pub(crate) fn exchange(from: Base<'_>, name: &Path, to: Base<'_>, other: &Path) -> io::Result<()> {
     Ok(rustix::fs::renameat_with(
         from,
@@ -182,7 +182,7 @@ pub(crate) fn set_mode(handle: impl AsFd, bits: u32) -> io::Result<()> {
     Ok(rustix::fs::fchmod(handle, mode(bits))?)
 }
 
-/// Sets the permission bits of the entry at a path, through links.
+/// Sets the permission bits of the entry at a path. Links are followed.
 pub(crate) fn set_mode_at(path: &Path, bits: u32) -> io::Result<()> {
     Ok(rustix::fs::chmod(path, mode(bits))?)
 }
@@ -192,7 +192,7 @@ pub(crate) fn set_times(handle: impl AsFd, times: Times) -> io::Result<()> {
     Ok(rustix::fs::futimens(handle, &timestamps(times))?)
 }
 
-/// Sets the times of an entry, a link's own if it is one.
+/// Sets the times of an entry. Links are not followed.
 pub(crate) fn set_times_at(base: Base<'_>, name: &Path, times: Times) -> io::Result<()> {
     let times = timestamps(times);
     Ok(rustix::fs::utimensat(
@@ -227,18 +227,18 @@ fn timespec(nanoseconds: i128) -> Timespec {
     }
 }
 
-/// Gives an open file this length.
+/// Sets the length of an open file.
 pub(crate) fn set_length(file: &File, length: u64) -> io::Result<()> {
     Ok(rustix::fs::ftruncate(file, length)?)
 }
 
-/// Moves the position of an open file.
+/// Sets the position of an open file.
 pub(crate) fn seek(file: &File, position: u64) -> io::Result<()> {
     rustix::fs::seek(file, SeekFrom::Start(position))?;
     Ok(())
 }
 
-/// Reads at this offset; 0 at the end of the file.
+/// Reads at this offset. Returns 0 at the end of the file.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(buffer, offset)
 }
@@ -248,7 +248,7 @@ pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::
     file.read_exact_at(buffer, offset)
 }
 
-/// Reads at this offset into the spare capacity of `bytes`; 0 at the end of the file.
+/// Reads at this offset into the spare capacity of `bytes`. Returns 0 at the end of the file.
 pub(crate) fn append_at(file: &File, bytes: &mut Vec<u8>, offset: u64) -> io::Result<usize> {
     Ok(rustix::io::pread(
         file,
@@ -257,7 +257,6 @@ pub(crate) fn append_at(file: &File, bytes: &mut Vec<u8>, offset: u64) -> io::Re
     )?)
 }
 
-/// Writes all bytes at this offset.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)
 }
@@ -267,7 +266,7 @@ pub(crate) fn sync(handle: impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::fsync(handle)?)
 }
 
-/// The entries of a directory, in the filesystem's order.
+/// Entries of a directory, in the order of the filesystem.
 pub(crate) struct Entries(rustix::fs::Dir);
 
 impl Entries {
@@ -276,14 +275,14 @@ impl Entries {
         Ok(Self(rustix::fs::Dir::new(directory)?))
     }
 
-    /// Opens the directory a second time, because a position in it belongs to its descriptor.
+    /// Opens the directory a second time, because the position of a listing belongs to its descriptor.
     pub(crate) fn of_open(directory: Base<'_>) -> io::Result<Self> {
         Self::of(open(
             directory,
             Path::new("."),
-            How {
+            OpenOptions {
                 follow: true,
-                ..How::DIRECTORY
+                ..OpenOptions::DIRECTORY
             },
         )?)
     }
@@ -306,15 +305,15 @@ impl Iterator for Entries {
     }
 }
 
-/// `None` for `.` and `..`.
-pub(crate) fn entry(name: &[u8], found: FileType) -> Option<Entry> {
+/// Returns `None` for `.` and `..`.
+pub(in crate::core::sys::platform) fn entry(name: &[u8], found: FileType) -> Option<Entry> {
     (name != b"." && name != b"..").then(|| Entry {
         name: OsString::from_vec(name.to_vec()),
         kind: (found != FileType::Unknown).then(|| kind(found)),
     })
 }
 
-/// A path as users write it: this one.
+/// Returns the path unchanged. Windows removes a prefix here.
 pub(crate) fn simplify(path: PathBuf) -> PathBuf {
     path
 }

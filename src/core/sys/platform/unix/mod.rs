@@ -1,5 +1,6 @@
-//! The calls that Linux and macOS have in common.
+//! Calls that Linux and macOS share.
 
+pub(crate) mod child_file;
 pub(crate) mod errno;
 pub(crate) mod files;
 pub(crate) mod host;

@@ -1,9 +1,9 @@
-//! Clocks that never step, in microseconds.
+//! Clocks that are never adjusted, in microseconds.
 
 use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
 
-/// Counts suspend. QueryUnbiasedInterruptTime does not, but advances only every 0.5 to 16 ms, and names are made of this
-/// time.
+/// Includes suspend. QueryUnbiasedInterruptTime does not, but it advances only every 0.5 to 16 ms, and names are
+/// derived from this time.
 pub(crate) fn monotonic_micros() -> u64 {
     let (mut ticks, mut per_second) = (0_i64, 0_i64);
     // SAFETY: the system writes one i64 each. Both calls cannot fail since Windows XP.

@@ -1,4 +1,4 @@
-//! The numbers behind [`crate::core::sys::errno`].
+//! Error numbers for [`crate::core::sys::errno`].
 
 use std::io;
 
@@ -11,7 +11,7 @@ use windows_sys::Win32::Foundation::{
 
 use super::super::types::Kind;
 
-/// The error of this number.
+/// Error with this number.
 pub(super) fn of(code: WIN32_ERROR) -> io::Error {
     io::Error::from_raw_os_error(code.cast_signed())
 }
@@ -53,14 +53,14 @@ pub(crate) fn is_wrong_kind(error: &io::Error) -> bool {
     )
 }
 
-/// What makes symbolic links possible, if the system refuses them to this user.
+/// Advice if the system does not allow this user to create symbolic links.
 pub(crate) fn symlinks_refused(error: &io::Error) -> Option<&'static str> {
     is_unsupported(error).then_some(
-        "This user may not make symbolic links. Turn on Developer Mode in the settings of Windows, or leave the links out",
+        "This user may not create symbolic links. Enable Developer Mode in the settings of Windows, or omit the links",
     )
 }
 
-/// The error of an open that finds this kind of entry.
+/// Error of opening this kind of entry.
 pub(crate) fn wrong_kind(kind: Kind) -> io::Error {
     of(match kind {
         Kind::Directory => ERROR_DIRECTORY_NOT_SUPPORTED,
@@ -73,22 +73,22 @@ pub(crate) fn already_exists() -> io::Error {
     of(ERROR_ALREADY_EXISTS)
 }
 
-/// The error of a call that gets no thread.
+/// Error of a call that could not start a thread.
 pub(crate) fn no_threads() -> io::Error {
     of(ERROR_MAX_THRDS_REACHED)
 }
 
-/// The error for an open directory that was moved.
+/// Error for an open directory that was moved.
 pub(crate) fn moved() -> io::Error {
     io::ErrorKind::StaleNetworkFileHandle.into()
 }
 
-/// The error of a name that no directory can hold.
+/// Error for a name that Windows does not support.
 pub(super) fn invalid_name() -> io::Error {
     of(ERROR_INVALID_NAME)
 }
 
-/// The error of this name, as tests inject it.
+/// Error with this name, for fault injection.
 #[cfg(feature = "testing")]
 pub(crate) fn named(name: &str) -> io::Error {
     use windows_sys::Win32::Foundation::{ERROR_DISK_FULL, ERROR_IO_DEVICE, ERROR_WRITE_PROTECT};

@@ -1,4 +1,4 @@
-//! Files and directories. A name is resolved from an open directory, or from nothing if it is an absolute path.
+//! Files and directories. A name is resolved relative to an open directory, or is an absolute path.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     FlushFileBuffers, SetFileInformationByHandle,
 };
 
-use super::super::types::{Access, Create, Entry, How, Kind, Stat, Times};
+use super::super::types::{Access, Create, Entry, Kind, OpenOptions, Stat, Times};
 use super::nt::{self, Request};
 use super::{errno, listing, stat as stats};
 
@@ -34,12 +34,12 @@ pub(crate) type Handle = OwnedHandle;
 
 const OWNER_MAY_WRITE: u32 = 0o200;
 
-/// An open directory as the one from which names are resolved.
+/// Uses an open directory to resolve names.
 pub(crate) fn base(directory: &Handle) -> Base<'_> {
     Base::Open(directory.as_handle())
 }
 
-/// The number of the handle, which has 32 significant bits.
+/// Number of the handle, which has 32 significant bits.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -49,21 +49,21 @@ pub(crate) fn descriptor(file: &File) -> i32 {
     file.as_raw_handle() as usize as i32
 }
 
-/// Opens an entry. It is not inherited by child programs.
-pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> {
-    let access = match how.access {
+/// Opens an entry. Child programs do not inherit it.
+pub(crate) fn open(base: Base<'_>, name: &Path, options: OpenOptions) -> io::Result<Handle> {
+    let access = match options.access {
         Access::Read => FILE_GENERIC_READ,
         Access::Write => FILE_GENERIC_WRITE | FILE_READ_ATTRIBUTES,
         Access::ReadWrite => FILE_GENERIC_READ | FILE_GENERIC_WRITE,
     };
-    let (disposition, mode) = match how.create {
+    let (disposition, mode) = match options.create {
         Create::Never => (FILE_OPEN, OWNER_MAY_WRITE),
         Create::IfMissing(mode) => (FILE_OPEN_IF, mode),
         Create::New(mode) => (FILE_CREATE, mode),
     };
-    let kind = if how.directory {
+    let kind = if options.directory {
         FILE_DIRECTORY_FILE
-    } else if how.access == Access::Read && how.create == Create::Never {
+    } else if options.access == Access::Read && options.create == Create::Never {
         0
     } else {
         FILE_NON_DIRECTORY_FILE
@@ -78,7 +78,7 @@ pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> 
             FILE_ATTRIBUTE_NORMAL
         },
     };
-    if how.follow {
+    if options.follow {
         return nt::open(base, name, request);
     }
     let itself = Request {
@@ -89,7 +89,8 @@ pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> 
     match stats::reparse_kind(opened.as_handle())? {
         None => Ok(opened),
         Some(kind @ (Kind::Symlink | Kind::Other)) => Err(errno::wrong_kind(kind)),
-        // A reparse point that leads nowhere else: its filter has to see the open. It must still be the same entry.
+        // A reparse point that does not lead to another entry: its filter has to handle the open. It must still be the
+        // same entry.
         Some(Kind::File | Kind::Directory) => {
             let filtered = nt::open(base, name, request)?;
             let (own, found) = (stats::of(opened.as_handle())?, stats::of(filtered.as_handle())?);
@@ -102,17 +103,17 @@ pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> 
     }
 }
 
-/// What an entry is; of a link itself, or of what it leads to.
+/// Stat of an entry. `follow` decides whether links are followed.
 pub(crate) fn stat(base: Base<'_>, name: &Path, follow: bool) -> io::Result<Stat> {
     stats::at(base, name, follow)
 }
 
-/// What an open entry is.
+/// Stat of an open entry.
 pub(crate) fn stat_handle(handle: impl AsHandle) -> io::Result<Stat> {
     stats::of(handle.as_handle())
 }
 
-/// Makes a directory. It has no mode.
+/// Creates a directory. It has no mode.
 pub(crate) fn make_directory(base: Base<'_>, name: &Path, _bits: u32) -> io::Result<()> {
     let request = Request {
         access: FILE_READ_ATTRIBUTES,
@@ -123,7 +124,7 @@ pub(crate) fn make_directory(base: Base<'_>, name: &Path, _bits: u32) -> io::Res
     nt::open(base, name, request).map(drop)
 }
 
-/// Sets what there is of permission bits of an open entry: whether a file is read-only.
+/// Sets the only permission bit of an open entry that exists on Windows: whether a file is read-only.
 pub(crate) fn set_mode(handle: impl AsHandle, bits: u32) -> io::Result<()> {
     let attributes = stats::attributes(handle.as_handle())?;
     let wanted = if bits & OWNER_MAY_WRITE == 0 {
@@ -131,12 +132,12 @@ pub(crate) fn set_mode(handle: impl AsHandle, bits: u32) -> io::Result<()> {
     } else {
         attributes & !FILE_ATTRIBUTE_READONLY
     };
-    // On a directory the attribute only says that its icon is not the usual one.
+    // On a directory, this attribute only means that its icon is customised.
     if wanted == attributes || attributes & FILE_ATTRIBUTE_DIRECTORY != 0 {
         return Ok(());
     }
     let info = FILE_BASIC_INFO {
-        // 0 would leave the attributes as they are.
+        // 0 would leave the attributes unchanged.
         FileAttributes: if wanted == 0 {
             FILE_ATTRIBUTE_NORMAL
         } else {
@@ -147,7 +148,7 @@ pub(crate) fn set_mode(handle: impl AsHandle, bits: u32) -> io::Result<()> {
     set_basic(handle.as_handle(), info)
 }
 
-/// Sets the permission bits of the entry at a path, through links.
+/// Sets the permission bits of the entry at a path. Links are followed.
 pub(crate) fn set_mode_at(path: &Path, bits: u32) -> io::Result<()> {
     let access = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES;
     set_mode(nt::open(CURRENT, path, Request::existing(access, 0))?, bits)
@@ -172,13 +173,13 @@ pub(crate) fn set_times(handle: impl AsHandle, times: Times) -> io::Result<()> {
     set_basic(handle.as_handle(), info)
 }
 
-/// Sets the times of an entry, a link's own if it is one.
+/// Sets the times of an entry. Links are not followed.
 pub(crate) fn set_times_at(base: Base<'_>, name: &Path, times: Times) -> io::Result<()> {
     let request = Request::existing(FILE_WRITE_ATTRIBUTES, FILE_OPEN_REPARSE_POINT);
     set_times(nt::open(base, name, request)?, times)
 }
 
-/// 0 leaves a field as it is.
+/// 0 leaves a field unchanged.
 const fn unchanged() -> FILE_BASIC_INFO {
     FILE_BASIC_INFO {
         CreationTime: 0,
@@ -189,11 +190,11 @@ const fn unchanged() -> FILE_BASIC_INFO {
     }
 }
 
-/// A handle that is only for reading may not set anything: then through a second one.
+/// Sets attributes and times. A handle that is only for reading may not do that, so a second handle is opened.
 fn set_basic(handle: BorrowedHandle<'_>, info: FILE_BASIC_INFO) -> io::Result<()> {
     with_access(handle, FILE_WRITE_ATTRIBUTES, |handle| {
         let size = u32::try_from(size_of_val(&info)).unwrap_or(u32::MAX);
-        // SAFETY: the handle is open, and the structure is the one of this class.
+        // SAFETY: the handle is open, and the structure belongs to this class.
         let is_set = unsafe {
             SetFileInformationByHandle(
                 handle.as_raw_handle(),
@@ -225,17 +226,17 @@ fn with_access(
     }
 }
 
-/// Gives an open file this length.
+/// Sets the length of an open file.
 pub(crate) fn set_length(file: &File, length: u64) -> io::Result<()> {
     file.set_len(length)
 }
 
-/// Moves the position of an open file.
+/// Sets the position of an open file.
 pub(crate) fn seek(mut file: &File, position: u64) -> io::Result<()> {
     io::Seek::seek(&mut file, io::SeekFrom::Start(position)).map(drop)
 }
 
-/// Reads at this offset; 0 at the end of the file. Moves the position of the file.
+/// Reads at this offset. Returns 0 at the end of the file. Changes the position of the file.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.seek_read(buffer, offset)
 }
@@ -252,7 +253,7 @@ pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::
     Ok(())
 }
 
-/// Reads at this offset into the spare capacity of `bytes`; 0 at the end of the file.
+/// Reads at this offset into the spare capacity of `bytes`. Returns 0 at the end of the file.
 pub(crate) fn append_at(file: &File, bytes: &mut Vec<u8>, offset: u64) -> io::Result<usize> {
     let start = bytes.len();
     bytes.resize(bytes.capacity(), 0);
@@ -261,7 +262,6 @@ pub(crate) fn append_at(file: &File, bytes: &mut Vec<u8>, offset: u64) -> io::Re
     read
 }
 
-/// Writes all bytes at this offset.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut written = 0;
     while written < bytes.len() {
@@ -284,7 +284,7 @@ pub(crate) fn sync(handle: impl AsHandle) -> io::Result<()> {
     })
 }
 
-/// The entries of a directory, once, right after it was opened.
+/// Lists the entries of a directory. Works only once, right after it was opened.
 pub(super) fn fresh_entries(directory: Base<'_>) -> io::Result<Vec<Entry>> {
     match directory {
         Base::Open(directory) => listing::all(directory),

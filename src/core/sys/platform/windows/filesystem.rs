@@ -1,4 +1,4 @@
-//! Names of filesystems as their drivers return them.
+//! Names of filesystems, as their drivers return them.
 
 use std::io;
 use std::os::windows::io::{AsHandle as _, AsRawHandle as _, BorrowedHandle};
@@ -15,7 +15,7 @@ use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0};
 use super::super::types::Filesystem;
 use super::nt::{self, Base, Request};
 
-/// Units of the longest name.
+/// Length of the longest name in UTF-16 units.
 const NAME: usize = 32;
 
 const TABLE: &[(&str, &str, bool)] = &[
@@ -26,17 +26,17 @@ const TABLE: &[(&str, &str, bool)] = &[
     ("exFAT", "exfat", false),
 ];
 
-/// FILE_FS_ATTRIBUTE_INFORMATION with room for a name.
+/// FILE_FS_ATTRIBUTE_INFORMATION with space for a name.
 #[repr(C)]
 struct Attributes {
     fixed: FILE_FS_ATTRIBUTE_INFORMATION,
     more: [u16; NAME],
 }
 
-/// The filesystem of an existing path.
+/// Filesystem of an existing path.
 pub(crate) fn of(path: &Path) -> io::Result<Filesystem> {
     let entry = nt::open(Base::Current, path, Request::existing(FILE_READ_ATTRIBUTES, 0))?;
-    // SAFETY: the structures of these classes, which hold numbers.
+    // SAFETY: the structures belong to these classes and contain numbers.
     let (device, attributes) = unsafe {
         (
             query::<FILE_FS_DEVICE_INFORMATION>(entry.as_handle(), FileFsDeviceInformation)?,
@@ -45,7 +45,7 @@ pub(crate) fn of(path: &Path) -> io::Result<Filesystem> {
     };
     let length = (attributes.fixed.FileSystemNameLength as usize / 2).min(NAME);
     let start: *const u16 = (&raw const attributes.fixed.FileSystemName).cast();
-    // SAFETY: the name begins there, and the structure has room for as many units behind it.
+    // SAFETY: the name begins there, and the structure has space for that many units.
     let name = String::from_utf16_lossy(unsafe { std::slice::from_raw_parts(start, length) });
     if device.Characteristics & FILE_REMOTE_DEVICE != 0 {
         return Ok(untrusted("remote"));
@@ -95,7 +95,7 @@ fn by_name(name: &str) -> Filesystem {
         })
 }
 
-/// The filesystem that a test pretends to be on.
+/// Filesystem that a test sets.
 #[cfg(feature = "testing")]
 pub(crate) fn named(name: &str) -> Option<Filesystem> {
     match name {

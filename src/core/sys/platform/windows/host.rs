@@ -1,16 +1,16 @@
-//! This process's machine and limits, and its own end.
+//! Machine and limits of this process, and its own end.
 
 use std::ffi::OsString;
 use std::os::windows::ffi::OsStringExt as _;
 
 use windows_sys::Win32::System::SystemInformation::{ComputerNameDnsHostname, GetComputerNameExW};
 
-/// Users have no numbers.
+/// Windows users have no numeric ids.
 pub(crate) fn effective_uid() -> u32 {
     0
 }
 
-/// The name of this machine, as `os.hostname()` of Node returns it.
+/// Name of this machine, as Node's `os.hostname()` returns it.
 pub(crate) fn hostname() -> OsString {
     let mut buffer = [0_u16; 256];
     let mut length = 256;
@@ -23,12 +23,12 @@ pub(crate) fn hostname() -> OsString {
     OsString::from_wide(&buffer[..length as usize])
 }
 
-/// There is no limit of a user.
+/// There is no limit per user.
 pub(crate) fn thread_limit() -> Option<u64> {
     None
 }
 
-/// Ends this process as a kill from outside does.
+/// Ends this process like a kill from outside.
 #[cfg(feature = "testing")]
 pub(crate) fn kill_self() -> std::io::Result<()> {
     use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
@@ -38,7 +38,7 @@ pub(crate) fn kill_self() -> std::io::Result<()> {
     Err(std::io::Error::last_os_error())
 }
 
-/// No public call stops a process.
+/// There is no public call that stops a process.
 #[cfg(feature = "testing")]
 pub(crate) fn stop_self() -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())

@@ -1,6 +1,6 @@
 //! Limits of the system.
 
-/// The limits that can refuse a thread, in words: there are none, only memory ends.
+/// Human-readable limits that can refuse a thread. There are none: only memory is limited.
 pub(crate) fn of_threads() -> Vec<String> {
     Vec::new()
 }

@@ -24,7 +24,7 @@ use super::super::types::Kind;
 use super::nt::{self, Base, Request};
 use super::{errno, path, stat};
 
-/// The text of a symbolic link, with `/` between its parts as on other systems; the absolute path of a junction.
+/// Text of a symbolic link, with `/` between its components as on other systems. For a junction, its absolute path.
 pub(crate) fn read_link(base: Base<'_>, name: &Path) -> io::Result<PathBuf> {
     let link = nt::open(
         base,
@@ -60,7 +60,7 @@ pub(crate) fn read_link(base: Base<'_>, name: &Path) -> io::Result<PathBuf> {
     text(&units)
 }
 
-/// The target in a reparse buffer, which is given in units of 16 bits.
+/// Target in a reparse buffer of 16-bit units.
 fn text(buffer: &[u16]) -> io::Result<PathBuf> {
     let unit = |at: usize| buffer.get(at / 2).copied();
     let data = offset_of!(REPARSE_DATA_BUFFER, Anonymous);
@@ -81,7 +81,7 @@ fn text(buffer: &[u16]) -> io::Result<PathBuf> {
     };
     let target = OsString::from_wide(target);
     match target.to_str() {
-        // A path in NT's namespace.
+        // A path in the NT namespace.
         Some(text) if text.starts_with(r"\??\") => {
             Ok(path::simplify(PathBuf::from(text.replacen(r"\??\", r"\\?\", 1))))
         }
@@ -90,10 +90,11 @@ fn text(buffer: &[u16]) -> io::Result<PathBuf> {
     }
 }
 
-/// Makes a symbolic link whose text is `target`. Without the privilege or Developer Mode that is
-/// `ERROR_PRIVILEGE_NOT_HELD`. A junction is no way out: it holds an absolute path, and trees are moved after they are made.
+/// Creates a symbolic link whose text is `target`. Fails with `ERROR_PRIVILEGE_NOT_HELD` without the privilege or
+/// Developer Mode. A junction is no alternative: it contains an absolute path, and trees are moved after their
+/// creation.
 pub(crate) fn symlink(target: &Path, base: Base<'_>, name: &Path) -> io::Result<()> {
-    // The first one begins a name that stands for bytes which are no UTF-8.
+    // The first one marks a name that stands for bytes that are not UTF-8.
     if target
         .to_str()
         .is_none_or(|text| text.contains(['<', '>', '"', '|', '?', '*']))
@@ -120,7 +121,8 @@ pub(crate) fn symlink(target: &Path, base: Base<'_>, name: &Path) -> io::Result<
     if !unsafe { CreateSymbolicLinkW(link.as_ptr(), text.as_ptr(), flags) } {
         return Err(io::Error::last_os_error());
     }
-    // Wine up to 10 reports success and makes nothing. And what the name led to may have moved in between.
+    // Wine up to version 10 reports success and creates no link. The entry that the name referred to may also have
+    // moved in between.
     match stat::at(base, name, false) {
         Ok(made) if made.kind == Kind::Symlink => Ok(()),
         _ => Err(errno::of(ERROR_NOT_SUPPORTED)),

@@ -1,4 +1,4 @@
-//! The entries of directories.
+//! Entries of directories.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,10 +18,10 @@ use super::super::types::Entry;
 use super::nt::{self, Base, Request};
 use super::{errno, stat};
 
-/// 64 KiB: more is refused by some network filesystems.
+/// 64 KiB. Some network filesystems refuse more.
 const BUFFER_WORDS: usize = (64 << 10) / 8;
 
-/// The entries of a directory, in the filesystem's order.
+/// Entries of a directory, in the order of the filesystem.
 pub(crate) struct Entries {
     directory: OwnedHandle,
     batch: std::vec::IntoIter<Entry>,
@@ -40,7 +40,7 @@ impl Entries {
         })
     }
 
-    /// Opens the directory a second time, because a position in it belongs to its handle.
+    /// Opens the directory a second time, because the position of a listing belongs to its handle.
     pub(crate) fn of_open(directory: Base<'_>) -> io::Result<Self> {
         let request = Request::existing(FILE_GENERIC_READ, FILE_DIRECTORY_FILE);
         Self::of(nt::open(directory, Path::new("."), request)?)
@@ -71,7 +71,7 @@ impl Iterator for Entries {
     }
 }
 
-/// All entries, from the first one on.
+/// Lists all entries from the first one.
 pub(super) fn all(directory: BorrowedHandle<'_>) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut is_begun = false;
@@ -82,7 +82,7 @@ pub(super) fn all(directory: BorrowedHandle<'_>) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The next entries; `None` behind the last one.
+/// Returns the next entries, or `None` after the last one.
 fn read_batch(directory: BorrowedHandle<'_>, from_start: bool) -> io::Result<Option<Vec<Entry>>> {
     let mut buffer = vec![0_u64; BUFFER_WORDS];
     let class = if from_start {
@@ -101,17 +101,17 @@ fn read_batch(directory: BorrowedHandle<'_>, from_start: bool) -> io::Result<Opt
             || from_start && errno::is_one_of(&error, &[ERROR_FILE_NOT_FOUND]);
         return if is_end { Ok(None) } else { Err(error) };
     }
-    // SAFETY: the system has filled the buffer with a chain of these structures, each with its name behind it.
+    // SAFETY: the system has filled the buffer with a chain of these structures, each followed by its name.
     Ok(Some(unsafe { parse(buffer.as_ptr().cast()) }))
 }
 
 /// # Safety
-/// `first` begins a chain of `FILE_ID_BOTH_DIR_INFO`, each with its name behind it.
+/// `first` begins a chain of `FILE_ID_BOTH_DIR_INFO`, each followed by its name.
 unsafe fn parse(first: *const u8) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut at = first;
     loop {
-        // SAFETY: all these fields are numbers of 32 bits of one structure of the chain.
+        // SAFETY: all these fields are 32-bit numbers in one structure of the chain.
         let number = |offset: usize| unsafe { at.add(offset).cast::<u32>().read_unaligned() };
         let length = number(offset_of!(FILE_ID_BOTH_DIR_INFO, FileNameLength)) as usize / 2;
         let units: Vec<u16> = (0..length)
@@ -123,7 +123,7 @@ unsafe fn parse(first: *const u8) -> Vec<Entry> {
             .collect();
         let name = OsString::from_wide(&units);
         if name != "." && name != ".." {
-            // The field of the size of extended attributes has the tag of a reparse point.
+            // For a reparse point, the size field of the extended attributes contains its tag.
             let tag = number(offset_of!(FILE_ID_BOTH_DIR_INFO, EaSize));
             let attributes = number(offset_of!(FILE_ID_BOTH_DIR_INFO, FileAttributes));
             entries.push(Entry {

@@ -1,7 +1,7 @@
-//! Locks on open files, and space on a filesystem.
+//! Locks on open files, and free disk space.
 //!
-//! LockFileEx locks bytes for one open file, as flock does, but others then cannot read or write these bytes. So the byte
-//! that is locked lies behind the end of every file.
+//! LockFileEx locks bytes for one open file, similar to flock, but other processes cannot read or write these bytes.
+//! The locked byte is therefore beyond the end of every file.
 
 use std::fs::File;
 use std::io;
@@ -20,18 +20,15 @@ use windows_sys::Win32::System::Threading::CreateEventW;
 
 use super::{errno, stat};
 
-/// The high half of the offset: 2^62.
+/// High half of the offset: 2^62.
 const BEHIND_THE_END: u32 = 0x4000_0000;
 
-/// Whether a child that inherits the handle of a locked file keeps the lock: it ends with the process that has locked.
-pub(crate) const IS_INHERITED: bool = false;
-
-/// Locks a file exclusively if that is possible now.
+/// Locks a file exclusively if it is free.
 pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
     try_lock(file, LOCKFILE_EXCLUSIVE_LOCK)
 }
 
-/// Locks a file together with others if that is possible now.
+/// Acquires a shared lock on a file if possible.
 pub(crate) fn try_shared(file: &File) -> io::Result<bool> {
     try_lock(file, 0)
 }
@@ -74,7 +71,6 @@ fn try_lock(file: &File, flags: LOCK_FILE_FLAGS) -> io::Result<bool> {
     }
 }
 
-/// Unlocks a file.
 pub(crate) fn unlock(file: &File) -> io::Result<()> {
     let mut byte = byte();
     // SAFETY: the handle is open and synchronous, so the structure is not used after the call.
@@ -89,12 +85,12 @@ pub(crate) fn unlock(file: &File) -> io::Result<()> {
     }
 }
 
-/// A directory that is locked until this is dropped, or its process ends.
+/// A locked directory. The lock ends when this is dropped or the process ends.
 #[derive(Debug)]
-pub struct DirectoryLock(#[expect(dead_code, reason = "what counts is that it exists")] OwnedHandle);
+pub struct DirectoryLock(#[expect(dead_code, reason = "only its existence matters")] OwnedHandle);
 
-/// Locks a directory exclusively if that is possible now. LockFileEx locks no directories. So an event is made whose name
-/// stands for the directory: it exists for all sessions as long as one handle of it is open.
+/// Locks a directory exclusively if it is free. LockFileEx cannot lock directories, so an event is created whose name
+/// represents the directory. It exists for all sessions while a handle of it is open.
 pub(crate) fn try_directory(directory: &OwnedHandle) -> io::Result<Option<DirectoryLock>> {
     let found = stat::of(directory.as_handle())?;
     let name = format!(
@@ -102,24 +98,24 @@ pub(crate) fn try_directory(directory: &OwnedHandle) -> io::Result<Option<Direct
         found.device, found.inode
     );
     let name: Vec<u16> = name.encode_utf16().collect();
-    // SAFETY: the name ends with a NUL and outlives the call; the attributes may be null.
+    // SAFETY: the name ends with a NUL and outlives the call. The attributes may be null.
     let event = unsafe { CreateEventW(ptr::null(), 1, 0, name.as_ptr()) };
     let error = io::Error::last_os_error();
     if event.is_null() {
-        // The event of another user.
+        // The event belongs to another user.
         return if errno::is_access_denied(&error) {
             Ok(None)
         } else {
             Err(error)
         };
     }
-    // SAFETY: the call has succeeded, and nothing else has this handle.
+    // SAFETY: the call has succeeded, and no other value owns this handle.
     let event = unsafe { OwnedHandle::from_raw_handle(event) };
     let is_new = !errno::is_one_of(&error, &[ERROR_ALREADY_EXISTS]);
     Ok(is_new.then_some(DirectoryLock(event)))
 }
 
-/// Bytes that this user can still write to the filesystem of `path`.
+/// Number of bytes that this user can still write to the filesystem of `path`.
 pub(crate) fn available_space(path: &Path) -> io::Result<u64> {
     fs2::available_space(path)
 }

@@ -1,14 +1,16 @@
-//! What Windows has instead of the calls of Linux and macOS. Versions before Windows 10 1809 are not supported.
+//! Calls of Windows in place of those of Linux and macOS. Versions before Windows 10 1809 are not supported.
 //!
 //! * `nt`: opens entries and changes them through handles.
-//! * `path`: names and paths as these calls need them.
-//! * `stat`, `listing`, `links`: what entries are.
-//! * `names`: gives, changes and removes names.
-//! * `pointer`: files that stand for links.
-//! * `files`: the functions that `unix` has under the same names.
+//! * `path`: names and paths in the form that these calls need.
+//! * `stat`, `listing`, `links`: facts about entries.
+//! * `names`: creates, changes and removes names.
+//! * `pointer`: files in place of links.
+//! * `child_file`: the files that children inherit of a lock.
+//! * `files`: the functions that `unix` has with the same names.
 
 #![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 
+pub(crate) mod child_file;
 pub(crate) mod clock;
 pub(crate) mod errno;
 pub(crate) mod events;
@@ -19,7 +21,6 @@ pub(crate) mod limits;
 mod links;
 mod listing;
 pub(crate) mod lock;
-pub(crate) mod mark;
 pub(crate) mod mounts;
 pub(crate) mod name;
 mod names;
@@ -30,3 +31,5 @@ pub(crate) mod process;
 mod stat;
 pub(crate) mod users;
 pub(crate) mod volume;
+
+pub(crate) use super::no_marks as mark;

@@ -2,7 +2,7 @@
 
 use super::super::types::Mount;
 
-/// Not read: a network drive is recognised when it is opened.
+/// Not implemented: a network drive is detected when it is opened.
 pub(crate) fn list() -> Vec<Mount> {
     Vec::new()
 }

@@ -1,23 +1,23 @@
-//! Names are UTF-16, and not every sequence of units is a name.
+//! On Windows, names are UTF-16, and some sequences of units are not valid names.
 
 use std::ffi::OsStr;
 
-/// Begins every name that stands for bytes which are no UTF-8. The system refuses names with this character.
+/// Prefix of a name that stands for bytes that are not UTF-8. The system refuses names with this character.
 const NO_NAME: &str = "<name that is not UTF-8>";
-/// Longest name, in UTF-16 units.
+/// Maximum length of a name in UTF-16 units.
 const MOST_UNITS: usize = 255;
 
-/// The bytes of a name or path: UTF-8, with three bytes for each unit of a broken surrogate pair.
+/// Bytes of a name or path: UTF-8, with three bytes for each unit of an incomplete surrogate pair.
 pub(crate) fn as_bytes(name: &OsStr) -> &[u8] {
     name.as_encoded_bytes()
 }
 
-/// The name or path of these bytes. Bytes that are no UTF-8 become a name that the system refuses everywhere.
+/// Name or path with these bytes. Bytes that are not UTF-8 become a name that the system refuses everywhere.
 pub(crate) fn from_bytes(bytes: &[u8]) -> &OsStr {
     OsStr::new(std::str::from_utf8(bytes).unwrap_or(NO_NAME))
 }
 
-/// Why a directory cannot hold an entry of this name; `None` if it can.
+/// Why this system does not support a name. `None` if it does.
 pub(crate) fn refusal(name: &[u8]) -> Option<&'static str> {
     let Ok(text) = std::str::from_utf8(name) else {
         return Some("it is not UTF-8");
@@ -34,8 +34,8 @@ pub(crate) fn refusal(name: &[u8]) -> Option<&'static str> {
     is_device(text).then_some("it is the name of a device")
 }
 
-/// CON, NUL, COM1 …, with or without an ending.
-pub(crate) fn is_device(name: &str) -> bool {
+/// Whether a name is CON, NUL, COM1 …, with or without an extension.
+pub(super) fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end();
     let stem = stem.to_ascii_uppercase();
     match stem.as_str() {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_no_directory_holds_are_refused() {
+    fn unsupported_names_are_refused() {
         for name in [
             "a:b", "a\\b", "what?", "a\u{1}", "a.", "a ", "nul", "Com1.txt", "aux .c", "LPT¹",
         ] {

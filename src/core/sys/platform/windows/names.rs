@@ -1,4 +1,4 @@
-//! The names of entries: given, changed and removed.
+//! Creates, changes and removes the names of entries.
 
 use std::io;
 use std::os::windows::io::{AsHandle as _, OwnedHandle};
@@ -22,7 +22,7 @@ use super::listing::Entries;
 use super::nt::{self, Base, IN_USE, Request};
 use super::{errno, stat};
 
-/// Gives a file a further name.
+/// Creates a hard link.
 pub(crate) fn link(from: Base<'_>, existing: &Path, base: Base<'_>, name: &Path) -> io::Result<()> {
     let file = nt::open(
         from,
@@ -41,7 +41,7 @@ fn open_to_remove(base: Base<'_>, name: &Path, options: u32) -> io::Result<Owned
     )
 }
 
-/// Renames; an existing file, link or empty directory of the new name is replaced, also while others have it open.
+/// Renames an entry. Replaces a file, link or empty directory with the new name, even if other processes have it open.
 pub(crate) fn rename(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) -> io::Result<()> {
     let source = open_to_remove(from, name, 0)?;
     nt::while_in_use(&IN_USE, || {
@@ -55,7 +55,7 @@ pub(crate) fn rename(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) -> i
                 if !is_directory {
                     return Err(errno::of(ERROR_DIRECTORY_NOT_SUPPORTED));
                 }
-                // The filesystem replaces no directories. Another process may see that there is none for a moment.
+                // The filesystem cannot replace directories. For a moment, another process may see no directory.
                 remove_directory(to, new)?;
                 replace(&source, to, new)
             }
@@ -80,7 +80,7 @@ fn replace(source: &OwnedHandle, to: Base<'_>, new: &Path) -> io::Result<()> {
     }
 }
 
-/// Renames only if nothing has the new name.
+/// Renames an entry. Fails if the new name is in use.
 pub(crate) fn rename_new(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) -> io::Result<()> {
     let source = open_to_remove(from, name, 0)?;
     nt::while_in_use(&IN_USE, || {
@@ -88,13 +88,13 @@ pub(crate) fn rename_new(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) 
     })
 }
 
-/// Not offered.
+/// Not supported.
 pub(crate) fn exchange(_from: Base<'_>, _name: &Path, _to: Base<'_>, _other: &Path) -> io::Result<()> {
     Err(errno::of(ERROR_NOT_SUPPORTED))
 }
 
-/// A file that another program has open without sharing its deletion cannot be removed by this user now: like one that
-/// access rights protect, it stays.
+/// Converts the error for a file that another program has open without sharing deletion. This user cannot remove it
+/// now, so it counts like a file that access rights protect.
 fn as_denied(error: io::Error) -> io::Error {
     if errno::is_one_of(&error, &[ERROR_SHARING_VIOLATION]) {
         errno::of(ERROR_ACCESS_DENIED)
@@ -110,7 +110,7 @@ pub(crate) fn remove_file(base: Base<'_>, name: &Path) -> io::Result<()> {
 
 fn remove_entry(base: Base<'_>, name: &Path) -> io::Result<()> {
     let entry = match open_to_remove(base, name, FILE_NON_DIRECTORY_FILE) {
-        // A link to a directory counts as one.
+        // A link to a directory counts as a directory.
         Err(error) if errno::is_one_of(&error, &[ERROR_DIRECTORY_NOT_SUPPORTED]) => {
             let entry = open_to_remove(base, name, 0)?;
             if stat::reparse_kind(entry.as_handle())? != Some(Kind::Symlink) {
@@ -123,7 +123,7 @@ fn remove_entry(base: Base<'_>, name: &Path) -> io::Result<()> {
     if nt::while_in_use(&[ERROR_SHARING_VIOLATION], || nt::delete(entry.as_handle()))? {
         return Ok(());
     }
-    // Its name must be free now, also while others have it open.
+    // The name must be free immediately, even if other processes have the file open.
     let unused = format!(".warmswap-removed-{}", uuid::Uuid::new_v4().simple());
     let beside = match base {
         Base::Current => name.with_file_name(unused),
@@ -139,7 +139,7 @@ pub(crate) fn remove_directory(base: Base<'_>, name: &Path) -> io::Result<()> {
     if stat::reparse_kind(directory.as_handle())? == Some(Kind::Symlink) {
         return Err(errno::of(ERROR_DIRECTORY));
     }
-    // Wine removes it although it is not empty.
+    // Wine removes a directory even if it is not empty.
     if let Some(entry) = Entries::of(nt::reopen(
         directory.as_handle(),
         Request::existing(FILE_GENERIC_READ, FILE_DIRECTORY_FILE),

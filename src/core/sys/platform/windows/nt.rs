@@ -1,5 +1,5 @@
-//! NT's calls that open an entry and change it through its handle. A name is resolved from an open directory, or from
-//! nothing if it is an absolute path.
+//! NT calls that open an entry and change it through its handle. A name is resolved relative to an open directory, or
+//! is an absolute path.
 
 use std::io;
 use std::mem::offset_of;
@@ -28,19 +28,23 @@ use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0};
 
 use super::{errno, path};
 
-/// How long an entry is tried again that a virus scanner or an indexer has open. npm and graceful-fs wait up to 60 s.
+/// Time for which an operation is repeated while a virus scanner or an indexer has the entry open. npm and graceful-fs
+/// wait up to 60 s.
 const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The directory from which a name is resolved.
+/// Others may do everything with an open entry.
+const SHARED: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+
+/// Directory that a name is resolved from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Base<'a> {
-    /// None: the path is absolute.
+    /// No directory: the path is absolute.
     Current,
     Open(BorrowedHandle<'a>),
 }
 
-/// For absolute paths.
+/// Base of absolute paths.
 pub(crate) const CURRENT: Base<'static> = Base::Current;
 
 /// How an entry is opened.
@@ -64,7 +68,7 @@ impl Request {
     }
 }
 
-/// A name and the directory from which it is resolved.
+/// A name, and the directory that it is resolved from.
 struct Name {
     root: HANDLE,
     units: Vec<u16>,
@@ -85,7 +89,7 @@ impl Name {
     }
 }
 
-/// Opens an entry. The handle is not inherited by child programs, and hinders no other program.
+/// Opens an entry. Child programs do not inherit the handle, and it blocks no other program.
 pub(super) fn open(base: Base<'_>, name: &Path, request: Request) -> io::Result<OwnedHandle> {
     if let Base::Open(directory) = base {
         if name == Path::new(".") {
@@ -99,23 +103,33 @@ pub(super) fn open(base: Base<'_>, name: &Path, request: Request) -> io::Result<
     }
     let name = Name::new(base, name)?;
     while_in_use(&[ERROR_SHARING_VIOLATION, ERROR_DELETE_PENDING], || {
-        create(&name, request)
+        create(&name, request, SHARED)
     })
 }
 
-/// Opens an open entry once more.
+/// As [`open`], for an entry that another process may keep open for long: fails then.
+pub(super) fn open_without_retry(path: &Path, request: Request) -> io::Result<OwnedHandle> {
+    create(&Name::new(Base::Current, path)?, request, SHARED)
+}
+
+/// Opens an entry that nobody else can open until this handle and its copies are closed.
+pub(super) fn open_unshared(path: &Path, request: Request) -> io::Result<OwnedHandle> {
+    create(&Name::new(Base::Current, path)?, request, 0)
+}
+
+/// Opens the entry of a handle a second time.
 pub(super) fn reopen(handle: BorrowedHandle<'_>, request: Request) -> io::Result<OwnedHandle> {
     let itself = Name {
         root: handle.as_raw_handle(),
         units: Vec::new(),
     };
-    create(&itself, request).or_else(|_| {
+    create(&itself, request, SHARED).or_else(|_| {
         let own: PathBuf = path::of_handle(handle)?;
-        create(&Name::new(Base::Current, &own)?, request)
+        create(&Name::new(Base::Current, &own)?, request, SHARED)
     })
 }
 
-fn create(name: &Name, request: Request) -> io::Result<OwnedHandle> {
+fn create(name: &Name, request: Request, share: u32) -> io::Result<OwnedHandle> {
     let length = path::byte_length(&name.units)?;
     let text = UNICODE_STRING {
         Length: length,
@@ -133,7 +147,7 @@ fn create(name: &Name, request: Request) -> io::Result<OwnedHandle> {
     };
     let mut handle: HANDLE = ptr::null_mut();
     let mut status = empty_status();
-    // SAFETY: all pointers lead to values that outlive the call, and the root is an open handle or null.
+    // SAFETY: all pointers refer to values that outlive the call, and the root is an open handle or null.
     check(unsafe {
         NtCreateFile(
             &raw mut handle,
@@ -142,14 +156,14 @@ fn create(name: &Name, request: Request) -> io::Result<OwnedHandle> {
             &raw mut status,
             ptr::null(),
             request.attributes,
-            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+            share,
             request.disposition,
             request.options | FILE_SYNCHRONOUS_IO_NONALERT | FILE_OPEN_FOR_BACKUP_INTENT,
             ptr::null(),
             0,
         )
     })?;
-    // SAFETY: the call has succeeded, and nothing else has this handle.
+    // SAFETY: the call has succeeded, and no other value owns this handle.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 
@@ -160,7 +174,7 @@ fn empty_status() -> IO_STATUS_BLOCK {
     }
 }
 
-/// The error of a status.
+/// Converts a status to an error.
 pub(super) fn check(status: NTSTATUS) -> io::Result<()> {
     match status {
         0.. => Ok(()),
@@ -191,8 +205,8 @@ fn set_information(
     }
 }
 
-/// Gives an open entry a name by FileRenameInformation, FileLinkInformation or one of the newer classes, which share
-/// one structure.
+/// Sets a name of an open entry with FileRenameInformation, FileLinkInformation or one of the newer classes, which
+/// share one structure.
 pub(super) fn set_name(
     handle: BorrowedHandle<'_>,
     class: FILE_INFORMATION_CLASS,
@@ -207,7 +221,7 @@ pub(super) fn set_name(
     let mut buffer = vec![0_u64; length.max(size_of::<FILE_RENAME_INFORMATION>()).div_ceil(8)];
     let start: *mut u8 = buffer.as_mut_ptr().cast();
     let put = |at: usize, bytes: &[u8]| {
-        // SAFETY: the buffer has `length` bytes, and no part ends behind them.
+        // SAFETY: the buffer has `length` bytes, and each part ends within it.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start.add(at), bytes.len()) };
     };
     put(0, &flags.to_ne_bytes());
@@ -230,8 +244,8 @@ pub(super) fn set_name(
     ))
 }
 
-/// Removes the name of an open entry now, also while others have it open. `false` where the filesystem does not do that,
-/// such as Wine's: then [`delete_at_last_close`] has to do.
+/// Removes the name of an open entry immediately, even if other processes have it open. Returns `false` if the
+/// filesystem does not support that, such as Wine's. Then use [`delete_at_last_close`].
 pub(super) fn delete(handle: BorrowedHandle<'_>) -> io::Result<bool> {
     let posix = FILE_DISPOSITION_INFORMATION_EX {
         Flags: FILE_DISPOSITION_DELETE
@@ -264,7 +278,7 @@ pub(super) fn delete_at_last_close(handle: BorrowedHandle<'_>) -> io::Result<()>
     ))
 }
 
-/// Repeats a call while it fails because another program has the entry open for a moment.
+/// Repeats a call while it fails because another program briefly has the entry open.
 pub(super) fn while_in_use<T>(codes: &[u32], mut system: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
@@ -279,7 +293,7 @@ pub(super) fn while_in_use<T>(codes: &[u32], mut system: impl FnMut() -> io::Res
     }
 }
 
-/// The codes of a name that cannot be changed because another program has the entry open.
+/// Codes of an entry whose name cannot be changed because another program has it open.
 pub(super) const IN_USE: [u32; 4] = [
     ERROR_ACCESS_DENIED,
     ERROR_SHARING_VIOLATION,

@@ -1,4 +1,4 @@
-//! Names and paths as NT's calls need them.
+//! Names and paths in the form that NT calls need.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,10 +12,11 @@ use windows_sys::Win32::Storage::FileSystem::GetFinalPathNameByHandleW;
 use super::errno;
 use super::name::is_device;
 
-/// Longest path of the calls with 16-bit units that are not verbatim.
+/// Maximum path length of the wide calls without a verbatim prefix.
 const MAX_PATH: usize = 260;
 
-/// An absolute path in NT's namespace. The calls that take it have no limit of 260 units, and no names of devices.
+/// Converts an absolute path to the NT namespace. Calls with such a path have no limit of 260 units and no device
+/// names.
 pub(super) fn to_nt(path: &Path) -> io::Result<Vec<u16>> {
     let absolute = std::path::absolute(path)?;
     let units: Vec<u16> = absolute
@@ -40,7 +41,7 @@ pub(super) fn to_nt(path: &Path) -> io::Result<Vec<u16>> {
     Ok(prefix.encode_utf16().chain(rest.iter().copied()).collect())
 }
 
-/// An absolute path without a limit of 260 units, for the calls that know no NT paths. A NUL ends it.
+/// Converts an absolute path for calls that accept no NT paths, without the limit of 260 units. Ends with a NUL.
 pub(super) fn to_verbatim(path: &Path) -> io::Result<Vec<u16>> {
     let mut units = to_nt(path)?;
     units[1] = u16::from(b'\\');
@@ -48,7 +49,8 @@ pub(super) fn to_verbatim(path: &Path) -> io::Result<Vec<u16>> {
     Ok(units)
 }
 
-/// One part of a path. What is resolved from an open directory must not leave it, and must not name a stream of a file.
+/// Converts one component of a path. A name that is resolved from an open directory must not lead out of it, and must
+/// not refer to a stream of a file.
 pub(super) fn to_part(name: &Path) -> io::Result<Vec<u16>> {
     let units: Vec<u16> = name.as_os_str().encode_wide().collect();
     let is_part = !units.is_empty() && name != Path::new("..");
@@ -59,17 +61,17 @@ pub(super) fn to_part(name: &Path) -> io::Result<Vec<u16>> {
     Ok(units)
 }
 
-/// With a NUL at the end.
+/// Converts a path to UTF-16 with a NUL at the end.
 pub(super) fn to_wide(text: &Path) -> Vec<u16> {
     text.as_os_str().encode_wide().chain([0]).collect()
 }
 
-/// The size of a text in bytes, as a UNICODE_STRING holds it.
+/// Size of a text in bytes, for a UNICODE_STRING.
 pub(super) fn byte_length(units: &[u16]) -> io::Result<u16> {
     u16::try_from(units.len() * 2).map_err(|_| errno::of(ERROR_FILENAME_EXCED_RANGE))
 }
 
-/// The verbatim path of an open entry.
+/// Verbatim path of an open entry.
 pub(super) fn of_handle(handle: BorrowedHandle<'_>) -> io::Result<PathBuf> {
     let mut buffer = vec![0_u16; 512];
     loop {
@@ -86,7 +88,7 @@ pub(super) fn of_handle(handle: BorrowedHandle<'_>) -> io::Result<PathBuf> {
     }
 }
 
-/// A verbatim path without `\\?\`, where the rest is an ordinary path that means the same.
+/// Removes `\\?\` from a verbatim path if the rest is an ordinary path with the same meaning.
 pub(crate) fn simplify(path: PathBuf) -> PathBuf {
     let Some(Component::Prefix(prefix)) = path.components().next() else {
         return path;
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_shown_without_its_verbatim_prefix_where_that_means_the_same() {
+    fn a_path_is_shown_without_a_redundant_verbatim_prefix() {
         let simplified = |path: &str| simplify(PathBuf::from(path)).to_str().map(str::to_owned);
         assert_eq!(simplified(r"\\?\C:\a\b").as_deref(), Some(r"C:\a\b"));
         assert_eq!(simplified(r"\\?\C:\").as_deref(), Some(r"C:\"));
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_leads_nowhere_else() {
+    fn a_component_does_not_lead_elsewhere() {
         for name in ["", "..", r"a\b", "a/b", "a:b", "C:"] {
             assert!(to_part(Path::new(name)).is_err(), "{name:?}");
         }

@@ -1,5 +1,5 @@
-//! Other processes by their handles. The creation time, in units of 100 ns, identifies a process together with its pid, also
-//! over reboots.
+//! Other processes, by their handles. The creation time in units of 100 ns identifies a process together with its pid,
+//! even across reboots.
 
 use std::io;
 use std::mem::offset_of;
@@ -21,20 +21,20 @@ use super::super::types::LockedEntry;
 use super::errno;
 use crate::core::sys::identity::FIRST_PID_NAMESPACE;
 
-/// A handle of a process, which a later process of the same pid does not have.
+/// A handle of a process. It never refers to a later process with the same pid.
 pub(crate) struct Process(OwnedHandle);
 
-/// The result of [`Process::open`].
+/// Result of [`Process::open`].
 pub(crate) enum Opened {
     Process(Process),
     /// No process has this pid.
     None,
-    /// This user may not open it.
+    /// This user may not open the process.
     Unsupported,
 }
 
 impl Process {
-    /// The process that has this pid now.
+    /// Opens the process that currently has this pid.
     pub(crate) fn open(pid: u32) -> Opened {
         if !is_pid(pid) {
             return Opened::None;
@@ -46,13 +46,13 @@ impl Process {
         }
     }
 
-    /// Whether it has ended, also while others keep a handle of it.
+    /// Whether it has ended, even if other processes keep a handle of it.
     pub(crate) fn has_ended(&self) -> bool {
         // SAFETY: the handle is open.
         unsafe { WaitForSingleObject(self.0.as_raw_handle(), 0) == WAIT_OBJECT_0 }
     }
 
-    /// The time of its creation.
+    /// Creation time.
     pub(crate) fn unique_id(&self) -> Option<u64> {
         let zero = FILETIME {
             dwLowDateTime: 0,
@@ -73,46 +73,46 @@ impl Process {
         (is_read != 0).then_some(time)
     }
 
-    /// For waits.
+    /// Handle for waits.
     pub(super) fn into_handle(self) -> OwnedHandle {
         self.0
     }
 }
 
 fn open(pid: u32, access: u32) -> io::Result<OwnedHandle> {
-    // SAFETY: a call with numbers.
+    // SAFETY: the call takes only numbers.
     let handle = unsafe { OpenProcess(access, 0, pid) };
     if handle.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call has succeeded, and nothing else has this handle.
+    // SAFETY: the call has succeeded, and no other value owns this handle.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 
-/// Whether a pid of this number can exist. OpenProcess ignores the two lowest bits, which are 0 in every pid.
+/// Whether this number is a valid pid. OpenProcess ignores the two lowest bits, which are 0 in every pid.
 pub(crate) fn is_pid(pid: u32) -> bool {
     pid != 0 && pid.is_multiple_of(4)
 }
 
-/// Whether a process has this pid, or an ended one of which others keep a handle.
+/// Whether a process has this pid, or an ended one whose handle another process keeps.
 pub(crate) fn has_pid(pid: u32) -> bool {
     !matches!(Process::open(pid), Opened::None)
 }
 
-/// Whether this process may end the one of this pid.
+/// Whether this process may end the process with this pid.
 pub(crate) fn can_signal(pid: u32) -> bool {
     is_pid(pid) && open(pid, PROCESS_TERMINATE).is_ok()
 }
 
-/// The start of a process.
+/// Start of a process.
 pub(crate) struct Started {
     /// Ticks of 10 ms since 1601.
     pub(crate) ticks: u64,
-    /// Whether the process has ended and others keep a handle of it.
+    /// Whether the process has ended and another process keeps a handle of it.
     pub(crate) is_zombie: bool,
 }
 
-/// When a process started.
+/// Start time of a process.
 pub(crate) fn started(pid: u32) -> Option<Started> {
     let Opened::Process(process) = Process::open(pid) else {
         return None;
@@ -123,16 +123,16 @@ pub(crate) fn started(pid: u32) -> Option<Started> {
     })
 }
 
-/// When a process started, in milliseconds since the epoch.
+/// Start time of a process in milliseconds since the epoch.
 pub(crate) fn started_at_wall_millis(pid: u32) -> Option<i64> {
-    /// From 1601 to 1970.
+    /// Milliseconds from 1601 to 1970.
     const EPOCH: i64 = 11_644_473_600_000;
     let millis = i64::try_from(started(pid)?.ticks).ok()?.checked_mul(10)?;
     Some(millis - EPOCH)
 }
 
-/// The identity of this installation and of its boot. The latter is the creation time of the system's own process (pid 4):
-/// it never changes, other than the time of the boot, which moves with the clock. Wine has no such process.
+/// Id of this installation and of its boot. The latter is the creation time of the system process (pid 4), which never
+/// changes. The boot time changes with the clock. Wine has no such process.
 pub(crate) fn boot_id() -> Option<String> {
     let machine = machine_guid()?;
     Some(format!("{machine}-{:x}", created_at(4).unwrap_or(0)))
@@ -158,14 +158,14 @@ fn machine_guid() -> Option<String> {
     (status == 0 && !text.is_empty()).then(|| text.to_owned())
 }
 
-/// The creation time of a process that this user may not open.
+/// Creation time of a process that this user may not open.
 fn created_at(pid: u32) -> Option<i64> {
     snapshot()?
         .into_iter()
         .find_map(|(found, created)| (found == pid).then_some(created))
 }
 
-/// The pids and creation times of all processes.
+/// Pids and creation times of all processes.
 fn snapshot() -> Option<Vec<(u32, i64)>> {
     let mut buffer = vec![0_u64; 1 << 15];
     loop {
@@ -192,8 +192,8 @@ fn snapshot() -> Option<Vec<(u32, i64)>> {
     let mut found = Vec::new();
     let mut at: *const u8 = buffer.as_ptr().cast();
     loop {
-        // SAFETY: the system has filled the buffer with a chain of these structures, which Wine does not align. CreateTime
-        // is the fourth number of the 48 reserved bytes.
+        // SAFETY: the system has filled the buffer with a chain of these structures, which Wine does not align.
+        // CreateTime is the fourth number of the 48 reserved bytes.
         let (process, created) = unsafe {
             let reserved = at.add(offset_of!(SYSTEM_PROCESS_INFORMATION, Reserved1));
             (
@@ -211,30 +211,30 @@ fn snapshot() -> Option<Vec<(u32, i64)>> {
     }
 }
 
-/// A process that is always there: none is hidden here.
+/// A process that always exists. Not needed, because Windows hides no processes.
 pub(crate) const ALWAYS_THERE: Option<u32> = None;
 
-/// The pids of all processes; `None` where the system does not list them.
+/// Pids of all processes. `None` if the system does not list them.
 pub(crate) fn all() -> Option<Vec<u32>> {
     Some(snapshot()?.into_iter().map(|(pid, _)| pid).collect())
 }
 
-/// Whether a process has this number: there are no namespaces in which it could have another one.
+/// Whether a process has this number. There are no namespaces with other numbers.
 pub(crate) fn has_pid_in_some_namespace(process: u32, pid: u32) -> Option<bool> {
     Some(process == pid && started(pid).is_none_or(|found| !found.is_zombie))
 }
 
-/// The system does not say who has locked bytes of a file.
+/// Windows does not report which process has locked bytes of a file.
 pub fn has_locked(_pid: u32, _file: LockedEntry<'_>) -> bool {
     false
 }
 
-/// There are no pid namespaces: all processes are in the first one.
+/// There are no pid namespaces: all processes are in the initial one.
 pub(crate) fn pid_namespace() -> Option<u64> {
     Some(FIRST_PID_NAMESPACE)
 }
 
-/// Not read: it is in the memory of the other process.
+/// Not implemented: the arguments are in the memory of the other process.
 pub(crate) fn arguments(_pid: u32) -> Option<Vec<String>> {
     None
 }

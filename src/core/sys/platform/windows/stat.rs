@@ -1,4 +1,4 @@
-//! What entries are.
+//! Facts about entries.
 
 use std::io;
 use std::os::windows::io::{AsHandle as _, AsRawHandle as _, BorrowedHandle};
@@ -16,7 +16,7 @@ use windows_sys::Win32::System::SystemServices::{IO_REPARSE_TAG_MOUNT_POINT, IO_
 use super::super::types::{Kind, Stat};
 use super::nt::{self, Base, Request};
 
-/// From 1601 to 1970, in units of 100 ns.
+/// Time from 1601 to 1970, in units of 100 ns.
 const EPOCH: i128 = 116_444_736_000_000_000;
 /// Set in the tags of reparse points that lead to another entry.
 const NAME_SURROGATE: u32 = 0x2000_0000;
@@ -24,7 +24,7 @@ const NAME_SURROGATE: u32 = 0x2000_0000;
 /// Reads one structure about an open entry.
 ///
 /// # Safety
-/// `T` is the structure of this class, and all bit patterns of it are valid.
+/// `T` must be the structure of this class, and all its bit patterns must be valid.
 unsafe fn query<T>(handle: BorrowedHandle<'_>, class: FILE_INFO_BY_HANDLE_CLASS) -> io::Result<T> {
     let mut found = std::mem::MaybeUninit::<T>::zeroed();
     let size = u32::try_from(size_of::<T>()).unwrap_or(u32::MAX);
@@ -39,10 +39,10 @@ unsafe fn query<T>(handle: BorrowedHandle<'_>, class: FILE_INFO_BY_HANDLE_CLASS)
     Ok(unsafe { found.assume_init() })
 }
 
-/// What an open entry is. Access rights are not in the mode: the owner of a file may do everything but write to a
-/// read-only one, and the uid is 0 for all.
+/// Stat of an open entry. Access rights are not part of the mode: the owner may do everything except write to a
+/// read-only file. The uid is 0 for all entries.
 pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
-    // SAFETY: the structures of these classes, which hold numbers.
+    // SAFETY: the structures belong to these classes and contain numbers.
     let (basic, standard, id) = unsafe {
         (
             query::<FILE_BASIC_INFO>(handle, FileBasicInfo)?,
@@ -78,14 +78,15 @@ pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
     })
 }
 
-/// What an entry is; of a link itself, or of what it leads to.
+/// Stat of an entry. `follow` decides whether links are followed.
 pub(super) fn at(base: Base<'_>, name: &Path, follow: bool) -> io::Result<Stat> {
     let options = if follow { 0 } else { FILE_OPEN_REPARSE_POINT };
     let entry = nt::open(base, name, Request::existing(FILE_READ_ATTRIBUTES, options))?;
     of(entry.as_handle())
 }
 
-/// NTFS numbers its files with 64 bits. ReFS uses all 128, of which the high half numbers the directory.
+/// Folds a file id to 64 bits. NTFS ids have 64 bits. ReFS uses all 128, with the number of the directory in the high
+/// half.
 #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
 fn fold(id: u128) -> u64 {
     (id as u64) ^ ((id >> 64) as u64).rotate_left(32)
@@ -96,17 +97,17 @@ fn is_disk(handle: BorrowedHandle<'_>) -> bool {
     unsafe { GetFileType(handle.as_raw_handle()) == FILE_TYPE_DISK }
 }
 
-/// The tag of a reparse point, 0 for all other entries.
+/// Tag of a reparse point, or 0 for any other entry.
 fn tag(handle: BorrowedHandle<'_>, attributes: u32) -> io::Result<u32> {
     if attributes & FILE_ATTRIBUTE_REPARSE_POINT == 0 {
         return Ok(0);
     }
-    // SAFETY: the structure of this class, which holds numbers.
+    // SAFETY: the structure belongs to this class and contains numbers.
     unsafe { query::<FILE_ATTRIBUTE_TAG_INFO>(handle, FileAttributeTagInfo) }.map(|found| found.ReparseTag)
 }
 
-/// What an entry with these attributes and this tag is. Reparse points that lead nowhere else, such as those of
-/// deduplicated or offline files, are what they look like.
+/// Kind of an entry with these attributes and this tag. Reparse points that do not lead to another entry, such as those
+/// of deduplicated or offline files, have the kind of their content.
 pub(super) fn kind(attributes: u32, tag: u32) -> Kind {
     let is_reparse_point = attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0;
     match tag {
@@ -117,17 +118,17 @@ pub(super) fn kind(attributes: u32, tag: u32) -> Kind {
     }
 }
 
-/// Whether an open entry is a reparse point, and of which kind.
+/// Kind of an open entry, if it is a reparse point.
 pub(super) fn reparse_kind(handle: BorrowedHandle<'_>) -> io::Result<Option<Kind>> {
-    // SAFETY: the structure of this class, which holds numbers.
+    // SAFETY: the structure belongs to this class and contains numbers.
     let found = unsafe { query::<FILE_ATTRIBUTE_TAG_INFO>(handle, FileAttributeTagInfo)? };
     let is_reparse_point = found.FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT != 0;
     Ok(is_reparse_point.then(|| kind(found.FileAttributes, found.ReparseTag)))
 }
 
-/// The attributes of an open entry.
+/// Attributes of an open entry.
 pub(super) fn attributes(handle: BorrowedHandle<'_>) -> io::Result<u32> {
-    // SAFETY: the structure of this class, which holds numbers.
+    // SAFETY: the structure belongs to this class and contains numbers.
     unsafe { query::<FILE_BASIC_INFO>(handle, FileBasicInfo) }.map(|found| found.FileAttributes)
 }
 
@@ -135,8 +136,8 @@ fn nanoseconds(time: i64) -> i128 {
     (i128::from(time) - EPOCH) * 100
 }
 
-/// A time in nanoseconds since 1970 as the system keeps it: in units of 100 ns since 1601. 0 and negative numbers would
-/// mean that nothing changes.
+/// Converts nanoseconds since 1970 to units of 100 ns since 1601. 0 and negative numbers would mean that the time stays
+/// unchanged.
 pub(super) fn file_time(nanoseconds: i128) -> i64 {
     i64::try_from(nanoseconds.div_euclid(100) + EPOCH).map_or(i64::MAX, |time| time.max(1))
 }
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_survive_to_100_nanoseconds() {
+    fn times_round_trip_to_100_nanoseconds() {
         assert_eq!(
             nanoseconds(file_time(1_700_000_000_123_456_789)),
             1_700_000_000_123_456_700

@@ -1,6 +1,6 @@
 //! Users as this process sees them.
 
-/// Users have no numbers.
+/// Windows users have no numeric ids.
 pub(crate) fn unmapped() -> Option<u32> {
     None
 }

@@ -1,4 +1,4 @@
-//! What a filesystem offers besides files.
+//! Features of a filesystem.
 
 use std::fs::File;
 use std::io;
@@ -7,20 +7,20 @@ use std::path::Path;
 use super::super::types::Entry;
 use super::files::{self, Base, Handle};
 
-/// Whether [`sync_filesystem`] is possible.
+/// Whether [`sync_filesystem`] is supported.
 pub(crate) const HAS_SYNC_FILESYSTEM: bool = false;
 
-/// Only administrators can do that.
+/// Only administrators may do that.
 pub(crate) fn sync_filesystem(_file: &File) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Not possible: but a file can be removed while it is open.
+/// Not supported. A file can be removed while it is open instead.
 pub(crate) fn open_anonymous(_directory: &Path) -> io::Result<Handle> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Not used: only ReFS has shared blocks.
+/// Not used, because only ReFS can share blocks.
 pub(crate) fn clone_file(_source: &File, _copy: &Path, _mode: u32) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
@@ -40,12 +40,12 @@ pub(crate) fn is_mount_root(_base: Base<'_>, _name: &Path) -> io::Result<Option<
     Ok(None)
 }
 
-/// The entries of an open directory.
+/// Lists the entries of an open directory.
 pub(crate) fn fresh_entries(directory: Base<'_>) -> io::Result<Vec<Entry>> {
     files::fresh_entries(directory)
 }
 
-/// Modes forbid nothing here. What access rights forbid stays so, and the next call says it.
+/// Windows modes never refuse access. Access rights are not changed, and the next call reports their error.
 pub(crate) fn make_accessible(_parent: Base<'_>, _name: &Path) -> io::Result<()> {
     Ok(())
 }

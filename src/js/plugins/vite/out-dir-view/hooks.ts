@@ -18,7 +18,7 @@ export interface AppCallbacks {
 }
 
 const wrapped = new WeakSet<object>()
-/** By plugin: those of the configuration that was resolved last, because plugin objects may be used again. */
+/** Hooks by plugin: those of the configuration that was resolved last, because plugin objects may be used again. */
 const callbacks = new WeakMap<object, Partial<AppCallbacks>>()
 
 /**

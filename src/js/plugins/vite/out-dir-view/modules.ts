@@ -1,14 +1,13 @@
 /** Lets a build import what it built by the configured path, with `import()`, with `require()` and in workers. */
 
-import { readFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import * as module from 'node:module'
-import { isAbsolute, join, resolve, dirname } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { MessageChannel, type MessagePort } from 'node:worker_threads'
-import workerThreads from 'node:worker_threads'
+import workerThreads, { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { isSeeded } from '../../../native/seeded-bugs.js'
-import { type View, isInsideBuild, shownViews, workPath } from './views.js'
+import { isInsideBuild, shownViews, type View, workPath } from './views.js'
 
 interface Resolved {
   url: string

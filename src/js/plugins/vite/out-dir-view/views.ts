@@ -1,10 +1,10 @@
 /**
  * Lets a build see its work directory at the configured output path.
  *
- * A later environment, a plugin or an adapter reads and writes by the path that the configuration names, often after it
- * read that path in a `config` hook or as a constant. The published path is the same one, and readers there must see the
- * generation from before until the end. So calls of `node:fs` are redirected, and only those that a hook of the build
- * makes: an `AsyncLocalStorage` follows each hook. Other code of the process sees what is published.
+ * A later environment, a plugin or an adapter reads and writes by the configured path, often one that it read in a
+ * `config` hook or has as a constant. Readers of the published path, which is the same, must see the previous
+ * generation until the build ends. So calls of `node:fs` are redirected, but only those made by a hook of the build: an
+ * `AsyncLocalStorage` follows each hook. Other code of the process sees the published tree.
  */
 
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -31,12 +31,12 @@ let isWorker = false
 /** Everything in this thread belongs to the build, except what runs outside it. */
 let isWholeThread = false
 
-/** Runs `work` as a part of the build: it sees the work directory. */
+/** Runs `work` as part of the build: it sees the work directory. */
 export function insideBuild<T>(work: () => T): T {
   return scope.run(true, work)
 }
 
-/** Runs `work` as any other code: it sees what is published. */
+/** Runs `work` like other code: it sees the published tree. */
 export function outsideBuild<T>(work: () => T): T {
   return scope.run(false, work)
 }

@@ -1,0 +1,212 @@
+//! fleet/build-stops-in-time: the times of the protocol of `ensure`. Clocks run at other rates, wall clocks differ by days,
+//! writes are slow, the holder cannot reach the store, or it is killed.
+
+use warmswap::core::caches::ensure::protocol::{
+    Action, Condition, Event, Found, Now, Participant, Record, Rules, Written,
+};
+
+use super::support::seeded_bugs::is_killed_by;
+
+type Version = Record<u8>;
+type Actions = Vec<Action<Version, u8>>;
+
+const TTL_MS: u64 = 3000;
+const TTL: f64 = 3000.0;
+const DAY_MS: u64 = 86_400_000;
+
+/// A process with clocks of its own.
+struct Process {
+    participant: Participant<Version, u8>,
+    rate: f64,
+    wall: u64,
+    /// When it wants to be woken, in real milliseconds.
+    wake: Option<f64>,
+}
+
+impl Process {
+    fn start(token: u128, rate: f64, wall: u64) -> (Self, Actions) {
+        let rules = Rules {
+            token,
+            ttl_ms: TTL_MS,
+            poll_ms: 300,
+            patience_ms: 60_000,
+            may_write: true,
+            shares_failures: true,
+        };
+        let (participant, actions) = Participant::start(rules);
+        let process = Self {
+            participant,
+            rate,
+            wall,
+            wake: None,
+        };
+        (process, actions)
+    }
+
+    #[expect(clippy::cast_sign_loss, reason = "the time of the test is positive")]
+    fn now(&self, real: f64) -> Now {
+        let own = (real * self.rate) as i64;
+        Now {
+            monotonic: own,
+            boot: own,
+            wall: self.wall + real as u64,
+        }
+    }
+
+    fn on(&mut self, event: Event<Version, u8>, real: f64) -> Actions {
+        let now = self.now(real);
+        let actions = self.participant.on(event, now);
+        self.plan(real);
+        actions
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand milliseconds")]
+    fn plan(&mut self, real: f64) {
+        let wait = self.participant.wakes_in(self.now(real));
+        // One more, because the clock of the process was rounded down.
+        self.wake = wait.map(|wait| real + (wait as f64 + 1.0) / self.rate);
+    }
+}
+
+/// What happened, in real milliseconds.
+#[derive(Debug, Default)]
+struct Timeline {
+    last_landed: f64,
+    build_stopped: Option<f64>,
+    taken_over: Option<f64>,
+}
+
+/// Runs a holder and an observer for ten leases. A write of the holder takes `latency`, and none is answered or lands that
+/// is begun after `cut`. With `is_killed` the holder does nothing after `cut`.
+fn run(rates: (f64, f64), wall: u64, latency: f64, cut: f64, is_killed: bool) -> Timeline {
+    let mut timeline = Timeline::default();
+    let mut object: Option<Version> = None;
+    let (mut holder, _) = Process::start(1, rates.0, DAY_MS);
+    let (mut observer, _) = Process::start(2, rates.1, wall);
+    let mut actions = holder.on(Event::Read(Some(Found::Nothing)), 0.0);
+    let mut landing: Option<(f64, Version)> = None;
+    let mut real = 0.0;
+    // The first write of the holder has landed.
+    observer.wake = Some(latency + 1.0);
+    let mut observer_reads = true;
+    while real < TTL * 10.0 {
+        for action in std::mem::take(&mut actions) {
+            match action {
+                Action::Write { record, .. } if real < cut => landing = Some((real + latency, record)),
+                Action::StopBuild => timeline.build_stopped = Some(real),
+                _ => {}
+            }
+        }
+        let next = [landing.as_ref().map(|(at, _)| *at), holder.wake, observer.wake];
+        real = next.into_iter().flatten().fold(f64::INFINITY, f64::min);
+        if is_killed && real >= cut {
+            (holder.wake, landing) = (None, None);
+            real = observer.wake.expect("the observer waits");
+        }
+        if let Some((_, record)) = landing.take_if(|(at, _)| *at <= real) {
+            object = Some(record.clone());
+            timeline.last_landed = real;
+            actions = holder.on(Event::Written(Written::Landed(record)), real);
+        } else if holder.wake.is_some_and(|at| at <= real) {
+            holder.wake = None;
+            actions = holder.on(Event::Wake, real);
+        } else {
+            let found = object
+                .clone()
+                .map_or(Found::Nothing, |record| Found::Record(record.clone(), record));
+            let answers = if std::mem::take(&mut observer_reads) {
+                observer.on(Event::Read(Some(found)), real)
+            } else {
+                observer.on(Event::Wake, real)
+            };
+            for answer in answers {
+                match answer {
+                    Action::Read => (observer_reads, observer.wake) = (true, Some(real)),
+                    Action::Write {
+                        condition: Condition::Version(_),
+                        ..
+                    } => {
+                        timeline.taken_over = Some(real);
+                        return timeline;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    timeline
+}
+
+const RATES: [f64; 4] = [0.8, 0.9, 1.0, 1.25];
+
+#[test]
+fn a_live_holder_is_not_taken_over_whatever_the_clocks() {
+    for holder in RATES {
+        for observer in RATES {
+            for wall in [0, DAY_MS, 40 * DAY_MS] {
+                for latency in [1.0, 200.0, 600.0] {
+                    let timeline = run((holder, observer), wall, latency, f64::INFINITY, false);
+                    let case = format!(
+                        "rates {holder} and {observer}, wall {wall}, latency {latency}: {timeline:?}"
+                    );
+                    assert!(
+                        timeline.taken_over.is_none() && timeline.build_stopped.is_none(),
+                        "{case}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_build_stops_before_its_lease_can_be_taken_over() {
+    for holder in RATES {
+        for observer in RATES {
+            for latency in [1.0, 600.0, 900.0] {
+                for cut in [700.0, 1500.0, 2600.0, 4100.0] {
+                    let timeline = run((holder, observer), DAY_MS, latency, cut, false);
+                    let case =
+                        format!("rates {holder} and {observer}, latency {latency}, cut {cut}: {timeline:?}");
+                    let stopped = timeline
+                        .build_stopped
+                        .unwrap_or_else(|| panic!("not stopped: {case}"));
+                    let taken = timeline
+                        .taken_over
+                        .unwrap_or_else(|| panic!("not taken over: {case}"));
+                    assert!(stopped < taken, "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_killed_holder_is_taken_over_within_one_and_a_half_leases() {
+    for cut in [700.0, 1500.0, 2600.0, 4100.0] {
+        let timeline = run((1.0, 1.0), DAY_MS, 1.0, cut, true);
+        let taken = timeline.taken_over.expect("taken over");
+        let waited = taken - timeline.last_landed;
+        assert!(waited <= TTL * 1.5, "{waited} ms: {timeline:?}");
+    }
+}
+
+#[test]
+fn seeded_bugs_of_times_are_found() {
+    for (bug, test) in [
+        (
+            "ensure-wall-clock",
+            "a_live_holder_is_not_taken_over_whatever_the_clocks",
+        ),
+        (
+            "ensure-same-bytes",
+            "a_live_holder_is_not_taken_over_whatever_the_clocks",
+        ),
+        (
+            "ensure-lease-from-answer",
+            "a_build_stops_before_its_lease_can_be_taken_over",
+        ),
+    ] {
+        is_killed_by(bug, &format!("caches::ensure_clocks::{test}"));
+    }
+}

@@ -1,0 +1,29 @@
+// node scripts/docs.js [--check]   writes what is generated in docs: reference/options.md, reference/api, the table of
+// reference/errors.md, and the names of tests in guarantees. With --check it writes nothing and fails if a page is stale.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { generatedPages } from './lib/reference/pages.js'
+import { root } from './lib/process.js'
+
+const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } })
+
+function current(path) {
+  try {
+    return readFileSync(join(root, path), 'utf8')
+  } catch (error) {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+const stale = Object.entries(generatedPages()).filter(([path, text]) => current(path) !== text)
+if (values.check) {
+  for (const [path] of stale) console.error(`${path} is stale. Run \`node scripts/docs.js\``)
+  process.exitCode = stale.length === 0 ? 0 : 1
+} else {
+  for (const [path, text] of stale) {
+    writeFileSync(join(root, path), text)
+    console.log(`wrote ${path}`)
+  }
+}

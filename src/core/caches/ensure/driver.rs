@@ -1,0 +1,397 @@
+//! Executes the protocol for one call: requests to the store, timers, the build, the restore and the commit.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use super::build::{BuildEnd, BuildJob, OwnedStage, deadline_of};
+use super::options::EnsureOptions;
+use super::protocol::{Action, Condition, Event, Found, Leaving, Now, Participant, Record, Rules, State};
+use super::report::{EnsureEvent, EnsureFailure, EnsureReport, EnsureStep};
+use super::requests::{Answer, RecordStore};
+use super::wire::{Facts, RecordHolder};
+use crate::core::caches::cache::Cache;
+use crate::core::caches::pointer::Pointer;
+use crate::core::caches::restore::RestoreReport;
+use crate::core::caches::run::Run;
+use crate::core::caches::snapshot::UploadedTree;
+use crate::core::caches::store::Store;
+use crate::core::error;
+use crate::core::failure::{Cause, Failure, Stage};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::deadline::Deadline;
+use crate::core::sys::{clock, sync};
+
+type Result = Box<Pointer>;
+pub(super) type Ended = std::result::Result<EnsureReport, EnsureFailure>;
+type Builds = mpsc::UnboundedReceiver<Option<String>>;
+
+/// The longest pause between two reads of a waiter.
+const LONGEST_POLL: Duration = Duration::from_secs(1);
+
+/// One call.
+pub(super) struct Driver {
+    pub(super) cache: Cache,
+    pub(super) options: Arc<EnsureOptions>,
+    pub(super) cancel: Cancel,
+    phase: Arc<sync::Mutex<String>>,
+    listener: Box<dyn Fn(EnsureEvent) + Send + Sync>,
+    pub(super) steps: mpsc::UnboundedSender<error::Result<EnsureStep>>,
+    pub(super) builds: Option<Builds>,
+    pub(super) started: Instant,
+    request: Option<BoxFuture<'static, Answer>>,
+    work: Option<BoxFuture<'static, Work>>,
+    /// Raised when the build that runs must stop.
+    stop: Cancel,
+    has_probed: bool,
+    /// The tree that was built, until it is committed.
+    pub(super) built: Option<(OwnedStage, Option<Box<UploadedTree>>)>,
+    /// Why the last build or the last request failed.
+    pub(super) failure: Option<Failure>,
+    token: u128,
+    pub(super) waits_for: Option<Facts>,
+    has_answered: bool,
+}
+
+/// What runs concurrently with the requests.
+pub(super) enum Work {
+    Build(Box<BuildEnd>, Builds),
+    Restore(error::Result<RestoreReport>),
+}
+
+/// Why the loop wakes.
+enum Awake {
+    Answer(Answer),
+    Work(Work),
+    Timer,
+    Deadline,
+    Cancelled,
+}
+
+/// How the protocol ended for this call.
+pub(super) enum Outcome {
+    Ended(Box<Ended>),
+    /// The tree is to be built without others.
+    Alone(String),
+}
+
+impl Outcome {
+    pub(super) fn of(ended: Ended) -> Self {
+        Self::Ended(Box::new(ended))
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        cache: Cache,
+        options: EnsureOptions,
+        cancel: Cancel,
+        phase: Arc<sync::Mutex<String>>,
+        listener: Box<dyn Fn(EnsureEvent) + Send + Sync>,
+        steps: mpsc::UnboundedSender<error::Result<EnsureStep>>,
+        builds: Builds,
+    ) -> Self {
+        Self {
+            cache,
+            options: Arc::new(options),
+            cancel,
+            phase,
+            listener,
+            steps,
+            builds: Some(builds),
+            started: Instant::now(),
+            request: None,
+            work: None,
+            stop: Cancel::new(),
+            has_probed: false,
+            built: None,
+            failure: None,
+            token: uuid::Uuid::new_v4().as_u128(),
+            waits_for: None,
+            has_answered: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let outcome = match self.cache.store.clone() {
+            Some(store) => self.coordinate(store).await,
+            None => Outcome::Alone("the cache has no store".to_owned()),
+        };
+        let ended = match outcome {
+            Outcome::Ended(ended) => *ended,
+            Outcome::Alone(reason) => self.build_alone(reason).await,
+        };
+        self.answer(ended);
+    }
+
+    fn answer(&mut self, ended: Ended) {
+        if !std::mem::replace(&mut self.has_answered, true) {
+            drop(self.steps.send(Ok(EnsureStep::End(Box::new(ended)))));
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        let ttl_ms = u64::try_from(self.options.ttl.as_millis()).unwrap_or(u64::MAX);
+        // 0.87 to 1.13, so that callers that started together do not ask together, and none asks 70 times a minute.
+        let jitter = 870 + i64::try_from(self.token % 261).unwrap_or(130);
+        let poll = LONGEST_POLL.min(self.options.ttl / 10).as_millis();
+        Rules {
+            token: self.token,
+            ttl_ms,
+            poll_ms: i64::try_from(poll).unwrap_or(1000) * jitter / 1000,
+            patience_ms: i64::try_from(ttl_ms / 2).unwrap_or(i64::MAX),
+            may_write: !self.cache.read_only,
+            shares_failures: self.options.shares_failures,
+        }
+    }
+
+    fn now(&self) -> Now {
+        let monotonic = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Now {
+            monotonic,
+            boot: i64::try_from(clock::boot_micros() / 1000).unwrap_or(i64::MAX),
+            wall: clock::wall_millis(),
+        }
+    }
+
+    /// Runs the protocol to its end.
+    async fn coordinate(&mut self, store: Arc<dyn Store>) -> Outcome {
+        let records = RecordStore {
+            cache: self.cache.clone(),
+            store,
+            key: self.options.key.clone(),
+            fingerprint: self.options.fingerprint.clone(),
+            idle: self.options.restore_budget.idle,
+            limit: self.options.ttl / 6,
+            attempts: self.options.restore_budget.attempts,
+        };
+        let deadline = deadline_of(&self.options, self.started);
+        let (mut participant, actions) = Participant::start(self.rules());
+        let mut actions: VecDeque<_> = actions.into();
+        let (mut has_left, mut is_late) = (false, false);
+        loop {
+            while let Some(action) = actions.pop_front() {
+                if let Action::End(ending) = action {
+                    return self.conclude(ending).await;
+                }
+                self.execute(action, &records, &participant);
+            }
+            if has_left && self.work.is_none() && self.built.is_none() {
+                // What is left is to give up a lease that this call may have.
+                self.answer(Err(Failure::from(Cancel::error()).into()));
+            }
+            let awake = self.wait(&participant, deadline, has_left, is_late).await;
+            let event = match awake {
+                Awake::Timer => Event::Wake,
+                Awake::Deadline => {
+                    is_late = true;
+                    Event::Leave(Leaving::Deadline)
+                }
+                Awake::Cancelled => {
+                    has_left = true;
+                    Event::Leave(Leaving::Cancelled)
+                }
+                Awake::Work(work) => match self.finish(work) {
+                    Ok(event) => event,
+                    Err(outcome) => return outcome,
+                },
+                Awake::Answer(answer) => match self.read_answer(answer, &participant) {
+                    Ok(event) => event,
+                    Err(outcome) => return outcome,
+                },
+            };
+            actions.extend(participant.on(event, self.now()));
+        }
+    }
+
+    async fn wait(
+        &mut self,
+        participant: &Participant<String, Result>,
+        deadline: Deadline,
+        has_left: bool,
+        is_late: bool,
+    ) -> Awake {
+        let pause = participant.wakes_in(self.now());
+        let timer = async {
+            match pause {
+                Some(pause) => {
+                    tokio::time::sleep(Duration::from_millis(u64::try_from(pause).unwrap_or(0))).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let late = async {
+            match deadline.instant().filter(|_| !is_late) {
+                Some(instant) => tokio::time::sleep_until(instant.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let cancelled = async {
+            if has_left {
+                std::future::pending::<()>().await;
+            }
+            self.cancel.cancelled().await;
+        };
+        let awake = tokio::select! {
+            biased;
+            answer = poll(&mut self.request) => Awake::Answer(answer),
+            work = poll(&mut self.work) => Awake::Work(work),
+            () = cancelled => Awake::Cancelled,
+            () = timer => Awake::Timer,
+            () = late => Awake::Deadline,
+        };
+        match awake {
+            Awake::Answer(_) => self.request = None,
+            Awake::Work(_) => self.work = None,
+            _ => {}
+        }
+        awake
+    }
+
+    fn execute(
+        &mut self,
+        action: Action<String, Result>,
+        records: &RecordStore,
+        participant: &Participant<String, Result>,
+    ) {
+        if !participant.is_holding() {
+            self.built = None;
+        }
+        match action {
+            Action::Read => self.request = Some(records.clone().read().boxed()),
+            Action::Write { record, condition } => self.write(record, condition, records, participant),
+            Action::Build => self.build(Some(Arc::clone(&records.store)), None),
+            Action::StopBuild => {
+                self.stop.cancel();
+                (self.listener)(EnsureEvent::Lost);
+            }
+            Action::Restore(pointer) => {
+                let (cache, key) = (self.cache.clone(), self.options.key.clone());
+                let options = self.options.restore.clone();
+                let run = Run::start(self.options.restore_budget, self.cancel.clone(), Stage::Download);
+                self.work = Some(
+                    async move { Work::Restore(cache.restore_pointer(key, *pointer, options, run).await) }
+                        .boxed(),
+                );
+            }
+            Action::End(_) => {}
+        }
+    }
+
+    fn write(
+        &mut self,
+        record: Record<Result>,
+        condition: Condition<String>,
+        records: &RecordStore,
+        participant: &Participant<String, Result>,
+    ) {
+        let phase = match &record.state {
+            State::Building if participant.is_holding() => self.phase.lock().clone(),
+            _ => String::new(),
+        };
+        let facts = Facts {
+            holder: RecordHolder::this_process(),
+            phase,
+        };
+        let probes = !std::mem::replace(&mut self.has_probed, true);
+        self.request = Some(records.clone().write(record, condition, facts, probes).boxed());
+    }
+
+    fn build(&mut self, store: Option<Arc<dyn Store>>, alone: Option<String>) {
+        let Some(builds) = self.builds.take() else {
+            return;
+        };
+        self.stop = Cancel::new();
+        self.phase.lock().clear();
+        self.waits_for = None;
+        let job = BuildJob {
+            cache: self.cache.clone(),
+            options: Arc::clone(&self.options),
+            store,
+            stop: self.stop.clone(),
+            steps: self.steps.clone(),
+            alone,
+        };
+        let phase = Arc::clone(&self.phase);
+        let on_upload = move || "upload".clone_into(&mut phase.lock());
+        self.work = Some(
+            async move {
+                let (end, builds) = job.run(builds, on_upload).await;
+                Work::Build(Box::new(end), builds)
+            }
+            .boxed(),
+        );
+    }
+
+    fn read_answer(
+        &mut self,
+        answer: Answer,
+        participant: &Participant<String, Result>,
+    ) -> std::result::Result<Event<String, Result>, Outcome> {
+        match answer {
+            Answer::Event(event, facts) => {
+                self.note_holder(&event, facts, participant);
+                Ok(event)
+            }
+            Answer::Failed(event, failure) => {
+                self.failure = Some(failure);
+                Ok(event)
+            }
+            Answer::Unconditional => Err(Outcome::Alone(
+                "the store does not honour conditional writes, so that nothing can be coordinated over it"
+                    .to_owned(),
+            )),
+            // A build goes on until its lease is too old.
+            Answer::Hopeless(event, failure) if participant.is_holding() || self.work.is_some() => {
+                self.failure = Some(failure);
+                Ok(event)
+            }
+            Answer::Hopeless(_, failure)
+                if failure.cause == Cause::Refused || failure.cause == Cause::Unguarded =>
+            {
+                Err(Outcome::of(Err(failure.into())))
+            }
+            Answer::Hopeless(_, failure) => Err(Outcome::Alone(failure.error.message)),
+        }
+    }
+
+    fn note_holder(
+        &mut self,
+        event: &Event<String, Result>,
+        facts: Option<Facts>,
+        participant: &Participant<String, Result>,
+    ) {
+        let Event::Read(Some(Found::Record(_, record))) = event else {
+            return;
+        };
+        let is_awaited = record.state == State::Building && record.token != self.token;
+        let Some(facts) = facts.filter(|_| is_awaited && !participant.is_holding()) else {
+            return;
+        };
+        if self.waits_for.as_ref() != Some(&facts) {
+            (self.listener)(EnsureEvent::Waiting {
+                facts: facts.clone(),
+                waited_ms: self.elapsed_ms(),
+                lease_left_ms: precise(participant.lease_left(record.ttl_ms, self.now())),
+            });
+        }
+        self.waits_for = Some(facts);
+    }
+}
+
+/// Resolves with the future, if there is one. A caller that drops this keeps the future.
+async fn poll<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few hours at most")]
+fn precise(milliseconds: i64) -> f64 {
+    milliseconds as f64
+}

@@ -1,0 +1,293 @@
+//! The bytes of a record.
+
+use serde::{Deserialize, Serialize};
+
+use super::protocol::{Found, Record, State};
+use crate::core::caches::key::Key;
+use crate::core::caches::pointer::Pointer;
+use crate::core::failure::{Cause, Failure};
+use crate::core::sys::{clock, identity};
+
+/// Version of the format that is written and read.
+const VERSION: u32 = 1;
+/// Largest record that is read, in bytes: a pointer, a fingerprint and a failure.
+pub(super) const MAX_RECORD_BYTES: usize = 16_384;
+/// Longest message of a failure, in characters. Six bytes of JSON each at most.
+const MAX_FAILURE: usize = 1000;
+/// Longest phase, in characters.
+const MAX_PHASE: usize = 100;
+
+/// The path of the record of a fingerprint.
+pub(super) fn record_path(key: &Key, fingerprint: &str) -> String {
+    let name = blake3::hash(fingerprint.as_bytes()).to_hex();
+    format!("{}{name}.json", records_in(key))
+}
+
+/// The prefix of the records of a key.
+pub(in crate::core::caches) fn records_in(key: &Key) -> String {
+    format!("{}/.warmswap-ensure/", key.as_str())
+}
+
+/// The process that wrote a record. For humans.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordHolder {
+    /// Host name.
+    pub host: String,
+    /// Process id on that host.
+    pub pid: u32,
+}
+
+impl RecordHolder {
+    pub(super) fn this_process() -> Self {
+        Self {
+            host: identity::hostname(),
+            pid: std::process::id(),
+        }
+    }
+}
+
+/// The JSON of a record. Readers ignore unknown fields.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    v: u32,
+    token: String,
+    seq: u64,
+    ttl_ms: u64,
+    #[serde(default)]
+    holder: RecordHolder,
+    #[serde(default)]
+    phase: String,
+    #[serde(default)]
+    at: String,
+    #[serde(default)]
+    fingerprint: String,
+    state: Standing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pointer: Option<Pointer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Standing {
+    Building,
+    Ready,
+    Failed,
+}
+
+/// What a record says beside the protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The process that wrote it.
+    pub holder: RecordHolder,
+    /// What it is doing.
+    pub phase: String,
+}
+
+/// The signed bytes of a record.
+pub(super) fn encode(
+    record: &Record<Box<Pointer>>,
+    facts: &Facts,
+    fingerprint: &str,
+    key: &Key,
+    secret: Option<&[u8]>,
+) -> Vec<u8> {
+    let (state, pointer, failure) = match &record.state {
+        State::Building => (Standing::Building, None, None),
+        State::Ready(pointer) => (Standing::Ready, Some(pointer.signed(key, secret)), None),
+        State::Failed(message) => {
+            let message = message
+                .as_ref()
+                .map(|text| text.chars().take(MAX_FAILURE).collect());
+            (Standing::Failed, None, message)
+        }
+    };
+    let wire = Wire {
+        v: VERSION,
+        token: format!("{:032x}", record.token),
+        seq: record.seq,
+        ttl_ms: record.ttl_ms,
+        holder: facts.holder.clone(),
+        phase: facts.phase.chars().take(MAX_PHASE).collect(),
+        at: clock::iso8601(),
+        fingerprint: fingerprint.to_owned(),
+        state,
+        pointer,
+        failure,
+    };
+    serde_json::to_vec(&wire).unwrap_or_default()
+}
+
+/// Reads a record. Fails if this caller must not replace it: its format is newer, or another one has signed its result.
+pub(super) fn decode(
+    bytes: &[u8],
+    version: String,
+    fingerprint: &str,
+    key: &Key,
+    secret: Option<&[u8]>,
+) -> Result<(Found<String, Box<Pointer>>, Facts), Failure> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    let unreadable = |version| Ok((Found::Unreadable(version), Facts::default()));
+    match serde_json::from_slice::<Versioned>(bytes) {
+        Ok(Versioned { v }) if v > VERSION => {
+            return Err(Failure::new(
+                Cause::Incompatible,
+                format!("the record has format {v}, this version reads {VERSION}: update warmswap"),
+            ));
+        }
+        _ => {}
+    }
+    let Ok(wire) = serde_json::from_slice::<Wire>(bytes) else {
+        return unreadable(version);
+    };
+    let Ok(token) = u128::from_str_radix(&wire.token, 16) else {
+        return unreadable(version);
+    };
+    let state = match (wire.state, wire.pointer) {
+        (Standing::Building, _) => State::Building,
+        (Standing::Failed, _) => State::Failed(wire.failure),
+        (Standing::Ready, Some(pointer)) => match pointer.checked(key, secret) {
+            // The signature covers the key, and the pointer names the fingerprint.
+            Ok(pointer) if pointer.producer.fingerprint == fingerprint => State::Ready(Box::new(pointer)),
+            Err(failure) if matches!(failure.cause, Cause::Refused | Cause::Incompatible) => {
+                return Err(failure);
+            }
+            _ => return unreadable(version),
+        },
+        (Standing::Ready, None) => return unreadable(version),
+    };
+    let record = Record {
+        token,
+        seq: wire.seq,
+        ttl_ms: wire.ttl_ms,
+        written_ms: clock::parse_iso8601(&wire.at)
+            .and_then(|at| u64::try_from(at).ok())
+            .unwrap_or(0),
+        state,
+    };
+    let facts = Facts {
+        holder: wire.holder,
+        phase: wire.phase,
+    };
+    Ok((Found::Record(version, record), facts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::caches::pointer::Producer;
+
+    fn pointer(fingerprint: &str) -> Pointer {
+        Pointer {
+            v: 1,
+            generation: "g".to_owned(),
+            parent: None,
+            blob: format!("{}.tar.zst", "ab".repeat(32)),
+            size: 1,
+            etag: "\"e\"".to_owned(),
+            sha256: "ab".repeat(32),
+            tree: "t".to_owned(),
+            files: 1,
+            bytes: 1,
+            window_log: 21,
+            frames: 1,
+            created: "2026-01-01T00:00:00Z".to_owned(),
+            producer: Producer::of_this_machine(fingerprint.to_owned()),
+            hmac: None,
+        }
+    }
+
+    fn ready(fingerprint: &str) -> Record<Box<Pointer>> {
+        Record {
+            token: 7,
+            seq: 3,
+            ttl_ms: 30_000,
+            written_ms: 0,
+            state: State::Ready(Box::new(pointer(fingerprint))),
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_bytes() {
+        let key = Key::parse("key", "a").expect("a key");
+        let facts = Facts {
+            holder: RecordHolder::this_process(),
+            phase: "x".repeat(300),
+        };
+        for state in [
+            State::Building,
+            State::Failed(None),
+            State::Failed(Some("\u{1}".repeat(3000))),
+            State::Ready(Box::new(pointer("f"))),
+        ] {
+            let record = Record { state, ..ready("f") };
+            let bytes = encode(&record, &facts, "f", &key, Some(b"0123456789abcdef"));
+            assert!(bytes.len() <= MAX_RECORD_BYTES, "{} bytes", bytes.len());
+            let read = decode(&bytes, "v".to_owned(), "f", &key, Some(b"0123456789abcdef"));
+            let (found, read_facts) = read.expect("readable");
+            let Found::Record(version, read) = found else {
+                panic!("it is a record");
+            };
+            assert_eq!((version.as_str(), read.token, read.seq), ("v", 7, 3));
+            assert_eq!(read_facts.phase, "x".repeat(100));
+            match (&record.state, &read.state) {
+                (State::Failed(Some(_)), State::Failed(Some(message))) => assert_eq!(message.len(), 1000),
+                (State::Ready(wrote), State::Ready(read)) => assert_eq!(wrote.sha256, read.sha256),
+                (wrote, read) => assert_eq!(wrote, read),
+            }
+        }
+    }
+
+    #[test]
+    fn a_result_of_another_key_secret_or_fingerprint_is_not_one() {
+        let (key, other) = (
+            Key::parse("key", "a").expect("a key"),
+            Key::parse("key", "b").expect("a key"),
+        );
+        let secret = Some(&b"0123456789abcdef"[..]);
+        let facts = Facts::default();
+        let signed = encode(&ready("f"), &facts, "f", &key, secret);
+        let read = |bytes: &[u8], fingerprint, key, secret| {
+            decode(bytes, "v".to_owned(), fingerprint, key, secret).map(|(found, _)| found)
+        };
+        let cause =
+            |read: Result<Found<String, Box<Pointer>>, Failure>| read.err().map(|failure| failure.cause);
+        assert!(matches!(read(&signed, "f", &key, secret), Ok(Found::Record(..))));
+        assert!(matches!(
+            read(&signed, "g", &key, secret),
+            Ok(Found::Unreadable(_))
+        ));
+        assert_eq!(cause(read(&signed, "f", &other, secret)), Some(Cause::Refused));
+        assert_eq!(
+            cause(read(&signed, "f", &key, Some(b"another secret..."))),
+            Some(Cause::Refused)
+        );
+        let unsigned = encode(&ready("f"), &facts, "f", &key, None);
+        assert_eq!(cause(read(&unsigned, "f", &key, secret)), Some(Cause::Refused));
+    }
+
+    #[test]
+    fn what_is_no_record_may_be_replaced_and_a_newer_one_may_not() {
+        let key = Key::parse("key", "a").expect("a key");
+        let read = |text: &str| decode(text.as_bytes(), "v".to_owned(), "f", &key, None);
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"v":1}"#,
+            r#"{"v":1,"token":"g","seq":1,"ttlMs":1,"state":"building"}"#,
+            r#"{"v":1,"token":"1","seq":1,"ttlMs":1,"state":"ready"}"#,
+            r#"{"v":1,"token":"1","seq":1,"ttlMs":1,"state":"other"}"#,
+        ] {
+            assert!(matches!(read(text), Ok((Found::Unreadable(_), _))), "{text}");
+        }
+        let newer = read(r#"{"v":2,"other":[]}"#).expect_err("newer");
+        assert_eq!(newer.cause, Cause::Incompatible);
+    }
+}
