@@ -3,6 +3,7 @@
     bundles_reader.py read <root> <seconds>   reads again and again; prints {"reads", "generations", "problems"}
     bundles_reader.py hold <root>             holds the current generation until a line arrives on standard input
     bundles_reader.py collect <root>          collects once; prints {"removed", "pinned", "kept"}
+    bundles_reader.py conformance             answers the requests of `warmswap conformance`
     bundles_reader.py publish <root> <count>  publishes generations with one small file each, and collects after each;
                                               prints {"current"}
 """
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import struct
 import sys
 import time
@@ -26,10 +28,14 @@ class Damaged(Exception):
     pass
 
 
+class OtherFormat(Exception):
+    pass
+
+
 def check_format(root):
     with open(os.path.join(root, "FORMAT")) as file:
         if file.read() != FORMAT:
-            raise SystemExit("another format")
+            raise OtherFormat(f"{root} has another format")
 
 
 def current(root):
@@ -38,7 +44,7 @@ def current(root):
     except FileNotFoundError:
         return None
     match = POINTER.fullmatch(target)
-    if not match:
+    if not match or int(match[1]) > 2**52:
         raise Damaged(f"current points to {target}")
     return match[1]
 
@@ -59,13 +65,16 @@ def hold(root):
         if name is None:
             return None, None
         try:
-            descriptor = os.open(os.path.join(root, "pins", name), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(os.path.join(root, "pins", name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             descriptor = None
         locked = False
         if descriptor is not None:
             locked = lock(descriptor, fcntl.LOCK_SH)
-            if locked and os.fstat(descriptor).st_nlink > 0 and current(root) == name:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise Damaged(f"the lock file of {name} is no regular file")
+            if locked and status.st_nlink > 0 and current(root) == name:
                 return name, descriptor
             os.close(descriptor)
         if seen == name and not locked:
@@ -338,8 +347,93 @@ def keep_held(root):
     os.close(descriptor)
 
 
-if __name__ == "__main__":
-    command, root, *rest = sys.argv[1:]
+def files_of(root, name):
+    """Path and text of each regular file of a held generation that its manifest proves."""
+    generation = os.path.join(root, "gens", name)
+    if os.stat(os.path.join(generation, "tree")).st_ctime_ns != os.stat(os.path.join(root, "pins", name)).st_mtime_ns:
+        problems = list(problems_of(root, name))
+        if problems:
+            raise Damaged("; ".join(problems))
+    tree = os.path.join(generation, "tree")
+    files = {}
+    for folder, _, names in os.walk(tree):
+        for path in (os.path.join(folder, each) for each in names):
+            if not os.path.islink(path):
+                with open(path, encoding="utf-8", newline="") as file:
+                    files[os.path.relpath(path, tree)] = file.read()
+    return files
+
+
+def answer_read(request, _pins):
+    name, descriptor = hold(request["root"])
+    try:
+        return {"number": int(name), "files": files_of(request["root"], name)}
+    finally:
+        os.close(descriptor)
+
+
+def answer_pin(request, pins):
+    name, descriptor = hold(request["root"])
+    pins[descriptor] = name
+    return {"pin": descriptor, "number": int(name), "tree": os.path.join(request["root"], "gens", name, "tree")}
+
+
+def answer_release(request, pins):
+    del pins[request["pin"]]
+    os.close(request["pin"])
+    return {}
+
+
+def answer_current(request, _pins):
+    name = current(request["root"])
+    return {"number": None if name is None else int(name)}
+
+
+def answer_collect(request, _pins):
+    return collect(request["root"])
+
+
+ANSWERS = {
+    "bundles/current": answer_current,
+    "bundles/read": answer_read,
+    "bundles/pin": answer_pin,
+    "bundles/release": answer_release,
+    "bundles/collect": answer_collect,
+}
+
+
+def answer(request, pins):
+    if request["do"] == "hello":
+        return {"ok": {"operations": list(ANSWERS)}}
+    try:
+        if "root" in request:
+            check_format(request["root"])
+        return {"ok": ANSWERS[request["do"]](request, pins)}
+    except OtherFormat as error:
+        return {"error": "format", "message": str(error)}
+    except (OSError, Damaged) as error:
+        return {"error": "damaged", "message": str(error)}
+
+
+def conformance():
+    pins = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(json.dumps({"id": request["id"], **answer(request, pins)}), flush=True)
+
+
+def main(command, root=None, *rest):
+    if command == "conformance":
+        return conformance()
     check_format(root)
-    commands = {"read": lambda: read(root, float(rest[0])), "hold": lambda: keep_held(root), "collect": lambda: print(json.dumps(collect(root))), "publish": lambda: publish(root, int(rest[0]))}
-    commands[command]()
+    commands = {
+        "read": lambda: read(root, float(rest[0])),
+        "hold": lambda: keep_held(root),
+        "collect": lambda: print(json.dumps(collect(root))),
+        "publish": lambda: publish(root, int(rest[0])),
+    }
+    return commands[command]()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -5,6 +5,7 @@ import { isWarmswapError } from '../native/errors.js'
 import { Answer, isCommon, parse, wrongArguments } from './arguments.js'
 import { bundles } from './bundles.js'
 import { cache } from './cache.js'
+import { conformance } from './conformance.js'
 import { doctor } from './doctor.js'
 import { lock } from './lock.js'
 
@@ -14,6 +15,7 @@ type Command = (args: string[]) => number | Promise<number>
 const commands: Record<string, { run: Command; help: string }> = {
   lock: { run: lock, help: 'ls | why | sweep | run: which process holds a lock, since when; hold one for a command' },
   cache: { run: cache, help: 'save | restore | ensure | inspect | prune | remove | probe: caches in a store' },
+  conformance: { run: conformance, help: 'whether a program in another language implements the on-disk formats' },
   doctor: { run: doctor, help: 'what this machine and the filesystem of a directory guarantee, and why' },
   bundles: {
     run: bundles,
@@ -22,7 +24,7 @@ const commands: Record<string, { run: Command; help: string }> = {
 }
 
 function usage(): string {
-  const lines = Object.entries(commands).map(([name, { help }]) => `  warmswap ${name.padEnd(8)} ${help}`)
+  const lines = Object.entries(commands).map(([name, { help }]) => `  warmswap ${name.padEnd(12)} ${help}`)
   return [
     'Usage:',
     ...lines,
