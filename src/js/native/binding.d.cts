@@ -326,14 +326,6 @@ export type NativeCopyMethod = 'clone' | 'copy' | 'move'
 /** Which failures a publish survives. */
 export type NativeDurability = 'process' | 'power'
 
-/** Pinned generations exceed the bound of a store. */
-export interface NativeExcess {
-  /** Bytes of all generations. */
-  bytes: number
-  /** The bound. */
-  maxBytes: number
-}
-
 /** What happens during a call. */
 export interface NativeEnsureEvent {
   /** Which. */
@@ -386,6 +378,14 @@ export interface NativeEnsureStep {
   restore?: NativeRestoreReport
   /** The outcome of a call without a tree; `build` and `shared` for a failed build. */
   outcome?: string
+}
+
+/** Pinned generations exceed the bound of a store. */
+export interface NativeExcess {
+  /** Bytes of all generations. */
+  bytes: number
+  /** The bound. */
+  maxBytes: number
 }
 
 /** Expected producer of a snapshot. Another producer is 'incompatible'. */
