@@ -76,36 +76,51 @@ struct Timeline {
     taken_over: Option<f64>,
 }
 
-/// Runs a holder and an observer for ten leases. A write of the holder takes `latency`, and none is answered or lands that
-/// is begun after `cut`. With `is_killed` the holder does nothing after `cut`.
-fn run(rates: (f64, f64), wall: u64, latency: f64, cut: f64, is_killed: bool) -> Timeline {
+/// How long a write needs to land, and its answer to come back, in real milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Latency {
+    write: f64,
+    answer: f64,
+}
+
+const fn latency(write: f64) -> Latency {
+    Latency { write, answer: 0.0 }
+}
+
+/// Runs a holder and an observer for ten leases. No write lands or is answered that is begun after `cut`. With `is_killed`
+/// the holder does nothing after `cut`.
+fn run(rates: (f64, f64), wall: u64, latency: Latency, cut: f64, is_killed: bool) -> Timeline {
     let mut timeline = Timeline::default();
     let mut object: Option<Version> = None;
     let (mut holder, _) = Process::start(1, rates.0, DAY_MS);
     let (mut observer, _) = Process::start(2, rates.1, wall);
     let mut actions = holder.on(Event::Read(Some(Found::Nothing)), 0.0);
     let mut landing: Option<(f64, Version)> = None;
+    let mut answer: Option<(f64, Version)> = None;
     let mut real = 0.0;
     // The first write of the holder has landed.
-    observer.wake = Some(latency + 1.0);
+    observer.wake = Some(latency.write + 1.0);
     let mut observer_reads = true;
     while real < TTL * 10.0 {
         for action in std::mem::take(&mut actions) {
             match action {
-                Action::Write { record, .. } if real < cut => landing = Some((real + latency, record)),
+                Action::Write { record, .. } if real < cut => landing = Some((real + latency.write, record)),
                 Action::StopBuild => timeline.build_stopped = Some(real),
                 _ => {}
             }
         }
-        let next = [landing.as_ref().map(|(at, _)| *at), holder.wake, observer.wake];
+        let at = |message: &Option<(f64, Version)>| message.as_ref().map(|(at, _)| *at);
+        let next = [at(&landing), at(&answer), holder.wake, observer.wake];
         real = next.into_iter().flatten().fold(f64::INFINITY, f64::min);
         if is_killed && real >= cut {
-            (holder.wake, landing) = (None, None);
+            (holder.wake, landing, answer) = (None, None, None);
             real = observer.wake.expect("the observer waits");
         }
         if let Some((_, record)) = landing.take_if(|(at, _)| *at <= real) {
             object = Some(record.clone());
             timeline.last_landed = real;
+            answer = Some((real + latency.answer, record));
+        } else if let Some((_, record)) = answer.take_if(|(at, _)| *at <= real) {
             actions = holder.on(Event::Written(Written::Landed(record)), real);
         } else if holder.wake.is_some_and(|at| at <= real) {
             holder.wake = None;
@@ -144,11 +159,10 @@ fn a_live_holder_is_not_taken_over_whatever_the_clocks() {
     for holder in RATES {
         for observer in RATES {
             for wall in [0, DAY_MS, 40 * DAY_MS] {
-                for latency in [1.0, 200.0, 600.0] {
+                for latency in [1.0, 200.0, 600.0].map(latency) {
                     let timeline = run((holder, observer), wall, latency, f64::INFINITY, false);
-                    let case = format!(
-                        "rates {holder} and {observer}, wall {wall}, latency {latency}: {timeline:?}"
-                    );
+                    let case =
+                        format!("rates {holder} and {observer}, wall {wall}, {latency:?}: {timeline:?}");
                     assert!(
                         timeline.taken_over.is_none() && timeline.build_stopped.is_none(),
                         "{case}"
@@ -163,11 +177,14 @@ fn a_live_holder_is_not_taken_over_whatever_the_clocks() {
 fn a_build_stops_before_its_lease_can_be_taken_over() {
     for holder in RATES {
         for observer in RATES {
-            for latency in [1.0, 600.0, 900.0] {
+            let late_answer = Latency {
+                write: 1.0,
+                answer: 900.0,
+            };
+            for latency in [latency(1.0), latency(600.0), latency(900.0), late_answer] {
                 for cut in [700.0, 1500.0, 2600.0, 4100.0] {
                     let timeline = run((holder, observer), DAY_MS, latency, cut, false);
-                    let case =
-                        format!("rates {holder} and {observer}, latency {latency}, cut {cut}: {timeline:?}");
+                    let case = format!("rates {holder} and {observer}, {latency:?}, cut {cut}: {timeline:?}");
                     let stopped = timeline
                         .build_stopped
                         .unwrap_or_else(|| panic!("not stopped: {case}"));
@@ -184,7 +201,7 @@ fn a_build_stops_before_its_lease_can_be_taken_over() {
 #[test]
 fn a_killed_holder_is_taken_over_within_one_and_a_half_leases() {
     for cut in [700.0, 1500.0, 2600.0, 4100.0] {
-        let timeline = run((1.0, 1.0), DAY_MS, 1.0, cut, true);
+        let timeline = run((1.0, 1.0), DAY_MS, latency(1.0), cut, true);
         let taken = timeline.taken_over.expect("taken over");
         let waited = taken - timeline.last_landed;
         assert!(waited <= TTL * 1.5, "{waited} ms: {timeline:?}");
