@@ -1,4 +1,4 @@
-/** pack and unpack: directories as streams, for programs that bring their own transport. */
+/** `pack()` and `unpack()` turn a directory into a stream and back, for programs that have a transport of their own. */
 
 export type {
   Limits,

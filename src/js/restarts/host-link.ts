@@ -158,7 +158,8 @@ function overProcess(name: string): Host {
     listen: (receive) => void process.on('message', receive as (message: unknown) => void),
     send: (message) =>
       new Promise((resolve, reject) => {
-        // The callback comes once the message is in the kernel's pipe. Without a host nobody misses it.
+        // The callback comes once the message is in the kernel's pipe. An error is ignored: without a host,
+        // no process waits for the message.
         try {
           copied(() => process.send?.(message, undefined, undefined, () => resolve()))
         } catch (error) {

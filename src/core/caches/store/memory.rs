@@ -113,7 +113,7 @@ impl Store for Memory {
             let (Some(start), Some(end)) = (fits(range.start), fits(range.end)) else {
                 return Err(Failure::new(
                     Cause::Malformed,
-                    format!("'{path}' has fewer bytes than the range {range:?}"),
+                    format!("'{path}' has fewer bytes than the requested range {range:?}"),
                 ));
             };
             context.received(end - start);

@@ -74,7 +74,11 @@ function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Listene
       metadata = next
       if (Object.keys(previous.optimized).length === 0) {
         for (const listener of [...own.starts])
-          attempt(`a listener to the start of the optimizer of '${environment.name}'`, () => listener(next), listener)
+          attempt(
+            `the listener that is called when the optimizer of '${environment.name}' has started`,
+            () => listener(next),
+            listener,
+          )
         return
       }
       const hasDeleted = noteDeleted(optimizer, previous, next)

@@ -194,7 +194,7 @@ impl Store for Folder {
             if range.end > meta.size {
                 return Err(Failure::new(
                     Cause::Malformed,
-                    format!("'{path}' has fewer bytes than the range {range:?}"),
+                    format!("'{path}' has fewer bytes than the requested range {range:?}"),
                 ));
             }
             let part = PartBuffer::new(length(&range))?;

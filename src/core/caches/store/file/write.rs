@@ -32,7 +32,8 @@ pub(super) fn temporary(
 ) -> Result<Temporary> {
     let name = OsStr::new(TEMPORARY_DIRECTORY);
     let _writers = exclude_writers(root, cancel)?;
-    // If it belongs to another user or is not a directory, the directory of the object is used.
+    // If the directory for temporary files belongs to another user or is not a directory, the temporary file is created
+    // next to the object.
     if let Ok(parent) = open_below(root, name, Purpose::Make)
         && let Ok(temporary) = Temporary::create(Arc::new(parent), "")
     {
