@@ -171,7 +171,7 @@ describe('a folder', () => {
       bytes: expect.any(Number),
     })
     expect(others.map(({ code }) => code)).toEqual([5, 2, 5, 5, 2, 0])
-    expect(others[0]?.out).toContain("--expect fingerprint is 'lock-2', the generation has 'lock-1'")
+    expect(others[0]?.out).toContain("--expect fingerprint is 'lock-2', but the generation has 'lock-1'")
     expect(others[1]?.errors).toContain("Invalid --expect: 'version=1'. Expected name=value")
     expect(others[2]?.out).toContain('--max-files')
     expect(others[3]?.out).toContain('--max-bytes')
@@ -213,7 +213,9 @@ describe('a folder', () => {
     ])
     expect(other).toMatchObject({
       code: 2,
-      errors: expect.stringMatching(/^warmswap: --ticket .* the key 'main'\. This ticket belongs to 'branch'\. .*\n$/),
+      errors: expect.stringMatching(
+        /^warmswap: Invalid --ticket: .* the key 'main'\. This ticket belongs to 'branch'\. .*\n$/,
+      ),
     })
     expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^uploaded/) })
     expect(late).toMatchObject({ code: 6, out: expect.stringMatching(/^superseded/) })

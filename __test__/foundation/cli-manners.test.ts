@@ -288,9 +288,9 @@ describe.each(rows)('$command', ({ command, wrong }) => {
 
 test('an unknown or a missing command is one line that lists the known ones', () => {
   for (const [name, expected] of [
-    ['unknown command', /unknown command 'frobnicate'. Known commands: lock, cache, doctor, bundles/],
+    ['unknown command', /unknown command 'frobnicate'. Known commands: lock, cache, conformance, doctor, bundles/],
     ['unknown lock command', /unknown command 'frobnicate' of 'warmswap lock'. Known commands: ls, why, sweep, run/],
-    ['unknown cache command', /'warmswap cache'. Known commands: save, restore, inspect, prune, remove, probe/],
+    ['unknown cache command', /'warmswap cache'. Known commands: save, restore, inspect, ensure, prune, remove, probe/],
     [
       'unknown bundles command',
       /'warmswap bundles'. Known commands: ls, current, pins, verify, rollback, collect, publish, run/,

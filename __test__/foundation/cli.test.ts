@@ -36,7 +36,7 @@ test('an unknown command is named, and the known ones are listed', () => {
   const result = spawnSync(process.execPath, [cli, 'frobnicate'], { encoding: 'utf8' })
   expect(result.status).toBe(2)
   expect(result.stderr).toMatch(/unknown command 'frobnicate'/)
-  expect(result.stderr).toMatch(/Known commands: lock, cache, doctor/)
+  expect(result.stderr).toMatch(/Known commands: lock, cache, conformance, doctor, bundles\./)
 })
 
 test('doctor --json has every finding with its facts', ({ memory }) => {

@@ -70,8 +70,8 @@ function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): Told
 
 function expectKept(told: Told, end: string): void {
   expect(told.ends.map(({ how }) => how)).toEqual(Array(20).fill(end))
-  // 500 ms, what the last look may take, and a busy machine.
-  expect(Math.max(...told.ends.map(({ ms }) => ms))).toBeLessThan(2000)
+  // 500 ms, the 3 s that a filesystem has for its first answer to a lock, and a busy machine.
+  expect(Math.max(...told.ends.map(({ ms }) => ms))).toBeLessThan(6000)
   // Some milliseconds each; without the fix they would wait for seconds, or never end.
   for (const [what, ms] of Object.entries(told.healthy)) expect(ms, what).toBeLessThan(1000)
 }

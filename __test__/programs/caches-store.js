@@ -73,7 +73,7 @@ const checks = {
     await cache.snapshot({ key: 'site', from: tree })
     isPublished = true
     const { outcome, reason } = await cache.restore({ key: 'site', into: `${tree}-into` })
-    console.log(outcome, reason.includes("asked for 'bytes") ? 'range' : 'elsewhere')
+    console.log(outcome, reason.includes("expected the range 'bytes") ? 'range' : 'elsewhere')
     stop()
   },
   async order(tree) {

@@ -109,7 +109,10 @@ for (const fixture of ['hanging', 'busy']) {
     timeout: 120_000,
   }, async ({ race, tempRoot }) => {
     const vitest = await startRun(race, tempRoot, [fixture, '--pool', 'forks'], /RUN/)
-    await expect.poll(() => existsSync(`${tempRoot}/traces`), { timeout: 60_000 }).toBe(true)
+    // The file exists before its first line is complete.
+    const hasLine = (): boolean =>
+      existsSync(`${tempRoot}/traces`) && readFileSync(`${tempRoot}/traces`, 'utf8').endsWith('\n')
+    await expect.poll(hasLine, { timeout: 60_000 }).toBe(true)
     const [trace] = tracesOf(tempRoot) as [Traces]
     expect(trace.runner).not.toBe(vitest.pid)
     process.kill(vitest.pid, 'SIGKILL')

@@ -397,7 +397,7 @@ describe('the queue', () => {
     expect(await answer).toBeGreaterThan(1)
     expect(coordinator.status().lastError).toMatchObject({
       code: 'ERR_TIMEOUT',
-      message: expect.stringContaining('worker 1 had not ended'),
+      message: expect.stringContaining('worker 1 was not gone'),
     })
   })
 })

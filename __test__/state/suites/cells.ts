@@ -194,7 +194,7 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
       expect(call).toThrow(
         expect.objectContaining({
           code: 'ERR_INVALID_ARGUMENT',
-          message: expect.stringMatching(new RegExp(`^${name.replace('.', '\\.')} is `)),
+          message: expect.stringMatching(new RegExp(`^Invalid ${name.replace('.', '\\.')}: .* Expected `)),
         }),
       )
     })

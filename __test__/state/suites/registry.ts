@@ -516,7 +516,7 @@ export function registrySuite({
       expect(call).toThrow(
         expect.objectContaining({
           code: 'ERR_INVALID_ARGUMENT',
-          message: expect.stringMatching(new RegExp(`^${name.replace('.', '\\.')} is `)),
+          message: expect.stringMatching(new RegExp(`^Invalid ${name.replace('.', '\\.')}: .* Expected `)),
         }),
       )
       expect(hasState('bad')).toBe(false)

@@ -18,7 +18,7 @@ import {
   wrongArguments,
 } from './arguments.js'
 import { HELP, OPTIONS } from './cache-help.js'
-import { inShellWords } from './cache-report.js'
+import { EXIT, inShellWords } from './cache-report.js'
 import { duration } from './text.js'
 
 type Given = Values<(typeof OPTIONS)['ensure']> & Values<{ json: 'flag'; quiet: 'flag' }>
@@ -75,7 +75,13 @@ export async function cacheEnsure({ values, command }: Call): Promise<number> {
     if (ending.code !== undefined) return ending.code
     if (isWarmswapError(error) && error.code === 'ERR_INVALID_ARGUMENT')
       throw wrongArguments(inShellWords(error.message))
-    if (error !== build.failure && isWarmswapError(error)) throw error
+    if (error !== build.failure && isWarmswapError(error)) {
+      if (error.outcome === undefined) throw error
+      const reason = inShellWords(error.message)
+      if (values.json) console.log(JSON.stringify({ outcome: error.outcome, reason }))
+      console.error(`warmswap: ${reason}`)
+      return EXIT[error.outcome] ?? 1
+    }
     const reason = error instanceof Error ? error.message : String(error)
     if (values.json) console.log(JSON.stringify({ outcome: 'failed', reason }))
     console.error(`warmswap: ${reason}`)

@@ -10,6 +10,32 @@ export type Result = {
   timings?: Record<string, number>
 } & object
 
+/** Exit codes by outcome. Any other outcome is 1. */
+export const EXIT: Record<string, number> = {
+  restored: 0,
+  uploaded: 0,
+  unchanged: 0,
+  pruned: 0,
+  removed: 0,
+  found: 0,
+  probed: 0,
+  miss: 3,
+  disabled: 3,
+  timeout: 4,
+  unavailable: 4,
+  aborted: 4,
+  corrupt: 5,
+  refused: 5,
+  incompatible: 5,
+  empty: 6,
+  shrunk: 6,
+  unguarded: 6,
+  unstable: 6,
+  superseded: 6,
+  'target-not-empty': 6,
+  busy: 6,
+}
+
 /** Reason of a miss. */
 export const NOTHING = 'nothing under the key'
 

@@ -18,33 +18,8 @@ import {
 } from './arguments.js'
 import { cacheEnsure, ensureArguments } from './cache-ensure.js'
 import { type CacheCommand, HELP, OPTIONS } from './cache-help.js'
-import { describe, headline, inShellWords, NOTHING, type Result } from './cache-report.js'
+import { describe, EXIT, headline, inShellWords, NOTHING, type Result } from './cache-report.js'
 import { progressBar } from './progress.js'
-
-const EXIT: Record<string, number> = {
-  restored: 0,
-  uploaded: 0,
-  unchanged: 0,
-  pruned: 0,
-  removed: 0,
-  found: 0,
-  probed: 0,
-  miss: 3,
-  disabled: 3,
-  timeout: 4,
-  unavailable: 4,
-  aborted: 4,
-  corrupt: 5,
-  refused: 5,
-  incompatible: 5,
-  empty: 6,
-  shrunk: 6,
-  unguarded: 6,
-  unstable: 6,
-  superseded: 6,
-  'target-not-empty': 6,
-  busy: 6,
-}
 
 type Given = Values<(typeof OPTIONS)['save'] & (typeof OPTIONS)['restore'] & (typeof OPTIONS)['prune']> &
   Values<{ json: 'flag'; quiet: 'flag' }>
