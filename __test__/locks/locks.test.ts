@@ -658,7 +658,7 @@ test('locks/hostile-input: hostile names, links and owners', async ({ memory }) 
   expect(await codeOf(acquireLock(newer))).toBe('ERR_FORMAT')
 })
 
-test('locks/no-litter: a sweep clears what the dead left and touches nobody alive', async ({ memory }) => {
+test('locks/no-litter: a sweep removes what dead holders left, and nothing of a live holder', async ({ memory }) => {
   const dead = child('hold', join(memory, 'dead.lock'))
   await dead.line(/^held/)
   dead.signal('SIGKILL')

@@ -1,5 +1,5 @@
 //! archives/all-or-nothing: kill -9 at 200 random moments of a restore, independent of fault injection points. The next
-//! call finds the old or the new tree, succeeds, and leaves nothing of the dead process behind.
+//! call finds the old or the new tree, succeeds, and leaves nothing of the killed process behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! caches/readers-see-whole-snapshots: kill -9 at 200 random moments of a snapshot, independent of fault injection
-//! points. The next call finds the old or the new snapshot, succeeds, and leaves nothing of the dead process behind.
+//! points. The next call finds the old or the new snapshot, succeeds, and leaves nothing of the killed process behind.
 
 use std::fs;
 use std::path::Path;
