@@ -17,6 +17,7 @@ import {
   splitCommand,
   wrongArguments,
 } from './arguments.js'
+import { endingSignals, present } from './cache-call.js'
 import { HELP, OPTIONS } from './cache-help.js'
 import { EXIT, inShellWords } from './cache-report.js'
 import { duration } from './text.js'
@@ -180,29 +181,4 @@ function required(name: string, value: string | undefined): string {
   if (value === undefined)
     throw wrongArguments(`${name} is missing. Expected it, as 'warmswap cache ensure --help' says`)
   return value
-}
-
-/** The first signal aborts the call: the command gets SIGTERM, and the lease is given up. */
-function endingSignals(): { signal: AbortSignal; readonly code: number | undefined } {
-  const controller = new AbortController()
-  let code: number | undefined
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(name, () => {
-      code ??= 128 + constants.signals[name]
-      controller.abort()
-    })
-  }
-  return {
-    signal: controller.signal,
-    get code() {
-      return code
-    },
-  }
-}
-
-/** Without the options that were not given. */
-function present<T extends object>(given: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
-    [Name in keyof T]?: Exclude<T[Name], undefined>
-  }
 }

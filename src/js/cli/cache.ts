@@ -19,6 +19,7 @@ import {
 import { cacheEnsure, ensureArguments } from './cache-ensure.js'
 import { type CacheCommand, HELP, OPTIONS } from './cache-help.js'
 import { describe, EXIT, headline, inShellWords, NOTHING, type Result } from './cache-report.js'
+import { endingSignals, present } from './cache-call.js'
 import { progressBar } from './progress.js'
 
 type Given = Values<(typeof OPTIONS)['save'] & (typeof OPTIONS)['restore'] & (typeof OPTIONS)['prune']> &
@@ -94,27 +95,6 @@ function print(command: CacheCommand, result: Result, { json, quiet }: Given, co
   if (json) console.log(JSON.stringify(result))
   else if (!quiet) console.log(describe(command, result))
   else if (code !== 0) console.error(`warmswap: ${headline(result)}`)
-}
-
-/** Aborts the call on a signal. The call then cleans up: parts of an upload, and the stage next to the target. */
-function endingSignals(): { signal: AbortSignal; readonly code: number | undefined } {
-  const controller = new AbortController()
-  let code: number | undefined
-  for (const [name, number] of [
-    ['SIGINT', 2],
-    ['SIGTERM', 15],
-  ] as const) {
-    process.once(name, () => {
-      code = 128 + number
-      controller.abort()
-    })
-  }
-  return {
-    signal: controller.signal,
-    get code() {
-      return code
-    },
-  }
 }
 
 /** The error of `inspect` and `probe` as an outcome, like that of the other commands. */
@@ -244,13 +224,6 @@ function expectationOf(pairs: string[]): Record<string, string> {
     expected[name] = pair.slice(at + 1)
   }
   return expected
-}
-
-/** Returns the options that were given. */
-function present<T extends object>(given: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
-    [Name in keyof T]?: Exclude<T[Name], undefined>
-  }
 }
 
 function key(values: Given): string {
