@@ -13,8 +13,8 @@ interface Agents {
   /** The agent for GET and HEAD. Its connections are reused. */
   readonly kept: WorkerAgent
   /**
-   * The agent for all other methods. A worker that closes an idle connection in the moment in which a request is written to it has
-   * not begun that request, but nobody can know.
+   * The agent for all other methods. If a worker closes an idle connection while a request is written to it, it cannot be
+   * known whether the worker has begun that request.
    */
   readonly fresh: WorkerAgent
 }

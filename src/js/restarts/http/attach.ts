@@ -1,6 +1,6 @@
 /**
  * `coordinator.attach()`: the requests of a node:http server go to the workers. srvx converts between node:http and Fetch:
- * it makes no `Request`, `Response` or `Headers` where nobody needs one, which takes 30 µs for each request otherwise.
+ * it creates no `Request`, `Response` or `Headers` object unless one is used. Creating them takes 30 µs for each request.
  */
 
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
@@ -71,7 +71,7 @@ class Attachment {
     }
   }
 
-  /** Gets an upgrade to a worker that listens. Never rejects. */
+  /** Passes an upgrade to a worker that listens. Never rejects. */
   async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const gone = new AbortController()
     socket.on('error', () => {})
@@ -118,7 +118,7 @@ class Attachment {
       error instanceof BadRequest
         ? badRequest(error)
         : failedAnswer(error, request.headers.accept, this.options, this.exchanger)
-    // A body that nobody reads would be taken for the next request.
+    // The rest of an unread body would be parsed as the next request.
     if (!request.complete) answer.head.headers.push(['connection', 'close'])
     await send(response, { ...answer }, undefined).catch(() => response.destroy())
   }
@@ -151,7 +151,7 @@ function headOf(request: IncomingMessage, response: ServerResponse): RequestHead
 
 /** The parts of a request's body. A worker that reads the first one lets a client that waits for it begin to send. */
 function partsOfRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Parts {
-  // To destroy a request is to destroy its connection, which the answer still needs.
+  // Destroying a request destroys its connection, which the answer still needs.
   const iterator = request.iterator({ destroyOnReturn: false })
   let mustContinue = expectsContinue
   return {

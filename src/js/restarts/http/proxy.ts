@@ -64,7 +64,7 @@ export async function proxied(
   try {
     return await attempt(agentOf(handle, request.method))
   } catch (error) {
-    // The worker has closed an idle connection in the same moment. Nothing of its answer came.
+    // The worker closed an idle connection at the same moment, and sent nothing of an answer.
     if (error instanceof StaleConnection)
       return await attempt(freshAgentOf(handle)).catch((second) => explain(second, handle, context))
     return await explain(error, handle, context)
@@ -100,7 +100,7 @@ class Attempt {
         answered: () => resolve(new ProxiedAnswer(response)),
       })
       context.signal.addEventListener('abort', () => this.upstream?.destroy(), { once: true })
-      // Whether the connection to the worker lasts is not for the client to say.
+      // The client's `Connection` header does not apply to the connection to the worker.
       const headers = { connection: isReusable(request.method) ? 'keep-alive' : 'close' }
       proxy.web(request, response, { target: 'http://localhost', agent, headers }).then(
         () => reject(context.signal.reason ?? new Error('the client disconnected')),
@@ -124,7 +124,7 @@ class Attempt {
   }
 }
 
-/** Throws what the queue and the client can use. */
+/** Rejects with an error that the queue and the client can interpret. */
 export async function explain(
   error: unknown,
   handle: WorkerHandle<never, unknown>,
