@@ -234,7 +234,10 @@ describe('in a folder', () => {
       builds += 1
       writeFileSync(join(dir, 'file'), 'built')
     }
-    await expect(cache.ensure('site', call(into, { build }))).rejects.toMatchObject({ outcome: 'target-not-empty' })
+    await expect(cache.ensure('site', call(into, { build }))).rejects.toMatchObject({
+      outcome: 'target-not-empty',
+      message: expect.stringMatching(/is not empty\. Use mode 'replace' to replace it as a whole$/),
+    })
     expect([builds, readdirSync(into)]).toEqual([0, ['mine']])
     expect(await cache.ensure('site', call(into, { build, mode: 'replace' }))).toMatchObject({ role: 'built' })
     expect(readdirSync(into)).toEqual(['file'])
