@@ -1446,7 +1446,7 @@ interface CoordinatorOptions<Q, R> {
 }
 //#endregion
 //#region src/js/restarts/http/options.d.ts
-/** How HTTP requests are treated. */
+/** How the coordinator handles HTTP requests. */
 interface FetchOptions {
   /**
    * Whether a request that a worker had begun when it ended may be sent to the next worker. `'safe'` does so for GET and
@@ -1464,7 +1464,7 @@ interface FetchOptions {
 }
 //#endregion
 //#region src/js/restarts/http/attach.d.ts
-/** A server that attach() takes. */
+/** A server that attach() accepts: one of node:http or node:https. */
 type AttachedServer = Server | Server$1;
 //#endregion
 //#region src/js/restarts/coordinator.d.ts
