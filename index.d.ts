@@ -1516,7 +1516,7 @@ interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
    * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
    * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
    * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
-   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
+   * ERR_WORKER_EXITED if its worker ends, or `drain` milliseconds after its worker was replaced.
    *
    * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
    * ERR_TIMEOUT, ERR_CLOSED.
