@@ -43,6 +43,11 @@ export class Engine {
     private readonly settings: WarmswapOptions,
   ) {}
 
+  /** Whether a runner uses it that was not closed. */
+  get isUsed(): boolean {
+    return this.users.size > 0
+  }
+
   /** Publishes the output of the build, and starts a worker with it. Resolves once the worker serves. */
   reload(user: object, options: WarmswapRunnerOptions): Promise<void> {
     this.users.add(user)

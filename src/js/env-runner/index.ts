@@ -75,7 +75,7 @@ export class WarmswapEnvRunner implements EnvRunner {
 
   /** Answers a request with the worker that serves once this reload has ended. */
   async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-    if (this.isClosed) return new Response('The runner is closed', { status: 503 })
+    if (this.hasEnded) return new Response('The runner is closed', { status: 503 })
     await this.reloaded.catch(() => {})
     const target = typeof input === 'string' && !URL.canParse(input) ? new URL(input, 'http://localhost') : input
     return await this.engine.fetch(new Request(target, init))
@@ -84,7 +84,7 @@ export class WarmswapEnvRunner implements EnvRunner {
   /** Passes an upgrade to the worker that serves. */
   async upgrade({ node }: { node: { req: IncomingMessage; socket: Duplex; head: Buffer } }): Promise<void> {
     await this.reloaded.catch(() => {})
-    if (this.isClosed) node.socket.destroy()
+    if (this.hasEnded) node.socket.destroy()
     else this.engine.server.emit('upgrade', node.req, node.socket, node.head)
   }
 
@@ -149,6 +149,14 @@ export class WarmswapEnvRunner implements EnvRunner {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /**
+   * Whether no runner of the store is left. RunnerManager closes a runner that was replaced at the moment at which it hands
+   * it a last request, and the worker that serves answers that.
+   */
+  private get hasEnded(): boolean {
+    return this.isClosed && !this.engine.isUsed
   }
 
   private reload(): Promise<void> {
