@@ -18,16 +18,18 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 /** Most examples of one kind of failure that are reported. */
 const MOST = 20
 const report = {
-  short: { sent: 0, answered: 0, old: 0, failed: 0, examples: [], times: [] },
-  streams: { opened: 0, whole: 0, failed: 0, examples: [], cuts: [] },
-  sockets: { opened: 0, echoed: 0, failed: 0, examples: [], closes: [] },
+  short: { sent: 0, answered: 0, old: 0, failed: 0, reasons: {}, examples: [], times: [] },
+  streams: { opened: 0, whole: 0, failed: 0, reasons: {}, examples: [], cuts: [] },
+  sockets: { opened: 0, echoed: 0, failed: 0, reasons: {}, examples: [], closes: [] },
 }
 /** The version that each answer has at least. */
 let least = 0
 let isOver = false
 
 function fail(kind, example) {
+  const reason = String(example.status ?? example.code)
   report[kind].failed += 1
+  report[kind].reasons[reason] = (report[kind].reasons[reason] ?? 0) + 1
   if (report[kind].examples.length < MOST) report[kind].examples.push(example)
 }
 
@@ -91,7 +93,7 @@ async function readStream(client) {
     report.streams.whole += 1
   } catch (error) {
     if (head === undefined) fail('streams', { code: error.code, message: error.message })
-    else report.streams.cuts.push({ version: Number(head), at: now(), code: error.code })
+    else report.streams.cuts.push({ version: Number(head), at: now(), isEndless: parts === 1e9 })
   }
 }
 

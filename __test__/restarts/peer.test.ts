@@ -1,7 +1,7 @@
 /**
  * `attach()` next to @hono/node-server and srvx: the same handler gets the same requests, byte for byte, and the answers
  * are the same. The cases are those of the listener and server tests of @hono/node-server and srvx. Both packages come without
- * tests, so the cases are written anew here.
+ * tests, so they were written for this file.
  */
 
 import { type RequestListener, STATUS_CODES } from 'node:http'

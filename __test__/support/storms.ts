@@ -21,6 +21,8 @@ export const { listeningApp, fetchApp } = (await import(
 
 interface Failures {
   failed: number
+  /** How many failed for each code or status. */
+  reasons: Record<string, number>
   /** Some of them. */
   examples: { status?: number; code?: string; method?: string }[]
 }
@@ -29,7 +31,7 @@ interface Failures {
 export interface LoadReport {
   /** `old`: answers of a version that was replaced before the request was sent. */
   short: Failures & { sent: number; answered: number; old: number; times: number[] }
-  streams: Failures & { opened: number; whole: number; cuts: { version: number; at: number; code?: string }[] }
+  streams: Failures & { opened: number; whole: number; cuts: { version: number; at: number; isEndless: boolean }[] }
   sockets: Failures & { opened: number; echoed: number; closes: { version: number; at: number; code: number }[] }
 }
 
