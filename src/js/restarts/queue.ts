@@ -9,6 +9,7 @@
 import { setMaxListeners } from 'node:events'
 import { WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
+import { Cancellation } from './cancellation.js'
 import { markWaiting } from './failures.js'
 import { type SendContext, type WorkerHandle, wasNotBegun } from './handle.js'
 import { lastingOf } from './long-answer.js'
@@ -56,7 +57,7 @@ export interface Answerer {
 export interface Request extends Progress {
   readonly carry: Carry<unknown>
   readonly idempotent: boolean
-  readonly given: AbortController
+  readonly cancellation: Cancellation
   settle(how: { value: unknown } | { error: unknown }): void
   /** Gets it to a worker. */
   hand(request: Request): void
@@ -104,7 +105,7 @@ export class RequestQueue {
       const request: Request = {
         carry,
         idempotent,
-        given: new AbortController(),
+        cancellation: new Cancellation(),
         settled: false,
         answerer: undefined,
         deaths: 0,
@@ -119,7 +120,7 @@ export class RequestQueue {
           signal?.removeEventListener('abort', abort)
           this.forget(request)
           if ('value' in how) return resolve(how.value)
-          request.given.abort(how.error)
+          request.cancellation.cancel(how.error)
           reject(how.error)
         },
       }
@@ -173,7 +174,7 @@ export class RequestQueue {
       if (request.deaths <= LONGEST_ROW_OF_DEATHS && (request.idempotent || wasNotBegun)) {
         request.isSuspect ||= !wasNotBegun && request.deaths >= DEATHS_OF_A_SUSPECT
         // Each worker that has it listens to its signal.
-        setMaxListeners(LONGEST_ROW_OF_DEATHS + 2, request.given.signal)
+        setMaxListeners(LONGEST_ROW_OF_DEATHS + 2, request.cancellation.signal)
         returned.push(request)
       } else
         request.settle({
