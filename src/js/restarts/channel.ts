@@ -39,7 +39,7 @@ export class Channel<Q, R> {
   private readonly calledOff = new Set<number>()
   private next = 1
   private refusals = 0
-  /** For a thread: the last request that it has begun. A message for each would be a third of all messages. */
+  /** The last request that a thread has begun. A message for each would be a third of all messages. */
   private readonly lastBegun: BigInt64Array | undefined
   private end: WarmswapError | undefined
   private uncaught: Error | undefined
