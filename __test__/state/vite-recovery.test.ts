@@ -78,7 +78,8 @@ describe.each(modes)('$name', (mode) => {
     expect(
       fixture.log.filter((line) => line.includes("environments: { ssr: { optimizeDeps: { include: ['dep-b'] } } }")),
     ).toHaveLength(1)
-    // The target is 100 ms on an idle machine (bench/state.js). The test allows 5 s on any machine, in addition to the time of the same answers when everything has to be evaluated again.
+    // The target is 100 ms on an idle machine (bench/state.js). The test allows 5 s on any machine, in addition to the
+    // time of the same answers when everything has to be evaluated again.
     fixture.runner.clearCache()
     const again = performance.now()
     await Promise.all(Array.from({ length: 50 }, () => get('route-b')))
