@@ -272,15 +272,14 @@ describe('reports of runners', () => {
   const reportsOf = (hot: FakeHot): RunnerReports => RunnerReports.of({ name: 'ssr', hot } as unknown as DevEnvironment)
   const latest = (hot: FakeHot): number | undefined => hot.sent.at(-1)?.data
 
-  test('a runner that was late is not waited for until it has reported in time', async () => {
+  test('a runner that has not reported is not waited for until it reports, also late', async () => {
     const hot = new FakeHot()
     const reports = reportsOf(hot)
     hot.emit(RUNNING, undefined, 'client')
     await reports.settled(1)
-    // A late report, and a new runner that may be late as well.
-    hot.emit(READY, latest(hot), 'client')
-    hot.emit(RUNNING, undefined, 'client')
+    // It may have been closed.
     await reports.settled(HOUR_MS)
+    // On a machine under load a large application needs longer than the limit (Astro: over 5 s).
     hot.emit(READY, latest(hot), 'client')
     const settled = reports.settled(HOUR_MS).then(() => 'settled')
     expect(await Promise.race([settled, nextTurn('waiting')])).toBe('waiting')
