@@ -57,7 +57,13 @@ export async function makeTrouble({ app, port, startSecond, editMs, signal }) {
     happened.buildersKilled += 1
   }
 
-  await Promise.all([every(editMs, edit), every(2500, rebootStorm), every(4000, failBuild), every(1500, killBuilder)])
+  // In proportion to the edits: today's method can repair a build that another process left only at the next edit.
+  await Promise.all([
+    every(editMs, edit),
+    every(6 * editMs, killBuilder),
+    every(10 * editMs, rebootStorm),
+    every(16 * editMs, failBuild),
+  ])
   // The last edit compiles: it must be served at the end.
   await edit()
   return { happened, revision }
