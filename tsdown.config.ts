@@ -9,6 +9,7 @@ const entry = {
   vitest: 'src/js/race-kit/index.ts',
   'race-point': 'src/js/race-kit/race-point.ts',
   worker: 'src/js/restarts/worker.ts',
+  'env-runner': 'src/js/env-runner/index.ts',
   'process-guard': 'src/js/restarts/process-guard.ts',
   keeper: 'src/js/keeper/keeper.ts',
   cli: 'src/js/cli/index.ts',
@@ -24,7 +25,7 @@ const shared = {
   outDir: 'dist',
   outExtensions: () => ({ js: '.js', dts: '.d.ts' }),
   fixedExtension: false,
-  deps: { neverBundle: [/binding\.cjs$/, 'vite', 'vite/module-runner', 'vitest', 'esbuild'] },
+  deps: { neverBundle: [/binding\.cjs$/, 'vite', 'vite/module-runner', 'vitest', 'esbuild', /^env-runner/] },
   define: { __WARMSWAP_TESTING__: String(isTesting) },
   clean: false,
   logLevel: 'warn' as const,
@@ -42,9 +43,11 @@ export default defineConfig([
     sourcemap: true,
   },
   // One self-contained declaration file per public entry, so that index.d.ts can be read and reviewed.
-  ...(isTesting ? [] : ['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point', 'worker']).map((name) => ({
-    ...shared,
-    entry: { [name]: entry[name as keyof typeof entry] },
-    dts: { emitDtsOnly: true },
-  })),
+  ...(isTesting ? [] : ['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point', 'worker', 'env-runner']).map(
+    (name) => ({
+      ...shared,
+      entry: { [name]: entry[name as keyof typeof entry] },
+      dts: { emitDtsOnly: true },
+    }),
+  ),
 ])

@@ -43,6 +43,8 @@ export default defineConfig({
     env: process.env.WARMSWAP_TESTING_ADDON === '1' ? { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon } : {},
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // Of the concurrent tests of one file. Each of them starts a process.
+    maxConcurrency: 3,
     sequence: { sequencer: LongFilesFirst },
     tags: Object.entries(tiers).map(([name, description]) => ({ name, description })),
     projects: Object.entries(files).map(([name, include]) => ({

@@ -98,5 +98,6 @@ if (!values.testing && !values['addon-only']) {
   }
   run('npx', ['tsdown'])
   cpSync('dist/index.d.ts', 'index.d.ts')
-  for (const name of ['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point', 'worker']) await writeCommonJs(name)
+  const entries = ['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point', 'worker', 'env-runner']
+  for (const name of entries) await writeCommonJs(name)
 }

@@ -1,10 +1,12 @@
 // npm run test:frameworks [-- <framework> …]   real frameworks, installed from npm: no request fails over a late discovery
 //   --runs N   late discoveries with warmswap (default 10)
 //   --long     also the other frameworks, and builds with --watch
+//   --report   writes the results into bench/RESULTS.md
 // Each framework runs with warmswap and without: without it requests must fail, otherwise the test proves nothing.
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { report } from '../bench/lib/report.js'
 import { builds, checkBuilds } from '../__test__/frameworks/builds.js'
 import { checkExamples, examples } from '../__test__/frameworks/example.js'
 import { checkPages, pages } from '../__test__/frameworks/hmr.js'
@@ -15,7 +17,11 @@ import { ensureInstalled, ensureNpm } from './lib/setup.js'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string', default: '10' }, long: { type: 'boolean', default: false } },
+  options: {
+    runs: { type: 'string', default: '10' },
+    long: { type: 'boolean', default: false },
+    report: { type: 'boolean', default: false },
+  },
 })
 const RUNS = Number(values.runs)
 const RUNS_WITHOUT = 2
@@ -44,6 +50,8 @@ const node =
     : join(root, 'node_modules/node22-linux-x64/bin/node')
 
 const totals = { passed: 0, failed: 0, skipped: 0 }
+/** For --report. */
+const rows = []
 
 const exampleFolder = join(root, 'examples/redwood')
 
@@ -151,6 +159,7 @@ async function attempt(name, runs, env) {
 
 function record(what, isRight, detail) {
   totals[isRight ? 'passed' : 'failed'] += 1
+  rows.push({ what, ours: isRight ? 'passed' : 'failed' })
   console.log(`${isRight ? '✓' : '×'} ${what}${isRight ? '' : `\n${detail}`}`)
 }
 
@@ -196,5 +205,6 @@ if (existsSync(node)) {
     names.length * 2 + hostNames.length * 4 + buildNames.length + pageNames.length * 2 + exampleNames.length
   console.log(`skipped: ${node} is not installed, and these frameworks need Node 22`)
 }
+if (values.report) report('frameworks', rows, [], `npm run test:frameworks -- ${process.argv.slice(2).join(' ')}`)
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
 process.exit(totals.failed > 0 ? 1 : 0)

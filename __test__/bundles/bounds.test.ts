@@ -79,9 +79,12 @@ test('maxAgeMs comes before keep and graceMs', async ({ memory }) => {
     if (former.number < 3) former.until -= 120_000
   }
   writeFileSync(file, JSON.stringify(mirror))
-  expect(await store.collect()).toMatchObject({ removed: [2], pinned: [1], kept: [3, 4] })
+  // What `removed` contains is not compared: the collection after the last publish may still be to come, and removes first.
+  expect(await store.collect()).toMatchObject({ pinned: [1], kept: [3, 4] })
+  expect(await numbers(store)).toEqual([1, 3, 4])
   pin.release()
-  expect(await store.collect()).toMatchObject({ removed: [1], kept: [3, 4] })
+  expect((await store.collect()).kept).toEqual([3, 4])
+  expect(await numbers(store)).toEqual([3, 4])
 })
 
 test('bounds are kept in the store, also over a program that writes config.json again, and Infinity removes them', async ({

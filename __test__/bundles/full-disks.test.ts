@@ -91,7 +91,9 @@ plain.skipIf(!isRoot)(
     for (const former of mirror.history) Object.assign(former, { until: Date.now() + 60_000, since: undefined })
     writeFileSync(join(store.root, 'current.json'), JSON.stringify(mirror))
     fill(mounted.path)
-    expect(await store.collect()).toMatchObject({ removed: [2], pinned: [1], kept: [3] })
+    // Without `removed`: the collection after the last publish may still be to come, and removes generation 2 first.
+    expect(await store.collect()).toMatchObject({ pinned: [1], kept: [3] })
+    expect((await store.list()).map(({ number }) => number)).toEqual([1, 3])
     expect((await store.verify()).ok).toBe(true)
     expect((await store.pins()).map(({ generation }) => generation)).toEqual([1])
   },

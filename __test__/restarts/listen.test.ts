@@ -260,6 +260,8 @@ test("replay: 'safe' sends a GET again, but not one whose head was sent, and no 
   expect((await ask(url, { path: '/before' })).body).toBe('fine')
   const cut = await fetch(new URL('/after', url))
   await expect(cut.text()).rejects.toThrow()
+  // The next worker has begun: the POST would otherwise reach a worker that is being killed.
+  expect((await ask(url, { path: '/between' })).body).toBe('fine')
   const post = await ask(url, { path: '/post', method: 'POST' }, 'x')
   expect([post.response.statusCode, post.response.headers['x-warmswap-error']]).toEqual([502, 'ERR_WORKER_EXITED'])
   expect((await ask(url, { path: '/end' })).body).toBe('fine')
@@ -267,6 +269,7 @@ test("replay: 'safe' sends a GET again, but not one whose head was sent, and no 
     'GET /before',
     'GET /before',
     'GET /after',
+    'GET /between',
     'POST /post',
     'GET /end',
   ])

@@ -1,11 +1,11 @@
 // @module-tag system
 /** Each seeded bug is detected by its test: a check that cannot fail proves nothing. */
 
+import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { SEEDED_BUGS, type SeededBug } from '../../src/js/native/seeded-bugs.js'
-import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { seededRepository } from '../support/seeded-repository.js'
 
@@ -56,35 +56,45 @@ describe('the suite detects its seeded bugs', () => {
   async function run(
     [file, name]: [file: string, name: string],
     bug: SeededBug | 'none',
+    signal: AbortSignal,
   ): Promise<{ numFailedTests: number; numPassedTests: number }> {
     // The bundler of Vite 8 would load the testing addon as its own: it reads the same variable.
     const addon = /\/vite-/.test(file) ? {} : { WARMSWAP_TESTING_ADDON: '1' }
-    const child = start(
-      process.execPath,
-      [VITEST, 'run', `__test__/${file}.test.ts`, '-t', name, '--reporter=json', '--testTimeout=15000'],
-      { cwd: folder, env: { WARMSWAP_MUTANT: bug, ...addon } },
-    )
-    const report = child.line(/^\{"numTotalTestSuites"/)
-    report.catch(() => {})
-    await child.ended
-    return JSON.parse(await report)
+    // One failed test is enough, and most of them fail by their time limit.
+    const untilFailure = bug === 'none' ? [] : ['--bail=1']
+    const args = ['run', `__test__/${file}.test.ts`, '-t', name, '--reporter=json', '--testTimeout=15000']
+    const env = { ...process.env, WARMSWAP_MUTANT: bug, ...addon }
+    const options = { cwd: folder, env, signal, maxBuffer: 2 ** 26 }
+    const output = await new Promise<string>((resolve, reject) => {
+      // The exit code is that of a run with failed tests.
+      execFile(process.execPath, [VITEST, ...args, ...untilFailure], options, (_error, stdout, stderr) =>
+        signal.aborted ? reject(new Error(stderr)) : resolve(stdout),
+      )
+    })
+    const report = output.split('\n').find((line) => line.startsWith('{"numTotalTestSuites"'))
+    return JSON.parse(report ?? '')
   }
 
-  test.each(Object.keys(FOUND_BY) as SeededBug[])('%s', { timeout: 120_000 }, async (bug) => {
-    const { numFailedTests, numPassedTests } = await run(FOUND_BY[bug], bug)
+  // Most of the runs wait: for the event that a bug prevents.
+  test.concurrent.for(Object.keys(FOUND_BY) as SeededBug[])('%s', { timeout: 120_000 }, async (bug, { signal }) => {
+    const { numFailedTests, numPassedTests } = await run(FOUND_BY[bug], bug, signal)
     expect(numFailedTests + numPassedTests, 'no test of this name was run').toBeGreaterThan(0)
     expect(numFailedTests).toBeGreaterThan(0)
   })
 
-  test.each([
+  test.for([
     ['state/vite-inflight', 5],
     ['state/vite-auto-version', 3],
     ['bundles/vite-frameworks', 6],
-  ])('without a bug, the tests of %s pass there', { timeout: 120_000 }, async (file, numPassedTests) => {
-    const names = Object.values(FOUND_BY).filter(([each]) => each === file)
-    const pattern = [...new Set(names.map(([, name]) => name))].join('|')
-    expect(await run([file, pattern], 'none')).toMatchObject({ numFailedTests: 0, numPassedTests })
-  })
+  ] as const)(
+    'without a bug, the tests of %s pass there',
+    { timeout: 120_000 },
+    async ([file, numPassedTests], { signal }) => {
+      const names = Object.values(FOUND_BY).filter(([each]) => each === file)
+      const pattern = [...new Set(names.map(([, name]) => name))].join('|')
+      expect(await run([file, pattern], 'none', signal)).toMatchObject({ numFailedTests: 0, numPassedTests })
+    },
+  )
 })
 
 test('the built package contains no seeded bug', () => {

@@ -11,11 +11,11 @@ const file = join(root, 'bench/RESULTS.md')
  * rows: { what, ours, peer, ratio, reach }. The figures are text; `ratio` and `reach` are numbers (warmswap
  * peer, and the target of the design) or undefined.
  */
-export function report(capability, rows, notes = []) {
+export function report(capability, rows, notes = [], command = `npm run bench ${capability}`) {
   const lines = [
     `## ${capability}`,
     '',
-    `${new Date().toISOString().slice(0, 10)} · ${cpus()[0].model.trim()}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version} · \`npm run bench ${capability}\``,
+    `${new Date().toISOString().slice(0, 10)} · ${cpus()[0].model.trim()}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version} · \`${command}\``,
     '',
     '| What | warmswap | peer | ratio | reach |',
     '| --- | --- | --- | --- | --- |',

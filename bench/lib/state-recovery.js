@@ -32,7 +32,20 @@ const application = {
   },
 }
 
-/** Milliseconds from the commit to the last of the complete answers. */
+/**
+ * Milliseconds in which Vite alone loads the application from an empty module graph. Every answer after a reload needs
+ * that time, with and without warmswap.
+ */
+async function reloaded({ environments: { ssr } }) {
+  ssr.moduleGraph.invalidateAll()
+  ssr.runner.clearCache()
+  const began = performance.now()
+  const { handle } = await ssr.runner.import('/src/entry.js')
+  await handle('route-b')
+  return performance.now() - began
+}
+
+/** Milliseconds from the commit to the last of the complete answers, and those of a reload alone. */
 async function recoveredRequests({ vite, parallel, rescue }) {
   const { createServer } = await import(vite)
   const root = copyFixture()
@@ -56,6 +69,7 @@ async function recoveredRequests({ vite, parallel, rescue }) {
     Array.from({ length: parallel }, async () => (await fetch(`${url}/route-b`)).json()),
   )
   const took = performance.now() - committed
+  const floor = await reloaded(server)
   subscription[Symbol.dispose]()
   http.closeAllConnections()
   http.close()
@@ -64,7 +78,7 @@ async function recoveredRequests({ vite, parallel, rescue }) {
   // Vite 6 reports nothing: nothing has to be recovered there, and the registry keeps the context.
   if (answers.some(({ store }) => store?.user !== 'ada') || (vite !== 'vite6' && !events.includes('recovered')))
     throw new Error(`requests were not recovered: ${events.join(', ')}`)
-  return took
+  return { took, floor }
 }
 
 /**
@@ -72,10 +86,14 @@ async function recoveredRequests({ vite, parallel, rescue }) {
  * in-flight rescue, in turn.
  */
 export async function recoveries({ vite, parallel }, rounds = 12) {
-  const times = { rescued: [], without: [] }
+  const times = { rescued: [], without: [], floors: [] }
   for (let round = 0; round < rounds; round += 1) {
-    times.rescued.push(await recoveredRequests({ vite, parallel }))
-    times.without.push(await recoveredRequests({ vite, parallel, rescue: false }))
+    const rescued = await recoveredRequests({ vite, parallel })
+    const without = await recoveredRequests({ vite, parallel, rescue: false })
+    if (round < 2) continue
+    times.rescued.push(rescued.took)
+    times.without.push(without.took)
+    times.floors.push(rescued.floor, without.floor)
   }
-  return { rescued: times.rescued.slice(2), without: times.without.slice(2) }
+  return times
 }

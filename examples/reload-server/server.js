@@ -10,11 +10,6 @@ const change = () => way.change().catch((error) => console.error(`not reloaded: 
 await change()
 watch(join(folder, 'src'), change)
 
-const server = createServer(async (request, response) => {
-  try {
-    response.end(`${await way.request(request.url)}\n`)
-  } catch (error) {
-    response.writeHead(503).end(`${error.message}\n`)
-  }
-})
+const server = createServer()
+way.attach(server)
 server.listen(0, '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}`))

@@ -160,6 +160,28 @@ impl Fixture {
         command
     }
 
+    /// Copies everything in the directory, as `cp -a` does.
+    pub(crate) fn saved(&self) -> tempfile::TempDir {
+        let copy =
+            tempfile::tempdir_in(self.folder.path().parent().expect("a parent")).expect("a temporary folder");
+        copy_contents(self.folder.path(), copy.path());
+        copy
+    }
+
+    /// Replaces everything in the directory by what was saved.
+    #[expect(clippy::disallowed_methods, reason = "the test changes the disk directly")]
+    pub(crate) fn restore(&self, saved: &tempfile::TempDir) {
+        for name in names(self.folder.path()) {
+            let path = self.path(&name);
+            if path.symlink_metadata().expect("metadata").is_dir() {
+                std::fs::remove_dir_all(path).expect("removed");
+            } else {
+                std::fs::remove_file(path).expect("removed");
+            }
+        }
+        copy_contents(saved.path(), self.folder.path());
+    }
+
     /// Runs a child to its end.
     pub(crate) fn child(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
         let mut command = self.command(arguments, environment);
@@ -288,6 +310,16 @@ impl Fixture {
             "{context}: {beside:?}"
         );
     }
+}
+
+fn copy_contents(from: &Path, to: &Path) {
+    let copied =
+        start(Command::new("cp").arg("-a").arg(from.join(".")).arg(to)).and_then(|mut child| child.wait());
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "a copy of {}",
+        from.display()
+    );
 }
 
 /// The build may be in a directory that only its owner can enter. All fixtures share one copy, which another process

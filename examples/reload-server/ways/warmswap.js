@@ -7,9 +7,10 @@ import { bundle } from '../build.js'
 
 /** The code in the worker: the handler of its own generation. */
 const worker = `
-import { serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap/worker'))}
+import { serveFetch, serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap/worker'))}
 import { handler } from './handler.mjs'
 serveRequests((request) => handler(request))
+serveFetch(async ({ url }) => new Response(await handler(new URL(url).pathname) + '\\n'))
 `
 
 export async function createWay(folder) {
@@ -37,6 +38,8 @@ export async function createWay(folder) {
     /** Call it when the worker has failed. */
     reboot: () => coordinator.reboot({ observed: coordinator.status().incarnation || null, reason: 'it failed' }),
     request: (request) => coordinator.dispatch(request, { replay: 'idempotent', timeoutMs: 5_000 }),
+    /** Answers the requests of a server of node:http. */
+    attach: (server) => coordinator.attach(server),
     status: () => coordinator.status(),
     async close() {
       await coordinator[Symbol.asyncDispose]()

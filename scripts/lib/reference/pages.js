@@ -23,6 +23,13 @@ const pages = [
     file: 'dist/esbuild.d.ts',
     folders: ['plugins/esbuild'],
   },
+  {
+    name: 'env-runner',
+    title: 'Adapter for env-runner',
+    entry: 'warmswap/env-runner',
+    file: 'dist/env-runner.d.ts',
+    folders: ['env-runner'],
+  },
   { name: 'vitest', title: 'Race kit', entry: 'warmswap/vitest', file: 'dist/vitest.d.ts', folders: ['race-kit'] },
 ]
 
@@ -108,7 +115,7 @@ All functions, options and results, from the type declarations of the package. T
 | --- | --- | --- | --- |
 ${rows.join('\n')}
 
-\`warmswap/worker\` exports \`serveRequests\` for bundled workers, and \`warmswap/race-point\` exports \`racePoint\`. Entry points: \`warmswap\`, \`warmswap/state\`, \`warmswap/vite\`, \`warmswap/esbuild\`, \`warmswap/vitest\`, \`warmswap/worker\`, \`warmswap/race-point\`. All of them also work with \`require()\`.
+\`warmswap/worker\` exports \`serveRequests\` for bundled workers, \`warmswap/race-point\` exports \`racePoint\`, and \`warmswap/env-runner\` exports the class \`WarmswapEnvRunner\`. Entry points: \`warmswap\`, \`warmswap/state\`, \`warmswap/vite\`, \`warmswap/esbuild\`, \`warmswap/vitest\`, \`warmswap/worker\`, \`warmswap/env-runner\`, \`warmswap/race-point\`. All of them also work with \`require()\`.
 `
 }
 

@@ -5,7 +5,7 @@ import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { type CopyMethod, refuseLoss, uncopyable } from '../native/loss.js'
 import { isSeeded } from '../native/seeded-bugs.js'
 import { wholeNumber } from '../native/validate.js'
-import { isShared, notBegun, type SendContext } from './handle.js'
+import { cancellationOf, notBegun, type SendContext } from './handle.js'
 import { type AnswerHead, bytesOf, compact, type RawAnswer, type RequestHead } from './http/exchange.js'
 import { Incoming } from './incoming.js'
 import { problemOf, problemOfAnswer } from './malformed.js'
@@ -39,6 +39,8 @@ export class Channel<Q, R> {
   private readonly calledOff = new Set<number>()
   private next = 1
   private refusals = 0
+  /** The last request that a thread has begun. A message for each would be a third of all messages. */
+  private readonly lastBegun: BigInt64Array | undefined
   private end: WarmswapError | undefined
   private uncaught: Error | undefined
 
@@ -47,7 +49,9 @@ export class Channel<Q, R> {
     private readonly post: (message: ToWorker) => void,
     private readonly how: CopyMethod,
     private readonly generation: number,
-  ) {}
+  ) {
+    if (how === 'clone') this.lastBegun = new BigInt64Array(new SharedArrayBuffer(8))
+  }
 
   send(request: Q, context: SendContext): Promise<R> {
     return this.begin(context, (id, incarnation) => {
@@ -115,12 +119,13 @@ export class Channel<Q, R> {
         ' before it was ready; it is ready when it calls serveRequests() or serveFetch(), or when it listens (listen: true)',
       ),
     )
-    for (const { reply, begun, incoming, unlisten, http } of this.open.values()) {
+    const lastBegun = this.lastBegun ? Atomics.load(this.lastBegun, 0) : 0n
+    for (const [id, { reply, begun, incoming, unlisten, http }] of this.open) {
       unlisten?.()
       http?.body?.cancel()
       incoming?.end({ error: ended(' in the middle of its answer') })
       const error = ended(' before it answered')
-      reply.reject(begun ? error : notBegun(error))
+      reply.reject(begun || id <= lastBegun ? error : notBegun(error))
     }
     this.open.clear()
     this.calledOff.clear()
@@ -139,14 +144,15 @@ export class Channel<Q, R> {
     const id = this.next
     this.next += 1
     try {
-      const { incarnation, signal } = checkedContext(context)
-      if (signal.aborted) throw signal.reason
+      const one = cancellationOf(context)
+      const { incarnation } = one ? context : checkedContext(context)
+      if (one?.isCancelled) throw one.reason
+      if (!one) context.signal.throwIfAborted()
       const http = post(id, incarnation)
       const reply = deferred<unknown>()
-      const abort = (): void => this.cancel(id)
-      signal.addEventListener('abort', abort, ONCE)
-      const unlisten = isShared(context) ? () => signal.removeEventListener('abort', abort) : undefined
-      this.open.set(id, { incarnation, reply, unlisten, begun: false, http })
+      const cancel = (): void => this.cancel(id)
+      const unlisten = one ? one.onCancel(cancel) : listenOnce(context.signal, cancel)
+      this.open.set(id, { incarnation, reply, unlisten: unlisten ?? undefined, begun: false, http })
       return reply.promise
     } catch (error) {
       return Promise.reject(error)
@@ -173,12 +179,18 @@ export class Channel<Q, R> {
   }
 
   private handle(message: FromWorker): void {
-    if (message.warmswap === 'ready') this.ready.resolve()
+    if (message.warmswap === 'ready') this.becomeReady()
     else if (message.warmswap === 'begun') this.begun(message.id)
     else if (message.warmswap === 'pull') this.open.get(message.id)?.http?.body?.grant(message.count)
     else if (message.warmswap === 'drop') this.open.get(message.id)?.http?.body?.cancel()
     else if (message.warmswap === 'uncaught') this.uncaught = fromRemote(message.error, 'in the worker')
     else this.answer(message)
+  }
+
+  private becomeReady(): void {
+    // Not earlier: a thread that calls none of our functions would get a message that it does not know.
+    if (this.lastBegun) this.post({ warmswap: 'begun-in', last: this.lastBegun })
+    this.ready.resolve()
   }
 
   private begun(id: number): void {
@@ -267,7 +279,11 @@ export class Channel<Q, R> {
   }
 }
 
-const ONCE = { once: true }
+/** Returns a function that removes the listener. */
+function listenOnce(signal: AbortSignal, listener: () => void): () => void {
+  signal.addEventListener('abort', listener, { once: true })
+  return () => signal.removeEventListener('abort', listener)
+}
 
 function checkedContext(context: SendContext): SendContext {
   if (typeof context !== 'object' || context === null)

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 import { attempt } from '../native/callbacks.js'
 import { invalidArgument, WarmswapError } from '../native/errors.js'
+import type { Cancellation } from './cancellation.js'
 import type { RawAnswer, RequestHead } from './http/exchange.js'
 import type { Parts } from './parts.js'
 
@@ -88,21 +89,24 @@ const ONE_REQUEST = Symbol('warmswap.one-request')
 /** Context of a request to a worker handle. */
 export interface SendContext {
   incarnation: number
-  signal: AbortSignal
-  [ONE_REQUEST]?: true
+  readonly signal: AbortSignal
+  [ONE_REQUEST]?: Cancellation
 }
 
-/**
- * A context whose signal belongs to this request alone. Listeners need not be removed, which takes 2 µs, because the
- * signal ends with the request.
- */
-export function contextOfOne(incarnation: number, signal: AbortSignal): SendContext {
-  return { incarnation, signal, [ONE_REQUEST]: true }
+/** A context whose signal belongs to this request alone. */
+export function contextOfOne(incarnation: number, cancellation: Cancellation): SendContext {
+  return {
+    incarnation,
+    get signal() {
+      return cancellation.signal
+    },
+    [ONE_REQUEST]: cancellation,
+  }
 }
 
-/** Whether other requests may share the signal of this context. */
-export function isShared(context: SendContext): boolean {
-  return context[ONE_REQUEST] === undefined
+/** The cancellation of a context whose signal belongs to one request; undefined if other requests may share the signal. */
+export function cancellationOf(context: SendContext): Cancellation | undefined {
+  return context?.[ONE_REQUEST]
 }
 
 /** Errors of requests that no worker has begun. These can be sent again without the risk of doing the work twice. */

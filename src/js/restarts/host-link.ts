@@ -56,6 +56,7 @@ export function answerWith<K extends BeginningMessage['warmswap']>(
 class HostLink {
   private readonly calls = new Map<number, { call: Call; body: Incoming | undefined }>()
   private stopping = false
+  private lastBegun: BigInt64Array | undefined
 
   private constructor(private readonly host: Host) {}
 
@@ -73,10 +74,11 @@ class HostLink {
     else if (message.warmswap === 'stop') {
       this.stopping = true
       this.leave()
-    } else this.pass(message)
+    } else if (message.warmswap === 'begun-in') this.lastBegun = message.last
+    else this.pass(message)
   }
 
-  private pass(message: Exclude<ToWorker, BeginningMessage | { warmswap: 'stop' }>): void {
+  private pass(message: Exclude<ToWorker, BeginningMessage | { warmswap: 'stop' | 'begun-in' }>): void {
     const { call, body } = this.calls.get(message.id) ?? {}
     if (message.warmswap === 'more') call?.grant(message.count)
     else if (message.warmswap === 'cancel') {
@@ -93,7 +95,8 @@ class HostLink {
     const work: Work = { host, message, call: new Call(), body: this.bodyOf(message) }
     this.calls.set(id, work)
     // Before the handler runs: what has no 'begun' has not been carried out and may go to another worker.
-    await host.send({ warmswap: 'begun', id })
+    if (this.lastBegun) Atomics.store(this.lastBegun, 0, BigInt(id))
+    else await host.send({ warmswap: 'begun', id })
     try {
       await (carriers.get(message.warmswap) ?? unserved)(work)
     } catch (error) {

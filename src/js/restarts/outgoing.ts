@@ -3,17 +3,18 @@
  * are requested.
  */
 
+import { Cancellation } from './cancellation.js'
 import type { Parts } from './parts.js'
 import { deferred } from './wait.js'
 
 export class Call {
-  private readonly given = new AbortController()
+  private readonly cancellation = new Cancellation()
   private credit = 0
   private turn = deferred<void>()
 
   /** Aborts when no caller waits for the answer any more. */
   get signal(): AbortSignal {
-    return this.given.signal
+    return this.cancellation.signal
   }
 
   /** The host can buffer this many more parts. */
@@ -23,7 +24,7 @@ export class Call {
   }
 
   cancel(): void {
-    this.given.abort()
+    this.cancellation.cancel()
     this.turn.resolve()
   }
 
@@ -44,12 +45,12 @@ export class Call {
   }
 
   private async mayGoOn(): Promise<boolean> {
-    while (this.credit === 0 && !this.signal.aborted) {
+    while (this.credit === 0 && !this.cancellation.isCancelled) {
       this.turn = deferred()
       await this.turn.promise
     }
     this.credit -= 1
-    return !this.signal.aborted
+    return !this.cancellation.isCancelled
   }
 
   /** A source that is silent for hours must not keep a worker alive that has no listeners. */

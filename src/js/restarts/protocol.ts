@@ -9,6 +9,11 @@
  * that nobody waits for the answer any more; it is answered all the same. 'uncaught' comes from a process that has an
  * uncaught error (process-guard.ts); the error of a thread comes as an event of Node.
  *
+ * host → worker   { warmswap: 'begun-in', last }
+ *
+ * A thread that has this shared memory stores there the id of the last request that it has begun, and sends no 'begun'. It
+ * begins requests in the order of their ids. A worker of an earlier release ignores the message.
+ *
  * An answer in parts takes the place of the reply:
  *
  * worker → host   { warmswap: 'stream', id, incarnation, head? }   { warmswap: 'part', id, incarnation, value }   { warmswap: 'end', id, incarnation, error? }
@@ -59,6 +64,7 @@ export type ToWorker =
   | { warmswap: 'more'; id: number; count: number }
   | { warmswap: 'cancel'; id: number }
   | { warmswap: 'stop' }
+  | { warmswap: 'begun-in'; last: BigInt64Array }
 
 /** A message that begins a request. */
 export type BeginningMessage = Extract<ToWorker, { warmswap: 'request' | 'fetch' }>

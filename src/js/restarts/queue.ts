@@ -9,6 +9,7 @@
 import { setMaxListeners } from 'node:events'
 import { WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
+import { Cancellation } from './cancellation.js'
 import { markWaiting } from './failures.js'
 import { type SendContext, type WorkerHandle, wasNotBegun } from './handle.js'
 import { lastingOf } from './long-answer.js'
@@ -26,6 +27,11 @@ export interface DispatchOptions {
 
 /** Number of worker deaths that one request survives: a request that kills its worker must not be retried forever. */
 const LONGEST_ROW_OF_DEATHS = 10
+/**
+ * From this number of worker deaths on, a request is sent only while no other suspect is in flight. A worker that was killed
+ * once had perhaps 100 requests, and to send those one at a time took 28 s under load.
+ */
+const DEATHS_OF_A_SUSPECT = 3
 
 /** What is reported about a request while it is carried out. */
 export interface Progress {
@@ -51,14 +57,14 @@ export interface Answerer {
 export interface Request extends Progress {
   readonly carry: Carry<unknown>
   readonly idempotent: boolean
-  readonly given: AbortController
+  readonly cancellation: Cancellation
   settle(how: { value: unknown } | { error: unknown }): void
   /** Gets it to a worker. */
   hand(request: Request): void
   settled: boolean
   answerer: Answerer | undefined
   deaths: number
-  /** A worker ended after it had begun this request: perhaps because of it. */
+  /** Several workers ended after they had begun this request: perhaps because of it. */
   isSuspect: boolean
 }
 
@@ -99,7 +105,7 @@ export class RequestQueue {
       const request: Request = {
         carry,
         idempotent,
-        given: new AbortController(),
+        cancellation: new Cancellation(),
         settled: false,
         answerer: undefined,
         deaths: 0,
@@ -114,7 +120,7 @@ export class RequestQueue {
           signal?.removeEventListener('abort', abort)
           this.forget(request)
           if ('value' in how) return resolve(how.value)
-          request.given.abort(how.error)
+          request.cancellation.cancel(how.error)
           reject(how.error)
         },
       }
@@ -166,9 +172,9 @@ export class RequestQueue {
       const wasNotBegun = this.mayBeSentAgain.delete(request)
       request.deaths += 1
       if (request.deaths <= LONGEST_ROW_OF_DEATHS && (request.idempotent || wasNotBegun)) {
-        request.isSuspect ||= !wasNotBegun
+        request.isSuspect ||= !wasNotBegun && request.deaths >= DEATHS_OF_A_SUSPECT
         // Each worker that has it listens to its signal.
-        setMaxListeners(LONGEST_ROW_OF_DEATHS + 2, request.given.signal)
+        setMaxListeners(LONGEST_ROW_OF_DEATHS + 2, request.cancellation.signal)
         returned.push(request)
       } else
         request.settle({

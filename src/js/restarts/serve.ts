@@ -33,7 +33,12 @@ export type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | 
 export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void {
   callback('handler', handler)
   answerWith('request', async ({ host, message: { id, incarnation, request }, call }) => {
-    const value = await handler(request as Q, { incarnation, signal: call.signal })
+    const value = await handler(request as Q, {
+      incarnation,
+      get signal() {
+        return call.signal
+      },
+    })
     const parts = partsOf(value)
     if (parts) await answerInParts(host, { id, incarnation }, call, parts)
     else await host.send({ warmswap: 'reply', id, incarnation, value: whole(host, value) })

@@ -29,7 +29,7 @@ export class Worker<Q, R> implements Answerer {
   }
 
   async carry(request: Request): Promise<unknown> {
-    const context = contextOfOne(this.incarnation, request.given.signal)
+    const context = contextOfOne(this.incarnation, request.cancellation)
     const answer = await request.carry(this.handle as WorkerHandle<never, unknown>, context, request)
     const lasting = lastingOf(answer)
     if (lasting) this.keep(lasting)

@@ -177,7 +177,9 @@ async function send(
   const isLong = body instanceof LongAnswer
   const content = isLong ? (body.until(signal).stream as ReadableStream<Uint8Array>) : body
   try {
-    await sendNodeResponse(response, new NodeResponse(content, head))
+    // Like node:http, and unlike srvx: "200 OK" for a Response without a text.
+    const statusText = head.statusText || STATUS_CODES[head.status] || ''
+    await sendNodeResponse(response, new NodeResponse(content, { ...head, statusText }))
   } catch (error) {
     if (isLong) body.cut(error)
     throw error

@@ -125,5 +125,8 @@ export function problemOfHead(head: unknown): string | undefined {
   if (typeof statusText !== 'string') return 'its statusText is no string'
   const isPair = (pair: unknown): boolean =>
     Array.isArray(pair) && pair.length === 2 && typeof pair[0] === 'string' && typeof pair[1] === 'string'
-  return Array.isArray(headers) && headers.every(isPair) ? undefined : 'its headers are no pairs of strings'
+  if (!Array.isArray(headers) || !headers.every(isPair)) return 'its headers are no pairs of strings'
+  // node:http sends any text, and the client would read a part of the next answer as the rest of this one.
+  const isBad = ([name, value]: [string, string]): boolean => name === 'content-length' && !/^\d+$/.test(value)
+  return headers.some(isBad) ? 'its content-length is no number' : undefined
 }
