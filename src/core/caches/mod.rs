@@ -8,6 +8,7 @@
 //! * [`guards`]: which tree may become a generation. [`conditions`]: whether a store honours conditional writes.
 //! * [`ensure`]: one build among many machines.
 //! * [`store`]: S3, a folder or memory behind one trait.
+//! * `trust`: levels of trust with key pairs, and the signatures of pointers.
 //! * [`tree_manifest`]: records what was restored, so that an unchanged tree is not written again.
 //!
 //! A failed call returns a report with its outcome. The target is as it was before the call.
@@ -31,6 +32,7 @@ pub mod store;
 mod thread;
 mod ticket;
 pub mod tree_manifest;
+mod trust;
 
 pub use cache::Cache;
 pub use conditions::Conditions;
@@ -47,3 +49,4 @@ pub use run::{Budget, CallProgress, Run};
 pub use snapshot::{PackOptions, SnapshotOptions, SnapshotReport};
 pub use store::{Location, ObjectMeta};
 pub use ticket::Ticket;
+pub use trust::{Level, LevelAccess, Seal, Trust, TrustOptions};

@@ -860,6 +860,7 @@ module.exports.NativeProblemKind = nativeBinding.NativeProblemKind
 module.exports.openBundles = nativeBinding.openBundles
 module.exports.openCache = nativeBinding.openCache
 module.exports.panicForTests = nativeBinding.panicForTests
+module.exports.planTrust = nativeBinding.planTrust
 module.exports.panicLaterForTests = nativeBinding.panicLaterForTests
 module.exports.publishFenced = nativeBinding.publishFenced
 module.exports.startPack = nativeBinding.startPack

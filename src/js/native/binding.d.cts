@@ -306,6 +306,8 @@ export interface NativeCacheInfo {
   createdAt: string
   /** Facts about the process that created it, such as platform and architecture. */
   producer: Record<string, string>
+  /** Trust level that holds it. */
+  level?: string
 }
 
 /** Result of a collection. */
@@ -646,6 +648,8 @@ export interface NativeRestoreReport {
   reason?: string
   /** Key that was restored. */
   key?: string
+  /** Trust level that it was restored from. */
+  level?: string
   /** Generation that was restored. */
   generation?: string
   /** Stage in which the call failed. */
@@ -795,7 +799,7 @@ export interface NativeUnpackResult {
 export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
 
 /** Opens a cache. Without a scheme, the cache is disabled. */
-export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean, conditions: 'auto' | 'required' | 'off'): Reply<NativeCache>
+export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean, conditions: 'auto' | 'required' | 'off', trust?: NativeTrust | undefined | null): Reply<NativeCache>
 
 /** Panics, so that tests can check the conversion to an error. Does nothing in a published build. */
 export declare function panicForTests(): Reply<void>
@@ -820,3 +824,34 @@ export declare function sweepLocks(directory: string, unusedMs: number, timeoutM
 
 /** Waits until the lock is free. Resolves with `true` if a dead holder had left it. */
 export declare function waitForLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
+
+/** Checks trust levels, and resolves their defaults. */
+export declare function planTrust(trust: NativeTrust): Reply<NativeTrustPlan>
+
+/** Trust levels of a cache. */
+export interface NativeTrust {
+  /** Level of this process. */
+  level?: string
+  /** Private key of this level: PKCS#8 in DER. */
+  signWith?: Uint8Array
+  /** Public keys of each level. */
+  trustedKeys: Array<NativeTrustedLevel>
+  /** Levels to read, in this order. By default all levels with public keys. */
+  readsFrom?: Array<string>
+}
+
+/** Public keys of one trust level. */
+export interface NativeTrustedLevel {
+  /** Name of the level. */
+  level: string
+  /** Ed25519 public keys, 32 bytes each. */
+  keys: Array<Uint8Array>
+}
+
+/** What a cache with these trust levels reads and writes. */
+export interface NativeTrustPlan {
+  /** Why nothing is written. Absent if the own level is written. */
+  readOnly?: string
+  /** Levels that are read, in order, with the keys that are accepted. */
+  reads: Array<NativeTrustedLevel>
+}

@@ -60,7 +60,7 @@ pub(super) struct Driver {
 /// What runs concurrently with the requests.
 pub(super) enum Work {
     Build(Box<BuildEnd>, Builds),
-    Restore(error::Result<RestoreReport>),
+    Restore(Box<error::Result<RestoreReport>>),
 }
 
 /// Why the loop wakes.
@@ -118,7 +118,10 @@ impl Driver {
 
     pub(super) async fn run(mut self) {
         let outcome = match self.cache.store.clone() {
-            Some(store) => self.coordinate(store).await,
+            Some(store) => match self.restore_from_levels().await {
+                Some(outcome) => outcome,
+                None => self.coordinate(store).await,
+            },
             None => Outcome::Alone("the cache has no store".to_owned()),
         };
         let ended = match outcome {
@@ -160,15 +163,7 @@ impl Driver {
 
     /// Runs the protocol to its end.
     async fn coordinate(&mut self, store: Arc<dyn Store>) -> Outcome {
-        let records = RecordStore {
-            cache: self.cache.clone(),
-            store,
-            key: self.options.key.clone(),
-            fingerprint: self.options.fingerprint.clone(),
-            idle: self.options.restore_budget.idle,
-            limit: self.options.ttl / 6,
-            attempts: self.options.restore_budget.attempts,
-        };
+        let records = self.records(self.cache.clone(), store);
         let deadline = deadline_of(&self.options, self.started);
         let (mut participant, actions) = Participant::start(self.rules());
         let mut actions: VecDeque<_> = actions.into();
@@ -274,8 +269,11 @@ impl Driver {
                 let options = self.options.restore.clone();
                 let run = Run::start(self.options.restore_budget, self.cancel.clone(), Stage::Download);
                 self.work = Some(
-                    async move { Work::Restore(cache.restore_pointer(key, *pointer, options, run).await) }
-                        .boxed(),
+                    async move {
+                        let restored = cache.restore_pointer(key, *pointer, options, run).await;
+                        Work::Restore(Box::new(restored))
+                    }
+                    .boxed(),
                 );
             }
             Action::End(_) => {}

@@ -21,8 +21,10 @@ impl Driver {
                 self.builds = Some(builds);
                 Ok(Event::BuildEnded(self.built(*end)))
             }
-            Work::Restore(Err(error)) => Err(Outcome::of(Err(Failure::from(error).into()))),
-            Work::Restore(Ok(report)) => self.restored(report),
+            Work::Restore(ended) => match *ended {
+                Err(error) => Err(Outcome::of(Err(Failure::from(error).into()))),
+                Ok(report) => self.restored(report),
+            },
         }
     }
 
@@ -83,7 +85,7 @@ impl Driver {
             })),
             Ending::Left(Leaving::Cancelled) => Outcome::of(Err(Failure::from(Cancel::error()).into())),
             Ending::Left(Leaving::Deadline) => Outcome::Alone(self.late()),
-            Ending::ReadOnly => Outcome::Alone("this cache is read-only".to_owned()),
+            Ending::ReadOnly => Outcome::Alone(self.cache.read_only_reason()),
             Ending::Trouble => Outcome::Alone(format!("the store cannot be used: {}", self.last_failure())),
         }
     }

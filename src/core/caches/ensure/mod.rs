@@ -3,13 +3,14 @@
 //!
 //! * [`protocol`]: what each caller does next, without I/O. A model checker searches it.
 //! * `driver`: executes it with a store: `requests` reads and writes the record (`wire`), `build` stages the build,
-//!   uploads its tree and commits it.
+//!   uploads its tree and commits it. `levels`: results of other trust levels.
 //! * [`EnsureCall`]: the side of the caller, which runs the build.
 
 mod build;
 mod call;
 mod driver;
 mod ending;
+mod levels;
 mod options;
 pub mod protocol;
 mod report;

@@ -55,10 +55,6 @@ impl RecordStore {
         wire::record_path(&self.key, &self.fingerprint)
     }
 
-    fn secret(&self) -> Option<&[u8]> {
-        self.cache.secret.as_deref()
-    }
-
     pub(super) async fn read(self) -> Answer {
         let (path, context) = (self.path(), self.context(1));
         let reading = store::read_small(&*self.store, &path, MAX_RECORD_BYTES, &context);
@@ -77,7 +73,7 @@ impl RecordStore {
             }
             Err(failure) => return Answer::Failed(Event::Read(None), failure),
         };
-        match wire::decode(&bytes, version, &self.fingerprint, &self.key, self.secret()) {
+        match wire::decode(&bytes, version, &self.fingerprint, &self.key, &self.cache.seal) {
             Ok((found, facts)) => Answer::Event(Event::Read(Some(found)), Some(facts)),
             Err(failure) => Answer::Hopeless(Event::Read(None), failure),
         }
@@ -101,7 +97,7 @@ impl RecordStore {
                 Err(failure) => return not_written(failure),
             }
         }
-        let bytes = wire::encode(&record, &facts, &self.fingerprint, &self.key, self.secret());
+        let bytes = wire::encode(&record, &facts, &self.fingerprint, &self.key, &self.cache.seal);
         let condition = match condition {
             Condition::Absent => store::Condition::Absent,
             Condition::Version(version) => store::Condition::Version(version),

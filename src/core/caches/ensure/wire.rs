@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::protocol::{Found, Record, State};
 use crate::core::caches::key::Key;
 use crate::core::caches::pointer::Pointer;
+use crate::core::caches::trust::{Scope, Seal, StoredPointer};
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::{clock, identity};
 
@@ -65,7 +66,7 @@ struct Wire {
     fingerprint: String,
     state: Standing,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pointer: Option<Pointer>,
+    pointer: Option<StoredPointer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
 }
@@ -93,11 +94,14 @@ pub(super) fn encode(
     facts: &Facts,
     fingerprint: &str,
     key: &Key,
-    secret: Option<&[u8]>,
+    seal: &Seal,
 ) -> Vec<u8> {
     let (state, pointer, failure) = match &record.state {
         State::Building => (Standing::Building, None, None),
-        State::Ready(pointer) => (Standing::Ready, Some(pointer.signed(key, secret)), None),
+        State::Ready(pointer) => {
+            let stored = seal.sign(pointer, key, Scope::Result(fingerprint));
+            (Standing::Ready, Some(stored), None)
+        }
         State::Failed(message) => {
             let message = message
                 .as_ref()
@@ -127,7 +131,7 @@ pub(super) fn decode(
     version: String,
     fingerprint: &str,
     key: &Key,
-    secret: Option<&[u8]>,
+    seal: &Seal,
 ) -> Result<(Found<String, Box<Pointer>>, Facts), Failure> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -152,7 +156,7 @@ pub(super) fn decode(
     let state = match (wire.state, wire.pointer) {
         (Standing::Building, _) => State::Building,
         (Standing::Failed, _) => State::Failed(wire.failure),
-        (Standing::Ready, Some(pointer)) => match pointer.checked(key, secret) {
+        (Standing::Ready, Some(stored)) => match seal.verify(stored, key, Scope::Result(fingerprint)) {
             // The signature covers the key, and the pointer names the fingerprint.
             Ok(pointer) if pointer.producer.fingerprint == fingerprint => State::Ready(Box::new(pointer)),
             Err(failure) if matches!(failure.cause, Cause::Refused | Cause::Incompatible) => {
@@ -216,6 +220,7 @@ mod tests {
     #[test]
     fn a_record_survives_its_bytes() {
         let key = Key::parse("key", "a").expect("a key");
+        let seal = Seal::hmac(Some(b"0123456789abcdef".to_vec()));
         let facts = Facts {
             holder: RecordHolder::this_process(),
             phase: "x".repeat(300),
@@ -227,9 +232,9 @@ mod tests {
             State::Ready(Box::new(pointer("f"))),
         ] {
             let record = Record { state, ..ready("f") };
-            let bytes = encode(&record, &facts, "f", &key, Some(b"0123456789abcdef"));
+            let bytes = encode(&record, &facts, "f", &key, &seal);
             assert!(bytes.len() <= MAX_RECORD_BYTES, "{} bytes", bytes.len());
-            let read = decode(&bytes, "v".to_owned(), "f", &key, Some(b"0123456789abcdef"));
+            let read = decode(&bytes, "v".to_owned(), "f", &key, &seal);
             let (found, read_facts) = read.expect("readable");
             let Found::Record(version, read) = found else {
                 panic!("it is a record");
@@ -250,32 +255,30 @@ mod tests {
             Key::parse("key", "a").expect("a key"),
             Key::parse("key", "b").expect("a key"),
         );
-        let secret = Some(&b"0123456789abcdef"[..]);
+        let (seal, open) = (Seal::hmac(Some(b"0123456789abcdef".to_vec())), Seal::Open);
+        let another = Seal::hmac(Some(b"another secret...".to_vec()));
         let facts = Facts::default();
-        let signed = encode(&ready("f"), &facts, "f", &key, secret);
-        let read = |bytes: &[u8], fingerprint, key, secret| {
-            decode(bytes, "v".to_owned(), fingerprint, key, secret).map(|(found, _)| found)
+        let signed = encode(&ready("f"), &facts, "f", &key, &seal);
+        let read = |bytes: &[u8], fingerprint, key, seal| {
+            decode(bytes, "v".to_owned(), fingerprint, key, seal).map(|(found, _)| found)
         };
         let cause =
             |read: Result<Found<String, Box<Pointer>>, Failure>| read.err().map(|failure| failure.cause);
-        assert!(matches!(read(&signed, "f", &key, secret), Ok(Found::Record(..))));
+        assert!(matches!(read(&signed, "f", &key, &seal), Ok(Found::Record(..))));
         assert!(matches!(
-            read(&signed, "g", &key, secret),
+            read(&signed, "g", &key, &seal),
             Ok(Found::Unreadable(_))
         ));
-        assert_eq!(cause(read(&signed, "f", &other, secret)), Some(Cause::Refused));
-        assert_eq!(
-            cause(read(&signed, "f", &key, Some(b"another secret..."))),
-            Some(Cause::Refused)
-        );
-        let unsigned = encode(&ready("f"), &facts, "f", &key, None);
-        assert_eq!(cause(read(&unsigned, "f", &key, secret)), Some(Cause::Refused));
+        assert_eq!(cause(read(&signed, "f", &other, &seal)), Some(Cause::Refused));
+        assert_eq!(cause(read(&signed, "f", &key, &another)), Some(Cause::Refused));
+        let unsigned = encode(&ready("f"), &facts, "f", &key, &open);
+        assert_eq!(cause(read(&unsigned, "f", &key, &seal)), Some(Cause::Refused));
     }
 
     #[test]
     fn what_is_no_record_may_be_replaced_and_a_newer_one_may_not() {
         let key = Key::parse("key", "a").expect("a key");
-        let read = |text: &str| decode(text.as_bytes(), "v".to_owned(), "f", &key, None);
+        let read = |text: &str| decode(text.as_bytes(), "v".to_owned(), "f", &key, &Seal::Open);
         for text in [
             "",
             "{}",
