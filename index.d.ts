@@ -44,6 +44,8 @@ interface RestoreResult {
   /** Human-readable reason, if `ok` is false. */
   reason?: string;
   key?: string;
+  /** Trust level that the tree was restored from, in a cache with `trust`. */
+  level?: string;
   generation?: string;
   /** Phase in which it failed, if `ok` is false. */
   stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit';
@@ -708,6 +710,8 @@ interface CacheInfo {
   compressedBytes: number;
   createdAt: string;
   producer: Record<string, string>;
+  /** Trust level that holds it, in a cache with `trust`. */
+  level?: string;
 }
 //#endregion
 //#region src/js/caches/events.d.ts
@@ -785,11 +789,39 @@ type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true;
  */
 type CheckedUrl<Url extends string> = string extends Url ? Url : Url extends `s3://${infer Rest}` ? Rest extends '' | `/${string}` | `?${string}` ? 's3://bucket/prefix?region=…' : Rest extends `${string}?${infer Query}` ? [Unknown<NamesOf<Query>>] extends [never] ? Url : `s3://…?${S3Parameter}=…` : Url : Url extends StoreUrl | `file://${string}` ? Url : StoreUrl;
 //#endregion
+//#region src/js/caches/trust-options.d.ts
+/**
+ * Trust levels: a cache restores only what its own level and the levels in `readsFrom` have signed, and writes to its own
+ * level only. The credentials of the store are the boundary: each level has a prefix of its own, and a policy must allow
+ * its writers no other one.
+ */
+interface TrustOptions {
+  /** Level of this process: 1 to 40 characters of a-z, 0-9 and '-', such as 'main' or 'pr-12'. Without a level, the cache is read-only. */
+  level?: string | undefined;
+  /**
+   * Private key of the level: an Ed25519 key in PKCS#8, as PEM text. `warmswap cache trust keygen` makes one. Without it,
+   * the cache is read-only.
+   */
+  signWith?: string | undefined;
+  /**
+   * Public keys of each level: 'ed25519:…' or PEM text. An array accepts each of several keys, while keys are exchanged.
+   * The public key of `signWith` is trusted for `level` without being named.
+   */
+  trustedKeys?: Record<string, string | readonly string[]> | undefined;
+  /**
+   * Levels to read, in this order. The own level is read first unless it is named here. Each key is looked up in all
+   * levels before the next of `fallbackKeys`. @default all levels of trustedKeys
+   */
+  readsFrom?: readonly string[] | undefined;
+}
+//#endregion
 //#region src/js/caches/caches.d.ts
 /** Options of `openCache()`. */
 interface CacheOptions {
-  /** Secret of at least 16 bytes that signs and verifies pointers. */
+  /** Secret of at least 16 bytes that signs and verifies pointers. Not together with `trust`. */
   hmacKey?: string | Uint8Array;
+  /** Trust levels with a key pair each: which levels the cache reads, and the one it writes to. */
+  trust?: TrustOptions;
   /** Whether the cache is read-only. Calls that write then end as 'disabled'. @default false */
   readOnly?: boolean;
   /**
@@ -812,7 +844,7 @@ interface CacheOptions {
  * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the
  * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
  * call ends as 'disabled'.
- * @param options Signing secret, read-only mode, conditional writes and the event listener.
+ * @param options Signing secret, trust levels, read-only mode, conditional writes and the event listener.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
  *
  * @example
@@ -836,6 +868,27 @@ declare function cacheLocationFromEnv(env: Record<string, string | undefined>, p
 }): {
   store: S3Location | undefined;
   key?: string;
+};
+//#endregion
+//#region src/js/caches/trust-env.d.ts
+type Env = Record<string, string | undefined>;
+/** The level of this process, or why it has none. */
+/**
+ * Reads `<PREFIX>_TRUST_LEVEL`, `_TRUST_SIGN_WITH` (the private key as PEM text), `_TRUST_KEYS` (public keys, such as
+ * 'main=ed25519:…', separated by commas or white space) and `_TRUST_READS_FROM` from a record such as `process.env`.
+ *
+ * Without `_TRUST_LEVEL`, the level is 'pr-<number>' in a job of a pull request on GitHub Actions, or of a merge request in
+ * GitLab CI, whose branch is in the same repository. In all other jobs there is no level, and the cache is read-only.
+ * This is a convenience: the boundary is the credentials of the store.
+ *
+ * @param env The record.
+ * @param prefix Start of the variable names.
+ * @returns `trust` for `openCache()`, or undefined if none of the variables exists; and why the level is what it is.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value does not have its form.
+ */
+declare function cacheTrustFromEnv(env: Env, prefix: string): {
+  trust: TrustOptions | undefined;
+  reason: string;
 };
 //#endregion
 //#region src/js/locks/holder.d.ts
@@ -1612,4 +1665,4 @@ declare function onStateChange(listener: (event: StateChange) => void): Disposab
 /** 'native' if the addon was loaded, otherwise 'js'. */
 declare const stateBackend: 'native' | 'js';
 //#endregion
-export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type TrustOptions, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, cacheTrustFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

@@ -57,6 +57,8 @@ export interface RestoreResult {
   /** Human-readable reason, if `ok` is false. */
   reason?: string
   key?: string
+  /** Trust level that the tree was restored from, in a cache with `trust`. */
+  level?: string
   generation?: string
   /** Phase in which it failed, if `ok` is false. */
   stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit'

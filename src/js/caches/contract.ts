@@ -199,4 +199,6 @@ export interface CacheInfo {
   compressedBytes: number
   createdAt: string
   producer: Record<string, string>
+  /** Trust level that holds it, in a cache with `trust`. */
+  level?: string
 }
