@@ -981,6 +981,27 @@ interface Lock extends Disposable {
     reason?: 'lost';
   };
 }
+/** The lease of a run whose callers coordinate over a store. It ends with the run. */
+interface StoreLock {
+  /** The store and the key, as a URL without options. */
+  readonly path: string;
+  /** Names this call in the record. */
+  readonly token: string;
+  /**
+   * Fencing token. It grows with each acquisition of this key, as long as its record is not deleted. Pass it to what the
+   * run writes to, if that can refuse a lower number.
+   */
+  readonly generation: number;
+  readonly mode: 'lease';
+  /** The holder that did not renew its lease, and that this run was taken over from. Check for incomplete work that it left. */
+  readonly tookOverFrom: Holder | null;
+  /** Aborts when the lease is lost, before another caller can have taken over. Its run then does not count. */
+  readonly signal: AbortSignal;
+  /** Throws ERR_LOCK_LOST if the lease is lost. */
+  assertHeld(): void;
+  /** Shows `phase` to the callers that wait, and in `warmswap lock why`. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost. */
+  progress(phase: string): void;
+}
 interface SweepLocksOptions extends AnswerOptions {
   /**
    * Removes the files of locks (guard, records, spare) that no process has used for this many milliseconds. Infinity
@@ -1073,16 +1094,16 @@ declare function publishFenced(lock: {
   generation: number;
 }, from: string, to: string): Promise<void>;
 //#endregion
-//#region src/js/locks/prewarm.d.ts
-/** The result that several processes need and one produces. */
-interface PrewarmJob<T extends {} | null> {
+//#region src/js/locks/job.d.ts
+/** The result that several processes need and one produces. `run` gets a {@link Lock}, or a {@link StoreLock} if the callers coordinate over a store. */
+interface PrewarmJob<T extends {} | null, Held = Lock> {
   /**
    * Returns the result if it exists. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)`
    * works; `null` is a result. After `run()` has resolved, `isReady()` must return a result, otherwise `prewarm()`
    * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false;
-  run(lock: Lock): Promise<T> | T;
+  run(lock: Held): Promise<T> | T;
 }
 /** The result, and how this call obtained it. */
 interface Prewarmed<T> {
@@ -1092,17 +1113,40 @@ interface Prewarmed<T> {
   /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null;
 }
+//#endregion
+//#region src/js/locks/prewarm.d.ts
+/** Options of `prewarm()`: those of a lock, and what a failed run means for the callers that waited for it. */
+type PrewarmOptions = LockOptions & {
+  onFailure?: 'share' | 'retry';
+};
+/** Options of `prewarm()` over a store. `leaseTtlMs` is at least 1000 and at most 600_000 there, `metadata` at most 4 KiB. */
+type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs' | 'coverChildren'>;
 /**
  * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers in all processes runs
  * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
  * because of that.
  *
+ * With the location of a store, the callers can be on any machine. They coordinate with one object per key, below
+ * `<key>/.warmswap-ensure/`. The store has to honour conditional writes.
+ *
+ * @param path Absolute path of a lock; or a store and a key in it, such as 's3://bucket/prefix/key?region=…', or an object
+ * with the fields of a store's location, whose `prefix` (`path` of a folder, `name` of a memory) ends with the key.
+ * @param job Checks whether the result exists, and produces it.
+ * @param options Those of a lock, and `onFailure`: whether a failed run also fails the callers that waited for it
+ * ('share', default), or one of them runs the job again ('retry').
  * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
- * `run` resolved and `isReady` still returns nothing. Otherwise the same errors as `acquireLock()`.
+ * `run` resolved and `isReady` still returns nothing. With a path, otherwise the same errors as `acquireLock()`. With a
+ * store: ERR_UNSUPPORTED if it does not honour conditional writes, ERR_LOCK_TIMEOUT (with `holder`) if `timeoutMs` passed,
+ * and ERR_IO or ERR_TIMEOUT with `outcome` if it cannot be used.
+ *
+ * @example
+ * const { value, role } = await prewarm('s3://bucket/templates/base?region=eu-central-1', {
+ *   isReady: () => findTemplate(),
+ *   run: ({ signal }) => buildTemplate({ signal }),
+ * })
  */
-declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: LockOptions & {
-  onFailure?: 'share' | 'retry';
-}): Promise<Prewarmed<T>>;
+declare function prewarm<T extends {} | null>(store: StoreUrl | S3Location | FileLocation | MemoryLocation, job: PrewarmJob<T, StoreLock>, options?: StorePrewarmOptions): Promise<Prewarmed<T>>;
+declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: PrewarmOptions): Promise<Prewarmed<T>>;
 //#endregion
 //#region src/js/native/errors.d.ts
 /**
@@ -1665,4 +1709,4 @@ declare function onStateChange(listener: (event: StateChange) => void): Disposab
 /** 'native' if the addon was loaded, otherwise 'js'. */
 declare const stateBackend: 'native' | 'js';
 //#endregion
-export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type TrustOptions, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, cacheTrustFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type PrewarmOptions, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreLock, type StorePrewarmOptions, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type TrustOptions, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, cacheTrustFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

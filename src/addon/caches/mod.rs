@@ -2,6 +2,7 @@
 
 mod calls;
 mod ensure;
+mod lease;
 mod options;
 mod reports;
 mod trust;

@@ -842,6 +842,7 @@ module.exports.NativeBundles = nativeBinding.NativeBundles
 module.exports.NativeCache = nativeBinding.NativeCache
 module.exports.NativeCell = nativeBinding.NativeCell
 module.exports.NativeEnsure = nativeBinding.NativeEnsure
+module.exports.NativeLease = nativeBinding.NativeLease
 module.exports.NativeLock = nativeBinding.NativeLock
 module.exports.NativeStage = nativeBinding.NativeStage
 module.exports.Packer = nativeBinding.Packer

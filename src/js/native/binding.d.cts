@@ -88,6 +88,10 @@ export declare class NativeBundles {
 export declare class NativeCache {
   /** Restores, or builds once. */
   ensure(options: NativeEnsureOptions, token: CancelToken, listener: (event: NativeEnsureEvent) => void): Reply<NativeEnsure>
+  /** Waits for a job that another caller runs, or runs it. */
+  lease(options: NativeLeaseOptions, token: CancelToken, listener: (event: NativeLeaseEvent) => void): Reply<NativeLease>
+  /** Reads the records of a key, or all records of the store. */
+  records(key: string | undefined | null, budget: NativeBudget, token: CancelToken): Promise<Reply<NativeRecords>>
   /** Restores a key into a directory. */
   restore(options: NativeRestoreOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeRestoreReport>>
   /** Uploads a directory as the new generation of a key. */
@@ -142,6 +146,18 @@ export declare class NativeEnsure {
   /** The build has ended, with a message if it failed. */
   settle(failure?: string | undefined | null): void
   /** Shows waiters what the build is doing. */
+  setPhase(phase: string): void
+}
+
+/** A call of prewarm. */
+export declare class NativeLease {
+  /** The next step. */
+  next(): Promise<Reply<NativeLeaseStep>>
+  /** Answers a check or a run: whether the result is ready, and the message of a failure that waiters share. */
+  settle(isReady: boolean, failure?: string | undefined | null): void
+  /** Names this call in the record. */
+  get token(): string
+  /** Shows waiters what the run is doing. */
   setPhase(phase: string): void
 }
 
@@ -483,6 +499,64 @@ export interface NativeInspectReport {
   info?: NativeCacheInfo
 }
 
+/** What happens during a call. */
+export interface NativeLeaseEvent {
+  /** The holder that the call waits for. Absent if the lease of this caller is lost. */
+  holder?: NativeLeaseHolder
+  /** Time since the call began. */
+  waitedMs: number
+  /** Time until a take-over if the holder is silent. */
+  leaseLeftMs: number
+}
+
+/** The holder of a lease. */
+export interface NativeLeaseHolder {
+  /** Its host. */
+  host: string
+  /** Its process. */
+  pid: number
+  /** What it is doing. */
+  phase: string
+  /** When it acquired the lease, by its wall clock. */
+  since: string
+  /** When it wrote the record, in milliseconds since the epoch by its wall clock. */
+  writtenMs: number
+  /** The number of the acquisition. */
+  generation: number
+  /** JSON of its metadata. */
+  metadata?: string
+}
+
+/** What is leased. */
+export interface NativeLeaseOptions {
+  /** The key. */
+  key: string
+  /** The lease. */
+  ttlMs: number
+  /** Longest wait; `Infinity` for no limit. */
+  timeoutMs: number
+  /** Whether a failed run that was waited for fails the call. */
+  sharesFailures: boolean
+  /** JSON that others see of the holder. */
+  metadata?: string
+}
+
+/** The next step of a call. */
+export interface NativeLeaseStep {
+  /** Which. `check` and `run` are answered with `settle()`; the others end the call. */
+  kind: 'check' | 'run' | 'ready' | 'failed' | 'shared' | 'timed-out' | 'unsupported' | 'error'
+  /** Milliseconds since the call began. */
+  waitedMs: number
+  /** The number of the acquisition, of a run. */
+  generation: number
+  /** The holder that was taken over, of a run; the current one, of a timeout. */
+  holder?: NativeLeaseHolder
+  /** The message of the failure. */
+  reason?: string
+  /** The outcome of an error. */
+  outcome?: string
+}
+
 /** Limits of the reader. A missing field has its default. */
 export interface NativeLimits {
   /** Total bytes of all files. Default 64 GiB. */
@@ -616,6 +690,56 @@ export interface NativePublishOptions {
   meta?: string
   /** Whether to pin the new generation before a collection can remove it. */
   pin: boolean
+}
+
+/** A record of a store. */
+export interface NativeRecord {
+  /** The key. */
+  key: string
+  /** Whether it is the lease of a job. Otherwise it is the build of a tree. */
+  isLease: boolean
+  /** What the record says. Absent if it cannot be read. */
+  facts?: NativeRecordFacts
+}
+
+/** What a record says. */
+export interface NativeRecordFacts {
+  /** The state. */
+  state: 'building' | 'ready' | 'failed'
+  /** Names the caller that wrote it. */
+  token: string
+  /** The number of that caller's write. */
+  seq: number
+  /** Milliseconds without a change after which others take over. */
+  expiresAfterMs: number
+  /** Host of the holder. */
+  host: string
+  /** Process of the holder. */
+  pid: number
+  /** What it is doing. */
+  phase: string
+  /** When it acquired the lease, by its wall clock. */
+  since: string
+  /** When it wrote the record, by its wall clock. */
+  at: string
+  /** The number of the acquisition, of a lease. */
+  generation: number
+  /** The inputs of the build. */
+  fingerprint: string
+  /** JSON of the metadata. */
+  metadata?: string
+  /** Why the build or the job failed. */
+  failure?: string
+}
+
+/** The records of a store, or why they cannot be read. */
+export interface NativeRecords {
+  /** `restored` if they were read. */
+  outcome: string
+  /** Why not. */
+  reason?: string
+  /** The records, by key. */
+  records: Array<NativeRecord>
 }
 
 /** Options of a restore. */

@@ -2,6 +2,7 @@
 
 use super::build::{BuildEnd, BuildJob, BuildResult, commit};
 use super::driver::{Driver, Ended, Outcome, Work};
+use super::pace;
 use super::protocol::{Built, Ending, Event, Leaving};
 use super::report::{EnsureFailure, EnsureReport, Role};
 use crate::core::caches::outcome::RestoreOutcome;
@@ -161,6 +162,6 @@ impl Driver {
     }
 
     pub(super) fn elapsed_ms(&self) -> f64 {
-        (self.started.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
+        pace::elapsed_ms(self.started)
     }
 }

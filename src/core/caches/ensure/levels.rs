@@ -6,6 +6,7 @@ use super::build::deadline_of;
 use super::driver::{Driver, Outcome, Work};
 use super::protocol::{Event, Found, Record, State};
 use super::requests::{Answer, RecordStore};
+use super::wire;
 use crate::core::caches::cache::Cache;
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
@@ -49,6 +50,7 @@ impl Driver {
         RecordStore {
             cache,
             store,
+            path: wire::record_path(&self.options.key, &self.options.fingerprint),
             key: self.options.key.clone(),
             fingerprint: self.options.fingerprint.clone(),
             idle: self.options.restore_budget.idle,
@@ -60,7 +62,7 @@ impl Driver {
 
 /// The verified result of one level.
 async fn published(records: RecordStore) -> Option<Box<Pointer>> {
-    match records.read().await {
+    match records.read::<Box<Pointer>>().await {
         Answer::Event(
             Event::Read(Some(Found::Record(
                 _,
