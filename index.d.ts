@@ -27,9 +27,13 @@ interface Limits {
 }
 /** Progress of a call. */
 interface Progress {
+  /** What the call does now. */
   phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit';
+  /** Number of files that were handled so far. */
   files: number;
+  /** Number of bytes that were handled so far. */
   bytes: number;
+  /** Bytes that the phase will handle in total. Absent while this is not known. */
   totalBytes?: number;
 }
 /** Outcome of a restore. */
@@ -39,47 +43,59 @@ type RestoreOutcome = 'restored' | 'unchanged' | 'miss' | 'disabled' | 'timeout'
  * before.
  */
 interface RestoreResult {
+  /** Whether the target has the complete tree: true for 'restored' and 'unchanged'. */
   ok: boolean;
+  /** How the call ended. */
   outcome: RestoreOutcome;
   /** Human-readable reason, if `ok` is false. */
   reason?: string;
+  /** Key whose tree was restored: `key`, or one of `fallbackKeys`. Absent for `unpack()`. */
   key?: string;
+  /** Generation of the key that was restored. Absent for `unpack()`. */
   generation?: string;
   /** Phase in which it failed, if `ok` is false. */
   stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit';
+  /** Number of files in the tree. */
   files: number;
+  /** Total size of these files in bytes. */
   bytes: number;
+  /** Size of the archive in bytes. */
   compressedBytes: number;
   /** Number of entries that the target already had (mode 'merge'). */
   skippedFiles: number;
-  /** Number of pipes and devices in the archive. They are not created. Absent if there are none. */
+  /** Pipes and devices of the archive, each with the reason. They are not created. Absent if there are none. */
   skipped?: {
     path: string;
     why: string;
   }[];
+  /** Number of requests to the store that were repeated. 0 for `unpack()`. */
   retries: number;
   /** How the target was changed. 'children' and 'merge' are atomic only for each child or file. */
   commit?: 'rename' | 'exchange' | 'children' | 'merge';
   /** Duration of each phase in milliseconds, and `total`. */
   timings: Record<string, number>;
+  /** Pass it to a later `snapshot()` of the key: then that call replaces only the tree that this restore read. */
   ticket?: string;
 }
 /** Kind of tree. Excludes files that are not part of the cache for this kind. */
 type Preset = 'deno' | 'node_modules' | 'vite' | 'none';
+/** Options of `pack()`. */
 interface PackOptions {
   /**
    * Glob patterns to exclude, matched against the path relative to the directory. A pattern without `/` matches a name
    * at any depth.
    */
   exclude?: string[];
-  /** @default 'none' */
+  /** Kind of tree, which excludes further files. @default 'none' */
   preset?: Preset;
   /** Compression level: -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
   level?: number;
-  /** @default 'tar.zst' */
+  /** Format of the archive. @default 'tar.zst' */
   format?: 'tar.zst' | 'tar.gz' | 'tar';
+  /** Stops packing. The stream fails with the signal's reason. */
   signal?: AbortSignal;
 }
+/** Options of `unpack()`. */
 interface UnpackOptions {
   /**
    * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it as a
@@ -102,9 +118,11 @@ interface UnpackOptions {
    * 'corrupt'. An archive of exactly this size may lack the end marker.
    */
   contentLength?: number;
+  /** Limits on what the archive may contain. An archive that exceeds one ends as 'refused'. */
   limits?: Limits;
   /** Time limit in milliseconds for the whole call, disk writes and commit included. @default Infinity */
   deadlineMs?: number;
+  /** Cancels the call, which then ends as 'aborted'. Ignored once the commit has begun. */
   signal?: AbortSignal;
   /** Whether to throw instead of resolving with an outcome that is not ok. @default false */
   strict?: boolean;
@@ -132,7 +150,7 @@ declare function pack(directory: string, options?: PackOptions): ReadableStream<
  * next to the target, verified, and then committed atomically.
  *
  * @param source Absolute path of an archive, or a stream or iterable of its bytes.
- * @param directory Absolute path of the target. It is created if it does not exist.
+ * @param into Absolute path of the target. It is created if it does not exist.
  * @param options Mode, limits, time limit and signal.
  * @returns The outcome. `ok` is true for 'restored' and 'unchanged'.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments; with `strict`, also for an outcome that is not ok.
@@ -141,6 +159,7 @@ declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncItera
 //#endregion
 //#region src/js/bundles/contract.d.ts
 /** The public types of bundle stores. */
+/** Options of `openBundles()`. */
 interface BundleStoreOptions {
   /**
    * What a published generation survives. 'process': kill -9. 'power': also power loss (fsync in the right order).
@@ -193,6 +212,7 @@ interface BundleStoreOptions {
 }
 /** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT names the holder. */
 interface WriteOptions {
+  /** Stops waiting. The call rejects with the signal's reason. */
   signal?: AbortSignal;
   /** Longest wait in milliseconds. Infinity is allowed. @default 30_000 */
   timeoutMs?: number;
@@ -204,8 +224,9 @@ interface WriteOptions {
 interface BundleStore extends AsyncDisposable {
   /** Absolute path of the store, with all symbolic links resolved. */
   readonly root: string;
+  /** What the filesystem of the store supports. */
   readonly capabilities: {
-    filesystem: string;
+    /** Name of the filesystem, such as 'ext4' or 'apfs'. */filesystem: string; /** Whether copies share their blocks with the original (reflinks). */
     clone: boolean;
   };
   /**
@@ -216,9 +237,12 @@ interface BundleStore extends AsyncDisposable {
   /**
    * Pins a generation: it is kept until `release()`, or until this thread or process ends. The result is one complete
    * generation that was current at some point during the call. Synchronous: a few system calls, none of which waits.
+   *
+   * @throws {WarmswapError} ERR_NO_GENERATION if nothing is published, ERR_GENERATION_GONE if the wanted generation no
+   * longer exists, ERR_CLOSED if the store is closed.
    */
   pin(options?: {
-    generation?: number;
+    /** Number of the generation. Default: the current one. */generation?: number;
   }): Pin;
   /**
    * Keeps a generation under a name until `expiresAt`. The name outlives this process and a reboot, whatever the
@@ -232,15 +256,22 @@ interface BundleStore extends AsyncDisposable {
    * ERR_GENERATION_GONE if the generation no longer exists.
    */
   pin(options: NamedPinOptions): Promise<NamedPin>;
-  /** The names that have not ended, sorted by name. Pins of processes are not listed: they have no record on disk. */
+  /** Lists the names that have not ended, sorted by name. Pins of processes are not listed: they have no record on disk. */
   pins(): Promise<PinRecord[]>;
   /** Ends a name. Resolves with `false` if there is none. Processes that have pinned the generation keep it. */
   release(name: string, options?: WriteOptions): Promise<boolean>;
+  /**
+   * Creates a stage: a private directory for the next generation. Resolves when it can be written to. Concurrent stages
+   * do not disturb each other.
+   *
+   * @throws {WarmswapError} ERR_TIMEOUT if the filesystem or, for a fenced stage, the writer lock does not answer in
+   * time; ERR_CLOSED if the store is closed.
+   */
   stage(options?: WriteOptions & {
-    from?: 'empty' | 'current';
+    /** Content of the new stage: nothing, or a copy of the current generation if there is one. @default 'empty' */from?: 'empty' | 'current';
     /**
-     * Publishes a stage as the current generation. Fails with ERR_FENCED if a fenced generation that was staged later
-     * has already been published.
+     * Gives the stage a place in the order of all fenced stages. Its `publish()` fails with ERR_FENCED if a stage with a
+     * later place has already been published. @default false
      */
     fenced?: boolean;
   }): Promise<Stage>;
@@ -252,10 +283,17 @@ interface BundleStore extends AsyncDisposable {
   ensure(build: (stage: Stage, context: {
     signal: AbortSignal;
   }) => Promise<void>, options: {
-    fingerprint: string;
-    signal?: AbortSignal;
+    /** Identifies the inputs of the build, such as a hash of the sources. */fingerprint: string; /** Stops the wait. `build` gets it as `context.signal`. The call rejects with the signal's reason. */
+    signal?: AbortSignal; /** Longest wait for another builder in milliseconds. Infinity is allowed. @default 30_000 */
     timeoutMs?: number;
   }): Promise<Pin>;
+  /**
+   * Makes an earlier generation the current one, atomically. Resolves with that generation. Its number does not change,
+   * and the next publish gets a number above all existing ones. Its files are not verified: call `verify()` for that.
+   *
+   * @throws {WarmswapError} ERR_GENERATION_GONE if it no longer exists or was never current, ERR_TIMEOUT if the writer
+   * lock is not free in time.
+   */
   rollback(generation: number, options?: WriteOptions): Promise<Generation>;
   /**
    * Removes generations that are neither pinned nor kept. `publish()` and `rollback()` start this in the background;
@@ -267,7 +305,16 @@ interface BundleStore extends AsyncDisposable {
     pinned: number[];
     sweptStages: number;
   }>;
+  /** Lists the generations that still exist, sorted by number. */
   list(): Promise<Generation[]>;
+  /**
+   * Compares every byte of a generation with its manifest. Checks the current generation if none is given. Resolves with
+   * `ok: false` and one entry for each difference: `missing`, `size`, `hash` and `mode` are about a published path, and
+   * `extra` is a path that was not published.
+   *
+   * @throws {WarmswapError} ERR_NO_GENERATION if nothing is published, ERR_GENERATION_GONE if the generation no longer
+   * exists.
+   */
   verify(generation?: number): Promise<{
     ok: boolean;
     problems: {
@@ -280,9 +327,15 @@ interface BundleStore extends AsyncDisposable {
    * never missed. Does not keep the process alive.
    */
   watch(listener: (generation: Generation) => void): Disposable;
+  /**
+   * Closes the store for this handle and waits for a running collection. Pins remain valid. Later calls fail with
+   * ERR_CLOSED. Dispose calls it.
+   */
   close(): Promise<void>;
 }
+/** A published generation. It never changes. */
 interface Generation {
+  /** Number of the generation. Later generations have larger numbers. */
   readonly number: number;
   /** Absolute path of the generation's directory. It does not go through `current`. */
   readonly path: string;
@@ -290,17 +343,27 @@ interface Generation {
   readonly digest: string;
   /** Time of publication, in ISO 8601. */
   readonly publishedAt: string;
+  /** Number of files. */
   readonly files: number;
+  /** Total size of the files in bytes. */
   readonly bytes: number;
+  /** The `fingerprint` given to `publish()` or `ensure()`. */
   readonly fingerprint?: string;
   /** JSON value given to `publish()`. */
   readonly meta?: unknown;
 }
+/** A private directory whose content becomes the next generation. */
 interface Stage extends AsyncDisposable {
   /** Directory to write to, with any tool. It has the same depth and filesystem as generations. */
   readonly path: string;
+  /**
+   * Writes a file and creates its parent directories. An existing file is replaced.
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT for a path that leaves the stage, ERR_STAGE_CLOSED after `publish()`
+   * or `discard()`.
+   */
   write(relative: string, data: string | Uint8Array, options?: {
-    mode?: number;
+    /** Permission bits of the file, 0 to 0o777. Publishing removes the write bits. @default 0o644 */mode?: number;
   }): Promise<void>;
   /** Writes esbuild's `outputFiles` (build with `write: false`). */
   writeAll(files: Iterable<{
@@ -316,18 +379,28 @@ interface Stage extends AsyncDisposable {
    * @default 'clone'
    */
   adopt(directory: string, how?: 'clone' | 'copy' | 'move'): Promise<void>;
+  /**
+   * Makes the stage the current generation, atomically. If it rejects, readers have seen nothing and the stage can be
+   * published again. The message names the one exception: with `durability: 'power'`, the pointer can have moved although
+   * its durability is unknown. Resolves with the generation; `changed` is false if `ifChanged` kept the current one.
+   *
+   * @throws {WarmswapError} ERR_EMPTY_STAGE, ERR_MISSING_ENTRY if a path of `require` is missing, ERR_FENCED if `expect`
+   * or `fenced` forbids it. ERR_TIMEOUT if the writer lock is not free in time. ERR_STAGE_CLOSED after an earlier
+   * `publish()` or `discard()`.
+   */
   publish(options?: WriteOptions & {
-    require?: string[];
-    ifChanged?: boolean;
-    expect?: number;
-    fingerprint?: string;
+    /** Relative paths that the stage must contain. @default [] */require?: string[]; /** Whether to keep the current generation if the stage has the same content. @default false */
+    ifChanged?: boolean; /** Number of the generation that must be current, or 0 for none. Otherwise the publish fails with ERR_FENCED. */
+    expect?: number; /** Identifies the inputs of the build. `ensure()` finds the generation by it. */
+    fingerprint?: string; /** JSON value of your own, which readers get as `generation.meta`. */
     meta?: unknown;
   }): Promise<Generation & {
     readonly changed: boolean;
   }>;
-  /** Dispose discards the stage. It does nothing after `publish()`. */
+  /** Removes the stage. It does nothing after `publish()`. Dispose calls it. */
   discard(): Promise<void>;
 }
+/** The name that a generation gets, and when the name ends. */
 interface NamedPinOptions extends WriteOptions {
   /** 1 to 1024 bytes of UTF-8, such as `session:42`. Programs with the same name share one generation. */
   name: string;
@@ -338,6 +411,7 @@ interface NamedPinOptions extends WriteOptions {
 }
 /** A name of a generation. */
 interface PinRecord {
+  /** The name. */
   readonly name: string;
   /** Number of the generation. */
   readonly generation: number;
@@ -348,14 +422,18 @@ interface PinRecord {
 }
 /** A pin of this process on a generation that has a name. */
 interface NamedPin extends Pin {
+  /** The name that the generation has. */
   readonly name: string;
   /** When the name ends by itself, ISO 8601. */
   readonly expiresAt: string;
   /** Whether the generation had the name before the call. */
   readonly resumed: boolean;
 }
+/** A pin keeps one generation on disk until it is released, or until its thread or process ends. */
 interface Pin extends Disposable {
+  /** The pinned generation. */
   readonly generation: Generation;
+  /** Absolute path of the generation's directory. */
   readonly path: string;
   /**
    * Returns a `file:` URL inside the generation. It has a query with the store's id if this process has opened another
@@ -372,7 +450,7 @@ interface Pin extends Disposable {
    * replaced.
    */
   isCurrent(): boolean;
-  /** Releases the pin. Calling it again does nothing. */
+  /** Releases the pin. Calling it again does nothing. Dispose calls it. */
   release(): void;
 }
 //#endregion
@@ -383,29 +461,36 @@ interface Pin extends Disposable {
  *
  * @param child A worker thread, or a child process with an IPC channel.
  * @param pin The pin on the generation.
- * @throws {WarmswapError} ERR_CLOSED if the pin was released or the child ends, ERR_TIMEOUT if the child does not call
- * `takeOver()` in time, ERR_INVALID_ARGUMENT for other arguments.
+ * @param options Time limit.
+ * @throws {WarmswapError} ERR_CLOSED if the pin was released, ERR_WORKER_EXITED if the child ends, ERR_TIMEOUT if the
+ * child does not call `takeOver()` in time, ERR_GENERATION_GONE if the child cannot pin the generation.
  */
 declare function handOver(child: ChildProcess | Worker, pin: Pin, options?: {
-  timeoutMs?: number;
+  /** How long to wait for the child, in milliseconds. @default 10_000 */timeoutMs?: number;
 }): Promise<void>;
 /**
  * Takes over a generation from the parent; call it in the child.
  *
+ * @param options Time limit.
  * @returns A pin of this thread or process on the generation.
- * @throws {WarmswapError} ERR_TIMEOUT if the parent offers no generation within the time limit (30 s by default),
- * ERR_CLOSED if the parent ends before.
+ * @throws {WarmswapError} ERR_TIMEOUT if the parent offers no generation in time, ERR_CLOSED if the parent ends before,
+ * ERR_UNSUPPORTED if there is no parent to ask, ERR_GENERATION_GONE if the generation can no longer be pinned.
  */
 declare function takeOver(options?: {
-  timeoutMs?: number;
+  /** How long to wait for the parent, in milliseconds. Infinity is allowed. @default 30_000 */timeoutMs?: number;
 }): Promise<Pin>;
 //#endregion
 //#region src/js/bundles/ignores.d.ts
 /** Ignore patterns for file watchers. */
 /**
- * Returns patterns for chokidar (as `ignored` functions that use picomatch), @parcel/watcher (`ignore`), Vite
- * (`server.watch.ignored`) and Vitest (`test.exclude`). With them, writes to a store cause no rebuild loop, and tests
- * inside kept generations do not run. `current.json` is not excluded: watch this file to notice publishes.
+ * Returns glob patterns that exclude a store from file watchers and test runners: Vite (`server.watch.ignored`), Vitest
+ * (`test.exclude`), Parcel's watcher (`ignore`), and chokidar (as `ignored` functions that use picomatch). With them,
+ * writes to a store cause no rebuild loop, and tests inside kept generations do not run. `current.json` is not excluded:
+ * watch this file to notice publishes.
+ *
+ * @param root Directory of the store.
+ * @returns The patterns, as absolute paths with `/`.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if `root` is not a path.
  */
 declare function bundleIgnores(root: string): string[];
 //#endregion
@@ -415,6 +500,7 @@ declare function bundleIgnores(root: string): string[];
  *
  * @param root Directory of the store.
  * @param options Durability, generations to keep, `link`, time limit and signal.
+ * @returns The open store.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments, ERR_UNSUPPORTED for a filesystem whose flock cannot
  * be trusted, ERR_TIMEOUT if another process holds the writer lock.
  *
@@ -448,11 +534,19 @@ interface EnsureOptions {
   ttlMs?: number;
   /** Whether a failed build also fails the callers that waited for it ('share'), or one of them builds again ('retry'). @default 'share' */
   onFailure?: 'share' | 'retry';
-  /** 'if-empty' refuses a target with other entries, 'replace' exchanges it. @default 'if-empty' */
+  /**
+   * What to do with the target directory: 'if-empty' refuses a target with other entries, 'replace' replaces it as a
+   * whole. @default 'if-empty'
+   */
   mode?: 'if-empty' | 'replace';
   /** Compression level, -7 to 19. @default 3 */
   level?: number;
+  /**
+   * Which symbolic links are created: those that stay inside the tree, all relative ones, all, or none. A tree with any
+   * other link is refused. @default 'contained'
+   */
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  /** Limits on what the tree may contain. */
   limits?: Limits;
   /** Connections at the same time. @default 8 */
   concurrency?: number;
@@ -464,12 +558,14 @@ interface EnsureOptions {
   attempts?: number;
   /** Stops the wait and the build. The call rejects when the build has ended. */
   signal?: AbortSignal;
+  /** Called when the call begins to wait or to build, while it waits, and when it loses its lease. */
   onEvent?(event: EnsureEvent): void;
 }
 /** What a build gets. */
 interface EnsureBuild {
   /** An empty directory on the filesystem of `into`. */
   readonly dir: string;
+  /** The lease of this build. */
   readonly lock: EnsureLock;
   /** Aborts when the lease is lost, before another caller can have taken over, and when the caller aborts. The call waits until the build has ended. */
   readonly signal: AbortSignal;
@@ -540,30 +636,38 @@ interface Budget {
 type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unguarded' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
 /** Result of a snapshot. */
 interface SnapshotResult {
+  /** Whether the store has the tree: true for 'uploaded' and 'unchanged'. */
   ok: boolean;
+  /** How the call ended. */
   outcome: SnapshotOutcome;
   /**
    * Human-readable. If `ok` is false, the reason. Otherwise which options a restore of this snapshot needs because the
    * defaults refuse it, such as `symlinks: 'relative'` or `limits.maxRatio of 26000`.
    */
   reason?: string;
+  /** The key's generation after the call, if `ok` is true. */
   generation?: string;
+  /** Number of files in the tree. */
   files: number;
+  /** Total size of these files in bytes. */
   bytes: number;
+  /** Size of the archive in bytes. */
   compressedBytes: number;
   /** Bytes that were sent, retries included. 0 for 'unchanged'. */
   uploadedBytes: number;
-  /** Number of excluded entries for each reason. */
+  /** Entries that are not in the snapshot, each with the reason. */
   skipped: {
     path: string;
     why: string;
   }[];
   /** 'none' if writes were not conditional: the later one of two concurrent writers wins. */
   guard: 'etag' | 'none';
+  /** Duration of each phase in milliseconds, and `total`. */
   timings: Record<string, number>;
 }
 /** Target and conditions of a restore. */
 interface RestoreOptions extends Budget {
+  /** Key whose tree is restored. */
   key: string;
   /** Keys to try in order if `key` has no usable tree. */
   fallbackKeys?: string[];
@@ -574,6 +678,10 @@ interface RestoreOptions extends Budget {
    * adds missing files and overwrites nothing. @default 'if-empty'
    */
   mode?: 'if-empty' | 'replace' | 'merge';
+  /**
+   * Which symbolic links are created: those that stay inside the tree, all relative ones, all, or none. A tree with any
+   * other link is refused. @default 'contained'
+   */
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
   /**
    * What to do with a path that occurs twice in the archive: the last entry replaces the earlier one, or the archive is
@@ -582,20 +690,23 @@ interface RestoreOptions extends Budget {
   duplicates?: 'replace' | 'reject';
   /** Properties that the snapshot must have been recorded with. If one differs, the outcome is 'incompatible'. */
   expect?: {
-    platform?: string;
-    arch?: string;
-    libc?: string;
+    /** Value of `process.platform`. */platform?: string; /** Value of `process.arch`. */
+    arch?: string; /** C library: 'glibc' or 'musl'. */
+    libc?: string; /** The `fingerprint` of the snapshot. */
     fingerprint?: string;
   };
+  /** Limits on what the tree may contain. A tree that exceeds one ends as 'refused'. */
   limits?: Limits;
   /** Number of connections at the same time. @default 8 */
   concurrency?: number;
   /** Whether to throw if `ok` would be false. @default false */
   strict?: boolean;
+  /** Called with the progress, at most ten times a second. */
   onProgress?(progress: Progress): void;
 }
 /** Source and checks of a snapshot. */
 interface SnapshotOptions extends Budget {
+  /** Key under which the tree is saved. */
   key: string;
   /** Absolute path of the directory to save. A symbolic link is followed. */
   from: string;
@@ -606,12 +717,14 @@ interface SnapshotOptions extends Budget {
   ticket?: string;
   /** Glob patterns to exclude. */
   exclude?: string[];
+  /** Kind of tree, which excludes further files. @default 'none' */
   preset?: Preset;
   /**
    * Text recorded with the generation, for `expect.fingerprint` of a restore, such as a hash of the lock file. At most
    * 512 bytes.
    */
   fingerprint?: string;
+  /** Checks against saving an incomplete tree. */
   guard?: {
     /** Minimum number of files. Fewer end as 'empty'. @default 1 */minFiles?: number; /** Minimum total size in bytes. Less ends as 'empty'. @default 1 */
     minBytes?: number;
@@ -634,8 +747,11 @@ interface SnapshotOptions extends Budget {
   keepProcessAlive?: boolean;
   /** Compression level, -7 to 19. @default 3 */
   level?: number;
+  /** Limits on what the tree may contain. A tree that exceeds one ends as 'too-large'. */
   limits?: Limits;
+  /** Whether to throw if `ok` would be false. @default false */
   strict?: boolean;
+  /** Called with the progress, at most ten times a second. */
   onProgress?(progress: Progress): void;
 }
 /**
@@ -665,12 +781,16 @@ interface Cache extends AsyncDisposable {
   /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>;
   /**
-   * Removes generations that are no longer needed. Keeps the current one, the `keep - 1` newest others, and everything
-   * younger than `olderThanMs` (@default 3_600_000, because a running snapshot may be about to refer to it).
+   * Removes generations of a key that are no longer needed. Keeps the current one, the `keep - 1` newest others, and
+   * everything younger than `olderThanMs`. Resolves with the paths of the removed objects.
    */
   prune(options: Budget & {
-    key: string;
+    /** Key to prune. */key: string; /** Number of generations to keep, the current one included. @default 2 */
     keep?: number;
+    /**
+     * Generations younger than this many milliseconds are kept: a running snapshot may be about to refer to them.
+     * @default 3_600_000
+     */
     olderThanMs?: number;
   }): Promise<{
     removed: string[];
@@ -702,23 +822,36 @@ interface Cache extends AsyncDisposable {
 }
 /** What is stored under a key. */
 interface CacheInfo {
+  /** Name of the generation. */
   generation: string;
+  /** Number of files in the tree. */
   files: number;
+  /** Total size of these files in bytes. */
   bytes: number;
+  /** Size of the archive in the store, in bytes. */
   compressedBytes: number;
+  /** Time of the snapshot, in ISO 8601. */
   createdAt: string;
+  /** What is known about the process that made it: `tool`, `version`, `platform`, `arch`, `libc` and `fingerprint`. */
   producer: Record<string, string>;
 }
 //#endregion
 //#region src/js/caches/events.d.ts
 /** Outcome and figures of one call. */
 interface CacheEvent {
+  /** The method that was called. */
   verb: 'restore' | 'snapshot' | 'prune' | 'remove' | 'ensure';
+  /** The key. For a restore, the one that was restored. */
   key: string;
+  /** How the call ended; for `ensure()`, its `role`. */
   outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed' | 'built' | 'alone';
+  /** Human-readable reason, if there is one. */
   reason?: string;
+  /** Duration of the call in milliseconds. */
   ms: number;
+  /** Bytes of the files of the tree. For `prune()` and `remove()`, bytes of the removed objects. */
   bytes: number;
+  /** Number of files of the tree. For `prune()` and `remove()`, number of removed objects. */
   files: number;
 }
 //#endregion
@@ -729,7 +862,9 @@ interface CacheEvent {
  * container, IMDS.
  */
 interface S3Location {
+  /** Kind of store. */
   scheme: 's3';
+  /** Name of the bucket. */
   bucket: string;
   /** Path in the bucket under which all objects are stored. */
   prefix?: string | undefined;
@@ -739,13 +874,17 @@ interface S3Location {
   endpoint?: string | undefined;
   /** Name of the profile in the shared AWS configuration. */
   profile?: string | undefined;
+  /** Access key of static credentials. Pass it with `secretAccessKey`. */
   accessKeyId?: string | undefined;
+  /** Secret of `accessKeyId`. */
   secretAccessKey?: string | undefined;
+  /** Session token of temporary credentials. */
   sessionToken?: string | undefined;
   /** ARN of a role to assume with the credentials. */
   roleArn?: string | undefined;
   /** Whether the bucket name is part of the path. Default true with an `endpoint`. */
   pathStyle?: boolean | 'true' | 'false' | undefined;
+  /** Encryption that uploads request from the server. Default: none, and the bucket's own setting applies. */
   serverSideEncryption?: 'AES256' | 'aws:kms' | undefined;
   /** Key for `aws:kms`. */
   kmsKeyId?: string | undefined;
@@ -754,14 +893,18 @@ interface S3Location {
 }
 /** Absolute path of a folder. */
 interface FileLocation {
+  /** Kind of store. */
   scheme: 'file';
+  /** Absolute path of the folder. It is created if it does not exist. */
   path: string;
 }
 /**
  * Memory of this process. Stores with the same name share their objects. A store without a name shares with no other.
  */
 interface MemoryLocation {
+  /** Kind of store. */
   scheme: 'memory';
+  /** Name of the store. Default: none, and the store belongs to this cache alone. */
   name?: string | undefined;
 }
 /** Location of a store as a URL. */
@@ -813,11 +956,12 @@ interface CacheOptions {
  * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
  * call ends as 'disabled'.
  * @param options Signing secret, read-only mode, conditional writes and the event listener.
+ * @returns The cache. Close it with `close()` or `await using`.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
  *
  * @example
  * const cache = openCache('s3://bucket/prefix?region=eu-central-1')
- * const { outcome, ticket } = await cache.restore({ key: 'site-1', directory })
+ * const { outcome, ticket } = await cache.restore({ key: 'site-1', into: resolve('node_modules') })
  */
 declare function openCache<const Url extends string>(store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined, options?: CacheOptions): Cache;
 //#endregion
@@ -829,10 +973,12 @@ declare function openCache<const Url extends string>(store: CheckedUrl<Url> | S3
  *
  * @param env The record.
  * @param prefix Start of the variable names.
+ * @param defaults Values for variables that are not set.
+ * @returns `store` for `openCache()`, and `key` if `<PREFIX>_S3_KEY` is set.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value is not a string.
  */
 declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
-  region?: string;
+  /** Region for `<PREFIX>_S3_REGION`. */region?: string;
 }): {
   store: S3Location | undefined;
   key?: string;
@@ -842,15 +988,22 @@ declare function cacheLocationFromEnv(env: Record<string, string | undefined>, p
 /** The holder of a lock, and its description in messages. */
 /** The holder of a lock. */
 interface Holder {
+  /** Process id. Absent if the holder left no record. */
   readonly pid?: number;
+  /** Name of its machine. In a pid namespace, such as a container, `+pidns-` and a number follow. */
   readonly hostname?: string;
+  /** Its command line. */
   readonly command?: string;
+  /** When it acquired the lock, in ISO 8601. */
   readonly since?: string;
+  /** Its fencing token. */
   readonly generation?: number;
+  /** What it last passed to `lock.progress()`. */
   readonly progress?: {
-    phase: string;
+    /** The phase. */phase: string; /** When it was passed, in ISO 8601. */
     at: string;
   };
+  /** The `metadata` of its `acquireLock()`. */
   readonly metadata?: Record<string, unknown>;
   /**
    * The process that acquired the lock, if a child that inherited it holds it now (`coverChildren`). `pid` and
@@ -859,11 +1012,17 @@ interface Holder {
   readonly inheritedFrom?: number;
   /** Why the directory is never taken over: it contains files that do not belong to a lock. */
   readonly note?: string;
+  /**
+   * Where this comes from: a record of warmswap, the `owner.json` of another tool, or nowhere, because the directory has
+   * no record.
+   */
   readonly format: 'warmswap' | 'owner-json' | 'ownerless';
 }
+/** Whether a holder is alive. 'unknown' if it cannot be checked from here, for example on another machine. */
 type Liveness = 'alive' | 'dead' | 'unknown';
 //#endregion
 //#region src/js/locks/contract.d.ts
+/** Options of the calls that acquire a lock. */
 interface LockOptions {
   /** How the lock is kept. 'auto' decides by filesystem type before any lock call. @default 'auto' */
   mode?: 'auto' | 'kernel' | 'lease';
@@ -886,24 +1045,28 @@ interface LockOptions {
    * `lock.childFd()`. @default false
    */
   coverChildren?: boolean;
+  /** Stops waiting. The call rejects with the signal's reason. An acquired lock is not affected. */
   signal?: AbortSignal;
   /**
    * Called while the caller waits: first within 100 ms, then on each change of holder or progress, and every 10 s.
    * Without it, one process warning names the holder after 10 s, even if it is this thread.
    */
   onWait?(info: {
-    path: string;
-    waitedMs: number;
-    holder: Holder | null;
+    /** Path of the lock. */path: string; /** Time since the call began, in milliseconds. */
+    waitedMs: number; /** The current holder. `null` if it left no record. */
+    holder: Holder | null; /** Whether the holder is alive. 'unknown' if it cannot be checked from here. */
     liveness: Liveness;
   }): void;
 }
 /** A lock that is held. */
 interface Lock extends Disposable {
+  /** Absolute path of the lock. */
   readonly path: string;
+  /** Random text that identifies this acquisition. */
   readonly token: string;
   /** Fencing token. It grows with each acquisition of this path, even after the lock's files were deleted. */
   readonly generation: number;
+  /** How the lock is kept: by the kernel, or by a lease that is renewed. */
   readonly mode: 'kernel' | 'lease';
   /** The dead holder that this lock was taken over from. Check for incomplete work that it left. */
   readonly tookOverFrom: Holder | null;
@@ -928,6 +1091,7 @@ interface Lock extends Disposable {
     reason?: 'lost';
   };
 }
+/** Options of `sweepLocks()`. */
 interface SweepLocksOptions extends AnswerOptions {
   /**
    * Removes the files of locks (guard, records, spare) that no process has used for this many milliseconds. Infinity
@@ -937,6 +1101,7 @@ interface SweepLocksOptions extends AnswerOptions {
 }
 /** Time limit for a filesystem that does not respond, and a signal that ends the wait. */
 interface AnswerOptions {
+  /** Stops waiting. The call rejects with the signal's reason. */
   signal?: AbortSignal;
   /**
    * Longest wait in milliseconds; then the call rejects with ERR_TIMEOUT. Infinity is allowed. The operation itself
@@ -971,16 +1136,31 @@ declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>
  *
  * Rejects with ERR_LOCK_TIMEOUT and a `cause` if the filesystem does not answer within 3 s: then it is not known whether
  * the lock is free. Rejects like {@link acquireLock} otherwise.
+ *
+ * @param path Path of the lock.
+ * @param options Signal and mode.
+ * @returns The lock, or `null`.
  */
 declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
-/** Runs a task while holding the lock, and releases the lock when the task has ended or failed. */
+/**
+ * Runs a task while holding the lock, and releases the lock when the task has ended or failed.
+ *
+ * @param path Path of the lock.
+ * @param task Gets the lock. It is not stopped when the lock is lost: use `lock.signal` for that.
+ * @param options Longest wait, signal, mode and the events of the wait.
+ * @returns What the task returned.
+ * @throws What the task threw. Otherwise the same errors as `acquireLock()`.
+ */
 declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
 /**
  * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
  * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
  * lock's.
  *
- * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
+ * @param path Path of the lock.
+ * @param options Time limit and signal.
+ * @throws {WarmswapError} ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`. Aborting rejects with the
+ * signal's reason.
  */
 declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
   path: string;
@@ -990,7 +1170,14 @@ declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
   ageMs: number | null;
   warning: string | null;
 }>;
-/** Waits until the lock has no holder. Does not acquire it, but removes the files of a holder that is proven dead. */
+/**
+ * Waits until the lock has no holder. Does not acquire it, but removes the files of a holder that is proven dead.
+ *
+ * @param path Path of the lock.
+ * @param options Longest wait, signal and the events of the wait.
+ * @returns `waitedMs`: time of the wait in milliseconds. `orphaned`: whether the last holder had died.
+ * @throws {WarmswapError} The same errors as `acquireLock()`.
+ */
 declare function waitForLock(path: string, options?: LockOptions): Promise<{
   waitedMs: number;
   orphaned: boolean;
@@ -1006,6 +1193,8 @@ declare function waitForLock(path: string, options?: LockOptions): Promise<{
  * After the files of a lock were removed, `publishFenced()` refuses the generations of its earlier holders, and later
  * generations are larger.
  *
+ * @param directory Directory that contains the locks.
+ * @param options Age of unused files, time limit and signal.
  * @returns `removed`: paths that no longer exist. `held`: locks whose holders are alive or unknown.
  * @throws {WarmswapError} ERR_TIMEOUT if the sweep takes longer than `timeoutMs`; it continues in the background.
  * Aborting rejects with the signal's reason.
@@ -1014,9 +1203,17 @@ declare function sweepLocks(directory: string, options?: SweepLocksOptions): Pro
   removed: string[];
   held: string[];
 }>;
-/** Does the same as `lock.publish`, in a child that was started with `childEnv()`. */
+/**
+ * Does the same as `lock.publish()`, in a child that was started with `childEnv()`: renames a file or directory
+ * atomically, unless a later holder has already published.
+ *
+ * @param lock Path and fencing token of the lock.
+ * @param from Path of the file or directory.
+ * @param to Path that it gets, on the same filesystem.
+ * @throws {WarmswapError} ERR_FENCED if a later holder has already published, ERR_IO if a system call fails.
+ */
 declare function publishFenced(lock: {
-  path: string;
+  /** Path of the lock: `process.env.WARMSWAP_LOCK` in the child. */path: string; /** Fencing token of the holder. */
   generation: number;
 }, from: string, to: string): Promise<void>;
 //#endregion
@@ -1029,12 +1226,16 @@ interface PrewarmJob<T extends {} | null> {
    * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false;
+  /** Produces the result. Called by one caller at a time, which holds `lock`. */
   run(lock: Lock): Promise<T> | T;
 }
 /** The result, and how this call obtained it. */
 interface Prewarmed<T> {
+  /** What `isReady()` or `run()` returned. */
   value: T;
+  /** Whether this call ran the job, or found its result. */
   role: 'ran' | 'reused';
+  /** Time in milliseconds that this call waited for the lock. */
   waitedMs: number;
   /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null;
@@ -1044,11 +1245,15 @@ interface Prewarmed<T> {
  * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
  * because of that.
  *
+ * @param path Path of the lock that the callers share.
+ * @param job How to find and how to produce the result.
+ * @param options Options of the lock, and `onFailure`.
+ * @returns The result, and how this call obtained it.
  * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
  * `run` resolved and `isReady` still returns nothing. Otherwise the same errors as `acquireLock()`.
  */
 declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: LockOptions & {
-  onFailure?: 'share' | 'retry';
+  /** Whether a failed run also fails the callers that waited for it, or one of them runs again. @default 'share' */onFailure?: 'share' | 'retry';
 }): Promise<Prewarmed<T>>;
 //#endregion
 //#region src/js/native/errors.d.ts
@@ -1059,10 +1264,15 @@ declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, 
 type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL' | 'ERR_UNTRUSTED' | 'ERR_UNSTABLE';
 /** Details of a {@link WarmswapError} in addition to its code and message. */
 interface ErrorFacts {
+  /** The path that the error is about. */
   path?: string | undefined;
+  /** The system call that failed. */
   syscall?: string | undefined;
+  /** The holder of the lock that the call waited for. */
   holder?: Holder | undefined;
+  /** Outcome of a call on a cache that throws instead of resolving. */
   outcome?: string | undefined;
+  /** The error that caused this one. */
   cause?: unknown;
 }
 /** The only error class of this library. Test with {@link isWarmswapError}, not with `instanceof`. */
@@ -1084,6 +1294,8 @@ declare class WarmswapError extends Error {
 /**
  * Whether a value is a WarmswapError. Also true for errors from other realms, workers and duplicate copies of the
  * package.
+ *
+ * @param error Any value.
  */
 declare function isWarmswapError(error: unknown): error is WarmswapError;
 //#endregion
@@ -1092,6 +1304,7 @@ declare function isWarmswapError(error: unknown): error is WarmswapError;
 interface BuildNeed {
   /** The stamp from `change()` of the change that the build must contain. */
   atLeast: number;
+  /** Stops waiting. The build goes on while another caller waits for it. */
   signal?: AbortSignal;
   /**
    * Longest wait of this caller in milliseconds. If a build runs longer than the `timeoutMs` of the caller that started
@@ -1112,7 +1325,12 @@ interface BuildContext {
 type BuildRun = (context: BuildContext) => Promise<unknown>;
 /** A pin on a generation that contains the change, and how the generation was built. */
 interface BuildResult {
+  /** A pin on the generation. The caller releases it. */
   pin: Pin;
+  /**
+   * 'ran': this call ran `run`. 'joined': it waited for the build of another caller. 'reused': the current generation
+   * contained the change.
+   */
   role: 'ran' | 'joined' | 'reused';
 }
 //#endregion
@@ -1131,7 +1349,7 @@ interface WorkerHandle<Q = unknown, R = unknown> {
    * if the worker ends before its last part.
    */
   send(request: Q, context: {
-    incarnation: number;
+    /** Number of the worker among those that its coordinator has started, from 1. */incarnation: number; /** Aborts when no caller waits for the answer any more. */
     signal: AbortSignal;
   }): Promise<R>;
   /** Resolves once the worker has ended, for any reason. */
@@ -1143,7 +1361,7 @@ interface WorkerHandle<Q = unknown, R = unknown> {
    * without it these answer 501. A rejection that is not ERR_WORKER_EXITED is the failure of this request alone.
    */
   fetch?(request: Request, context: {
-    incarnation: number;
+    /** Number of the worker among those that its coordinator has started, from 1. */incarnation: number; /** Aborts when no caller waits for the answer any more. */
     signal: AbortSignal;
   }): Promise<Response>;
   /**
@@ -1173,6 +1391,7 @@ type Drain = number | 'until-quiet';
 //#region src/js/restarts/workers.d.ts
 /** Arguments of a worker's start. */
 interface StartContext {
+  /** Number of the worker to start, from 1. */
   incarnation: number;
   /** The generation to run. It is kept until the worker has ended. */
   pin: Pin;
@@ -1183,7 +1402,12 @@ interface StartContext {
 type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>;
 /** Result of a reboot. */
 interface RebootResult {
+  /** Number of the worker that serves now. */
   incarnation: number;
+  /**
+   * 'started': this call started a worker. 'joined': it waited for the start of another caller. 'already': a worker that
+   * is new enough was serving.
+   */
   outcome: 'started' | 'joined' | 'already';
 }
 //#endregion
@@ -1222,7 +1446,7 @@ interface CoordinatorOptions<Q, R> {
 }
 //#endregion
 //#region src/js/restarts/http/options.d.ts
-/** How HTTP requests are treated. */
+/** How the coordinator handles HTTP requests. */
 interface FetchOptions {
   /**
    * Whether a request that a worker had begun when it ended may be sent to the next worker. `'safe'` does so for GET and
@@ -1240,12 +1464,16 @@ interface FetchOptions {
 }
 //#endregion
 //#region src/js/restarts/http/attach.d.ts
-/** A server that attach() takes. */
+/** A server that attach() accepts: one of node:http or node:https. */
 type AttachedServer = Server | Server$1;
 //#endregion
 //#region src/js/restarts/coordinator.d.ts
 /** State of a coordinator. */
 interface CoordinatorStatus {
+  /**
+   * 'building' while a build of this process runs; otherwise the state of the workers. 'failed': there is no worker,
+   * because the last build, start or clean-up failed. 'idle': there is no worker, and the next request starts one.
+   */
   state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed';
   /** The incarnation that serves, or served last. 0 before the first. */
   incarnation: number;
@@ -1281,14 +1509,14 @@ interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
    * worker that is dead but not yet reaped does not delay it. `observed` is the incarnation that the caller saw fail.
    */
   reboot(request: {
-    observed: number | null;
+    /** Number of the worker that the caller saw fail or wants replaced. `null` before the first worker. */observed: number | null; /** Human-readable reason for the start. */
     reason: string;
   }): Promise<RebootResult>;
   /**
    * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
    * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
    * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
-   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
+   * ERR_WORKER_EXITED if its worker ends, or `drain` milliseconds after its worker was replaced.
    *
    * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
    * ERR_TIMEOUT, ERR_CLOSED.
@@ -1317,11 +1545,15 @@ interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
    * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED.
    */
   attach(server: AttachedServer, options?: FetchOptions): () => void;
+  /** Returns the state at this moment. Does no I/O. */
   status(): CoordinatorStatus;
 }
 /**
  * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
  *
+ * @param store Store of the bundle. It stays open when the coordinator is closed.
+ * @param options How to start a worker, and how workers follow one another.
+ * @returns The coordinator. Close it with `await using`, or with `[Symbol.asyncDispose]()`.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong options, ERR_CLOSED if the store was closed.
  */
 declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
@@ -1364,7 +1596,9 @@ interface ProcessOptions {
 //#region src/js/restarts/start-context.d.ts
 /** The part of the {@link StartContext} that a start needs. */
 interface GivenContext {
+  /** The generation to run. */
   pin: Pin;
+  /** Aborts when the start takes too long or the coordinator closes. */
   signal: AbortSignal;
 }
 //#endregion
@@ -1382,8 +1616,13 @@ interface ProcessHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
  * SIGKILL, a keeper process (about 7 MiB, started with the first worker) kills the worker with its group and session.
  * Its exit handlers have 500 ms.
  *
- * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
- * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
+ * @param context What `options.start` of the coordinator was called with.
+ * @param entry Path of the program, relative to the generation.
+ * @param options Arguments, environment, output and time limit.
+ * @returns A handle, for `options.start` to return.
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() or serveFetch(), or does not listen,
+ * in time. ERR_WORKER_EXITED if it ends before; the uncaught error that ended it, with the worker's stack, is the
+ * `cause`.
  */
 declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<ProcessHandle<Q, R>>;
 //#endregion
@@ -1391,6 +1630,7 @@ declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, e
 /** The worker's side of dispatch(). */
 /** Context of a request. */
 interface RequestContext {
+  /** Number of this worker among those that its coordinator has started, from 1. */
   incarnation: number;
   /** Aborts when no caller waits for the answer any more. */
   signal: AbortSignal;
@@ -1405,6 +1645,7 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  * notifies the coordinator that the worker is ready. Requests are handled concurrently. When the coordinator stops the
  * worker, it ends itself once it has answered what it began; so does a process whose host is gone.
  *
+ * @param handler Answers one request.
  * @throws {WarmswapError} ERR_UNSUPPORTED if no coordinator started this thread or process, ERR_REENTRANT if it is
  * called twice.
  */
@@ -1431,6 +1672,7 @@ type FetchHandler = (request: Request, context: FetchContext) => Response | Prom
  *
  * A worker can call serveRequests() too.
  *
+ * @param handler Answers one HTTP request.
  * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
  * called twice.
  */
@@ -1469,8 +1711,13 @@ interface ThreadHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
  * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread shares
  * the working directory of its process.
  *
- * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
- * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
+ * @param context What `options.start` of the coordinator was called with.
+ * @param entry Path of the program, relative to the generation.
+ * @param options Arguments, environment, output and time limit.
+ * @returns A handle, for `options.start` to return.
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() or serveFetch(), or does not listen,
+ * in time. ERR_WORKER_EXITED if it ends before; the uncaught error that ended it, with the worker's stack, is the
+ * `cause`.
  */
 declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<ThreadHandle<Q, R>>;
 //#endregion
@@ -1502,11 +1749,13 @@ interface SharedCell<T> extends Disposable {
   changedSince(version: bigint): boolean;
   /**
    * Resolves with the latest version as soon as it differs from `since`. Does not keep the thread alive: a thread that
-   * has nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or
-   * ERR_CLOSED.
+   * has nothing else to do ends.
+   *
+   * @throws {WarmswapError} ERR_TIMEOUT after `timeoutMs`, ERR_CLOSED if the handle is closed. Aborting rejects with the
+   * signal's reason.
    */
   waitForChange(since: bigint, options?: {
-    timeoutMs?: number;
+    /** Longest wait in milliseconds. @default Infinity */timeoutMs?: number; /** Stops waiting. */
     signal?: AbortSignal;
   }): Promise<bigint>;
 }
@@ -1515,16 +1764,20 @@ interface SharedCell<T> extends Disposable {
  * closes this handle and ends its waits with ERR_CLOSED.
  *
  * @param key Name of the cell.
- * @param options `maxBytes`: largest value in bytes (@default 16 MiB). Larger values are refused.
+ * @param options Size limit.
+ * @returns A handle of the cell.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments.
  */
 declare function sharedCell<T>(key: string, options?: {
-  maxBytes?: number;
+  /** Largest value in bytes. A larger one is refused with ERR_TOO_LARGE. @default 16 MiB */maxBytes?: number;
 }): SharedCell<T>;
 //#endregion
 //#region src/js/state/root.d.ts
 /** A change of a key. */
 interface StateChange {
+  /** Name of the value. */
   key: string;
+  /** What happened: a value was created, replaced, removed, or created from one of another version. */
   type: 'define' | 'replace' | 'drop' | 'migrate';
 }
 //#endregion
@@ -1565,31 +1818,66 @@ interface StateOptions<T> {
  * @param key Name of the value.
  * @param init Creates the value.
  * @param options Version, scope, `dispose` and `migrate`.
+ * @returns The stored value, or the new one.
+ * @throws {WarmswapError} ERR_REENTRANT if `init` asks for its own key, ERR_NOT_READY if defineStateAsync() is still
+ * creating the value, ERR_INVALID_ARGUMENT for wrong arguments. An error of `init` is thrown, and nothing is stored.
  */
 declare function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T;
 /**
  * Like {@link defineState}, with an asynchronous initialiser. Concurrent calls share it. A failure rejects them all and
  * is not stored, so that the next call tries again.
+ *
+ * @param key Name of the value.
+ * @param init Creates the value.
+ * @param options Version, scope, `dispose` and `migrate`.
+ * @returns The stored value, or the new one.
+ * @throws {WarmswapError} ERR_REENTRANT if `init` waits for its own key, ERR_INVALID_ARGUMENT for wrong arguments.
+ * Otherwise what `init` threw.
  */
 declare function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T>;
 /**
  * Returns the value of `key`, or undefined if none is stored. The value may itself be `undefined`: {@link hasState}
  * distinguishes the two.
+ *
+ * @param key Name of the value.
  */
 declare function peekState<T>(key: string): T | undefined;
-/** Whether a value is stored under `key`, even if it is `undefined` or `null`. */
+/**
+ * Whether a value is stored under `key`, even if it is `undefined` or `null`.
+ *
+ * @param key Name of the value.
+ */
 declare function hasState(key: string): boolean;
-/** Replaces a defined value. The old one is disposed of unless it is the same. */
+/**
+ * Replaces a defined value. The old one is disposed of unless it is the same.
+ *
+ * @param key Name of the value.
+ * @param value The new value.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if no value is stored under `key`; ERR_REENTRANT or ERR_NOT_READY while it
+ * is being created.
+ */
 declare function replaceState<T>(key: string, value: T): void;
 /**
- * Disposes of a value and removes it. Returns false if there was none. A value that is being created is awaited first.
+ * Disposes of a value and removes it. A value that is being created is awaited first.
+ *
+ * @param key Name of the value.
+ * @returns Whether there was a value.
+ * @throws {WarmswapError} ERR_REENTRANT if the initialiser of the value calls it.
  */
 declare function dropState(key: string): Promise<boolean>;
-/** Drops all values, or all whose key begins with `prefix`, the latest definition first. */
+/**
+ * Drops values, the latest definition first.
+ *
+ * @param filter Which values. Default: all.
+ */
 declare function resetState(filter?: {
-  prefix?: string;
+  /** Start of the keys to drop. @default '' */prefix?: string;
 }): Promise<void>;
-/** Lists the stored values in the order of definition, for debugging and for finding leaks. */
+/**
+ * Lists the stored values in the order of definition, for debugging and for finding leaks. `generation` counts the values
+ * that the key has had, `definedBy` is the line of the definition, and `kind` is 'code' for functions and instances of
+ * classes.
+ */
 declare function listState(): {
   key: string;
   version: string | number;
@@ -1601,6 +1889,9 @@ declare function listState(): {
 /**
  * Calls the listener for every change in this thread until the subscription is disposed of. Does not keep the process
  * alive.
+ *
+ * @param listener Called after each change.
+ * @returns The subscription.
  */
 declare function onStateChange(listener: (event: StateChange) => void): Disposable;
 //#endregion

@@ -145,6 +145,7 @@ describe('bad input: a code, a message with the value and the way out, an unchan
       message: /was removed by another process/,
     },
   ]
+  // limit: bundles/some-names-are-refused
   test.for(cases)('$what: $code', async ({ act, code, message }, { disk }) => {
     await using store = await openBundles(join(disk, 'store'))
     await publish(store, { a: '1' })

@@ -5,7 +5,18 @@
 // guarantee: bundles/replaced-store-is-noticed
 
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import { openBundles } from 'warmswap'
@@ -225,7 +236,29 @@ describe('files that were changed inside the store', () => {
   })
 })
 
-test('verify names the files that another program changed', async ({ memory }) => {
+test('bundles/open-files-can-change, bundles/links-are-not-versioned: a file that a tool has open and the target of a link change after the publish', async ({
+  memory,
+}) => {
+  await using store = await openBundles(join(memory, 'store'))
+  writeFileSync(join(memory, 'target'), 'one')
+  await using stage = await store.stage()
+  await stage.write('main.mjs', 'one')
+  await stage.symlink('outside', join(memory, 'target'))
+  const open = openSync(join(stage.path, 'main.mjs'), 'r+')
+  await stage.publish()
+  writeSync(open, 'two', 0)
+  closeSync(open)
+  writeFileSync(join(memory, 'target'), 'two')
+  const pin = store.pin()
+  expect(readFileSync(pin.resolve('main.mjs'), 'utf8')).toBe('two')
+  expect(readFileSync(pin.resolve('outside'), 'utf8')).toBe('two')
+  expect((await store.verify()).problems).toEqual([{ path: 'main.mjs', problem: 'hash' }])
+  pin.release()
+})
+
+test('bundles/published-files-can-be-forced: verify names the files that another program changed', async ({
+  memory,
+}) => {
   await using store = await openBundles(join(memory, 'store'))
   await publish(store, { size: '1', hash: '1', missing: '1', mode: '1' })
   const { path } = store.current() as { path: string }

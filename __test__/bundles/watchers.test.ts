@@ -139,6 +139,26 @@ describe('pin.url()', () => {
   })
 })
 
+test('bundles/links-are-cached-by-node: a process that imports through the link keeps the module of the first import, and a pin reads the new one', async ({
+  store,
+  link,
+}) => {
+  await publish(store, 1)
+  const text = `
+    import { openBundles } from 'warmswap'
+    const store = await openBundles(${JSON.stringify(store.root)}, { link: ${JSON.stringify(link)} })
+    const through = ${JSON.stringify(join(link, 'main.mjs'))}
+    await import(through)
+    const stage = await store.stage()
+    await stage.write('main.mjs', 'console.log(2)')
+    await stage.publish()
+    await import(through)
+    console.log('pinned')
+    await import(store.pin().url('main.mjs'))`
+  const { stdout } = await run(process.execPath, ['--input-type=module', '-e', text])
+  expect(stdout.trim().split('\n')).toEqual(['1', 'pinned', '2'])
+})
+
 test('bundleIgnores of a root with glob characters match what they name', () => {
   const picomatch = createRequire(import.meta.url)('picomatch') as (patterns: string[]) => (path: string) => boolean
   for (const root of ['/app/.warmswap', '/home/me/[id]/app (copy)/a+b@c!{x,y}/.warmswap']) {

@@ -107,7 +107,9 @@ describe.skipIf(reason !== undefined)(`attributes${reason === undefined ? '' : `
   /** Names of extended attributes below a folder, ACLs and capabilities included. */
   const attributes = (path: string): string => sh('getfattr -R -h -d -m - . | grep -v "^#" | grep . || true', path)
 
-  test('owners, special bits, extended attributes, ACLs and capabilities are not restored', async ({ disk }) => {
+  test('archives/attributes-are-not-kept: owners, special bits, extended attributes, ACLs and capabilities are not restored', async ({
+    disk,
+  }) => {
     const tree = join(disk, 'tree')
     mkdirSync(join(tree, 'inherits'), { recursive: true })
     mkdirSync(join(tree, 'sticky'))

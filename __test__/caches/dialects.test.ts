@@ -5,7 +5,7 @@
 
 // guarantee: caches/dialects-are-understood
 
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
@@ -212,6 +212,24 @@ describe('the option conditions', () => {
     writeFileSync(join(tree, 'step'), '3')
     expect(await auto.snapshot({ key: 'site', from: tree, ...budget })).toMatchObject({ guard: 'etag' })
     expect(sent.length).toBeGreaterThan(0)
+  })
+
+  test('caches/unguarded-writers-overwrite: two writers at the same time both succeed, and one of their trees is left', async ({
+    memory,
+  }) => {
+    const cache = openCache(`file://${join(memory, 'store')}`, { conditions: 'off' })
+    const trees = ['one', 'other'].map((name) => {
+      mkdirSync(join(memory, name))
+      writeFileSync(join(memory, name, 'file'), name)
+      return join(memory, name)
+    })
+    const results = await Promise.all(trees.map((from) => cache.snapshot({ key: 'site', from })))
+    expect(results.map(({ outcome, guard }) => [outcome, guard])).toEqual([
+      ['uploaded', 'none'],
+      ['uploaded', 'none'],
+    ])
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+    expect(['one', 'other']).toContain(readFileSync(join(memory, 'into/file'), 'utf8'))
   })
 
   test('anything else is refused', () => {

@@ -200,6 +200,14 @@ describe('in a folder', () => {
     expect(await cache.ensure('site', call(join(memory, 'fourth')))).toMatchObject({ role: 'restored' })
   })
 
+  test('fleet/pruned-results-are-built-again: prune() removes the results of a key', async ({ memory }) => {
+    const cache = openCache(`file://${join(memory, 'store')}`)
+    await cache.ensure('site', call(join(memory, 'first')))
+    const { outcome, removed } = await cache.prune({ key: 'site', keep: 1, olderThanMs: 0 })
+    expect([outcome, removed.length]).toEqual(['pruned', 1])
+    expect(await cache.ensure('site', call(join(memory, 'second')))).toMatchObject({ role: 'built' })
+  })
+
   test('fleet/foreign-records: a damaged record is replaced; one of a newer version is left as it is', async ({
     memory,
   }) => {
@@ -226,7 +234,10 @@ describe('in a folder', () => {
       builds += 1
       writeFileSync(join(dir, 'file'), 'built')
     }
-    await expect(cache.ensure('site', call(into, { build }))).rejects.toMatchObject({ outcome: 'target-not-empty' })
+    await expect(cache.ensure('site', call(into, { build }))).rejects.toMatchObject({
+      outcome: 'target-not-empty',
+      message: expect.stringMatching(/is not empty\. Use mode 'replace' to replace it as a whole$/),
+    })
     expect([builds, readdirSync(into)]).toEqual([0, ['mine']])
     expect(await cache.ensure('site', call(into, { build, mode: 'replace' }))).toMatchObject({ role: 'built' })
     expect(readdirSync(into)).toEqual(['file'])
@@ -370,7 +381,7 @@ describe('in a bucket', () => {
     }
   })
 
-  test('fleet/build-stops-in-time: a builder that cannot renew is stopped, and builds again once the store answers', async ({
+  test('fleet/build-stops-in-time, fleet/deaf-builds-run-on: a builder that cannot renew is stopped, and builds again once the store answers', async ({
     memory,
   }) => {
     const cache = openCache(server.store('p'))
@@ -388,6 +399,8 @@ describe('in a bucket', () => {
             await new Promise((resolve) => signal.addEventListener('abort', resolve))
             expect(signal.reason).toMatchObject({ code: 'ERR_LOCK_LOST' })
             server.fault = undefined
+            // A build that ignores the signal can still have effects elsewhere.
+            writeFileSync(join(memory, 'effect'), 'after the lease was lost')
             throw signal.reason
           }
           writeFileSync(join(dir, 'file'), 'second')
@@ -395,6 +408,8 @@ describe('in a bucket', () => {
       }),
     )
     expect([result.role, builds]).toEqual(['built', 2])
+    expect(readdirSync(join(memory, 'into'))).toEqual(['file'])
+    expect(existsSync(join(memory, 'effect'))).toBe(true)
     expect(events).toEqual(['building', 'lost', 'building'])
   })
 

@@ -208,7 +208,9 @@ describe.each(stores)('a %s store', (_, location) => {
     })
   })
 
-  test('a single object does not record its origin: with expect it is incompatible', async ({ memory }) => {
+  test('caches/one-object-records-nothing: a single object does not record its origin: with expect it is incompatible', async ({
+    memory,
+  }) => {
     const cache = openCache(location(memory))
     await cache.snapshot({ key: 'site.tgz', from: makeTree(join(memory, 'tree')) })
     expect(
@@ -630,7 +632,7 @@ describe('the face', () => {
     expect(() => cacheLocationFromEnv({}, 'not a prefix')).toThrow(/prefix/)
   })
 
-  test('inspect and probe reject with the outcome if the store cannot be read', async () => {
+  test('caches/inspect-and-probe-reject: inspect and probe reject with the outcome if the store cannot be read', async () => {
     const cache = openCache({
       scheme: 's3',
       bucket: 'b',

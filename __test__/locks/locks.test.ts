@@ -146,7 +146,7 @@ describe.each(modes)('%s mode', (mode) => {
     expect(lock.release()).toEqual({ released: false, reason: 'lost' })
   })
 
-  test('locks/loss-is-noticed: only its records deleted while held is noticed, and the next one gets in', async ({
+  test('locks/locks-are-advisory, locks/loss-is-noticed: only its records deleted while held is noticed, and the next one gets in', async ({
     memory,
   }) => {
     const path = join(memory, 'key.lock')
@@ -415,7 +415,7 @@ test('locks/release-only-your-own, locks/late-orphans-cannot-publish: a late orp
   }
 })
 
-test('locks/release-only-your-own: in lease mode a holder that was stopped for too long is taken over, notices it, and releases nothing of its successor', async ({
+test('locks/release-only-your-own, locks/stopped-holder-learns-late: in lease mode a holder that was stopped for too long is taken over, notices it, and releases nothing of its successor', async ({
   memory,
 }) => {
   const path = join(memory, 'key.lock')

@@ -292,7 +292,7 @@ describe('builds of one process', () => {
     expect(coordinator.status().lastError).toBeUndefined()
   })
 
-  test('a hung build gets its signal, then a waiter takes over; its late result is refused', async ({
+  test('restarts/hung-builds-run-on: a hung build gets its signal, then a waiter takes over; its late result is refused', async ({
     coordinator,
     store,
   }) => {

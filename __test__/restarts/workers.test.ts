@@ -351,6 +351,26 @@ describe('the queue', () => {
     await expect.poll(() => stopped).toBe(true)
   })
 
+  test('restarts/own-handles-have-begun, restarts/delivery-is-at-most-once: a request that a handle of your own received is not sent again', async ({
+    store,
+    open,
+  }) => {
+    await publishWorker(store, 'one', echo)
+    let sends = 0
+    let leave = (): void => {}
+    const coordinator = open(async () => {
+      const exited = new Promise<void>((resolve) => (leave = resolve))
+      // It never looks at the request.
+      return { exited, send: () => new Promise(() => void sends++), stop: async () => leave() }
+    })
+    const answer = coordinator.dispatch('once')
+    answer.catch(() => {})
+    await expect.poll(() => sends).toBe(1)
+    leave()
+    await expect(answer).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED' })
+    expect(sends).toBe(1)
+  })
+
   test('restarts/no-request-lost-or-answered-twice: an answer of an incarnation that lost the request is refused', async ({
     store,
     open,

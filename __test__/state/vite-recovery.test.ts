@@ -265,7 +265,7 @@ describe.each(modes)('$name', (mode) => {
     ).toEqual([expect.stringMatching(/onEvent of staleDepRecovery\(\) failed: deaf/)])
   })
 
-  test('state/unsafe-methods-run-once: a GET that stays stale fails loudly; half an answer is cut off, not answered twice', async () => {
+  test('state/get-handlers-can-run-again, state/unsafe-methods-run-once: a GET that stays stale fails loudly; half an answer is cut off, not answered twice', async () => {
     const calls = new Calls()
     const fixture = await open({ ...mode, plugins: [failingPlugin(calls)] })
     const response = await fetch(`${await fixture.url()}/page`)

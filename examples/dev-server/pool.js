@@ -1,4 +1,4 @@
-// A worker thread that answers requests. It counts the requests in flight, so that it can be drained.
+// A worker thread of the methods without warmswap. It counts the requests in flight, so that it can be drained.
 import { Worker } from 'node:worker_threads'
 
 /** Time limit in milliseconds for requests in flight once their worker was replaced. */

@@ -16,8 +16,8 @@ const { values } = parseArgs({
     port: { type: 'string', default: '0' },
   },
 })
-/** The last rebuild, for the page: its error, or the time from the edit until the swap. */
-const rebuilt = { began: performance.now(), lastError: null, swapMs: null, failedBuilds: 0 }
+/** The last rebuild, for the page: whether it runs, its error, or the time from the edit until the swap. */
+const rebuilt = { began: performance.now(), building: false, lastError: null, swapMs: null, failedBuilds: 0 }
 function log(event) {
   if (event.event === 'published') rebuilt.swapMs = performance.now() - rebuilt.began
   process.stdout.write(`${JSON.stringify(event)}\n`)
@@ -27,26 +27,30 @@ const way = await createWay({ app: values.app, snapshot: values.snapshot, log })
 
 await way.start()
 async function rebuild() {
-  rebuilt.began = performance.now()
+  Object.assign(rebuilt, { began: performance.now(), building: true })
   try {
     await way.change()
     rebuilt.lastError = null
   } catch (error) {
     log({ event: 'build-failed', message: error.message.split('\n')[0] })
     Object.assign(rebuilt, { lastError: error.message, failedBuilds: rebuilt.failedBuilds + 1 })
+  } finally {
+    rebuilt.building = false
   }
 }
 const edits = editsOf(values.app)
 /** The buttons of the page. */
 const actions = { '/__edit': edits.edit, '/__break': edits.breakBuild, '/__fix': edits.fixBuild }
-const watcher = chokidar.watch(join(values.app, 'src'), { ignoreInitial: true }).on('all', rebuild)
+const watcher = chokidar
+  .watch(join(values.app, 'src'), { ignoreInitial: true, ignored: (path) => path.endsWith('.saving') })
+  .on('all', rebuild)
 await new Promise((resolve) => watcher.on('ready', resolve))
 
 const json = (response, status, value) =>
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
 
 const server = createServer(async (request, response) => {
-  const { pathname } = new URL(request.url, 'http://localhost')
+  const { pathname, searchParams } = new URL(request.url, 'http://localhost')
   try {
     if (pathname === '/')
       return response
@@ -55,7 +59,13 @@ const server = createServer(async (request, response) => {
     if (pathname === '/__status') return json(response, 200, { ...(await way.status()), ...rebuilt, pid: process.pid })
     if (request.method === 'POST' && actions[pathname])
       return json(response, 200, { done: (await actions[pathname]()) ?? true })
-    if (pathname === '/__reboot') return json(response, 200, { rebooted: (await way.reboot()) ?? true })
+    if (pathname === '/__reboot') {
+      const observed = searchParams.get('observed')
+      return json(response, 200, {
+        rebooted: (await way.reboot(observed === null ? undefined : Number(observed))) ?? true,
+      })
+    }
+    if (way.answer) return way.answer(request, response)
     json(response, 200, { pid: process.pid, ...(await way.ask(pathname)) })
   } catch (error) {
     json(response, error.code === 'NO_ROUTE' ? 404 : 500, { code: error.code, message: error.message })

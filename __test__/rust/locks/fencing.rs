@@ -7,7 +7,7 @@ use crate::arena::{Arena, MODES, Process, SOON, assert_kills, ensure};
 const ROUNDS: u64 = 20;
 
 /// locks/late-orphans-cannot-publish: the holder starts a child and is killed. The child publishes after a successor
-/// has acquired the lock.
+/// has acquired the lock. It also shows a limit (locks/orphans-run-on): children of a killed holder continue.
 fn late_child_is_fenced(environment: &[(&str, &str)]) -> Result<(), String> {
     for mode in MODES {
         let arena = Arena::new();

@@ -164,6 +164,7 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
       expect(cell.read()).toEqual({ value: 'old', version: 1n })
     })
 
+    // limit: state/cells-hold-clones
     test(
       stateBackend === 'js'
         ? 'maxBytes is not looked at, because a clone has no size'

@@ -17,7 +17,7 @@ import { freshApp, prepareSnapshots } from './prepare.js'
 import { startProgress } from './progress.js'
 import { ServerProcess } from './server-process.js'
 import { printTable, printVerdict } from './table.js'
-import { makeTrouble } from './trouble.js'
+import { makeTrouble, timeBetweenEdits } from './trouble.js'
 
 const { values } = parseArgs({
   options: {
@@ -40,7 +40,8 @@ async function orphanLock(way, app) {
   await once(holder, 'close')
 }
 
-async function runWay(way, { snapshot, seconds }) {
+/** Runs one method. `editMs` is the time between two edits; the first run measures it. */
+async function runWay(way, { snapshot, seconds, editMs }) {
   const app = await freshApp(work, way)
   await orphanLock(way, app)
   const server = new ServerProcess({ way, app, snapshot })
@@ -51,9 +52,11 @@ async function runWay(way, { snapshot, seconds }) {
   const { port } = await server.next('ready')
 
   const load = startLoad(server, port)
+  editMs ??= await timeBetweenEdits({ app, server })
   const progress = startProgress(way, seconds, load.counts)
   const signal = AbortSignal.timeout(seconds * 1000)
-  const trouble = await makeTrouble({ app, port, signal, startSecond: () => new ServerProcess({ way, app, snapshot }) })
+  const startSecond = () => new ServerProcess({ way, app, snapshot })
+  const trouble = await makeTrouble({ app, port, signal, startSecond, editMs })
   await servesRevision(server, trouble.revision, way === 'today' ? patienceMs : 10_000)
   await load.stop()
   progress.stop()
@@ -61,6 +64,7 @@ async function runWay(way, { snapshot, seconds }) {
   return {
     ...load.counts,
     ...trouble.happened,
+    editMs,
     served: server.published,
     wanted: trouble.revision,
     lockSeconds: waitedMs / 1000,
@@ -121,7 +125,7 @@ async function compare() {
   )
   const results = {}
   for (const way of ['warmswap', 'careful', 'today'])
-    results[way] = await runWay(way, { snapshot: snapshots[way], seconds })
+    results[way] = await runWay(way, { snapshot: snapshots[way], seconds, editMs: results.warmswap?.editMs })
   printTable(results, patienceMs)
   const broken = brokenGuarantees(results.warmswap)
   for (const example of results.warmswap.examples) console.error(red(`  ${example}`))

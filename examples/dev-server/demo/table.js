@@ -41,9 +41,10 @@ export function printTable({ today, careful, warmswap }, patienceMs) {
   console.log(line)
   console.log(
     dim(
-      `today     rm -rf and rebuild in place; a mkdir lock that is polled every 250 ms, stale after 30 min (the demo\n          deletes it by hand after ${patienceMs / 1000} s); tar -xzf\n` +
+      `An edit every ${warmswap.editMs} ms: twice as long as an edit takes on this machine until it is served.\n` +
+        `today     rm -rf and rebuild in place; a mkdir lock that is polled every 250 ms, stale after 30 min (the demo\n          deletes it by hand after ${patienceMs / 1000} s); tar -xzf\n` +
         'careful   builds in a temporary folder, a swapped symlink; proper-lockfile; tar into a temporary folder and rename\n' +
-        'warmswap  openBundles(), prewarm() and unpack()',
+        'warmswap  openBundles(), openCoordinator(), prewarm() and unpack()',
     ),
   )
   if (today.examples.size > 0)

@@ -1,4 +1,5 @@
-// The same work with today's common method: rm -rf and rebuild in place, a mkdir lock that is polled, tar -xzf.
+// The same work with today's common method: builds in place after rm -rf, a mkdir lock that is polled, tar -xzf. Builds run
+// one after the other, and the old worker serves until the new build is done.
 // Modelled on the public reports (sst#6416, vercel/eve#432, deco-cx/deco#1182).
 import { execFile } from 'node:child_process'
 import { mkdir, rm, stat } from 'node:fs/promises'
@@ -15,6 +16,9 @@ const STALE_MS = 30 * 60_000
 export async function createWay({ app, snapshot, log }) {
   const dist = join(app, 'dist')
   let worker
+  let pending
+  let last = Promise.resolve()
+  const inTurn = (work) => (last = last.catch(() => {}).then(work))
 
   async function lock() {
     const directory = join(app, 'prewarm.lock')
@@ -52,7 +56,7 @@ export async function createWay({ app, snapshot, log }) {
     await rm(dist, { recursive: true, force: true })
     await mkdir(dist, { recursive: true })
     await esbuild.build(buildOptions(app, revision, dist))
-    log({ event: 'published', revision })
+    return revision
   }
 
   function start() {
@@ -63,25 +67,32 @@ export async function createWay({ app, snapshot, log }) {
     return started
   }
 
-  /** Stops the worker and rebuilds. The next request starts a worker again. */
+  /** Rebuilds, then replaces the worker. */
   async function change() {
+    const revision = await build()
+    await replace()
+    log({ event: 'published', revision })
+  }
+
+  /** Requests wait for the new worker until it has loaded the bundle. */
+  async function replace() {
     const old = worker
-    worker = undefined
+    worker = start()
     await old?.terminate()
-    await build()
   }
 
   return {
     async start() {
       await prepare()
-      await build()
+      await inTurn(change)
     },
-    change,
-    async reboot() {
-      const old = worker
-      worker = start()
-      await old?.terminate()
-    },
+    /** Edits during a build share the next one. */
+    change: () =>
+      (pending ??= inTurn(() => {
+        pending = undefined
+        return change()
+      })),
+    reboot: replace,
     ask(path) {
       worker ??= start()
       return worker.ask(path)

@@ -1,20 +1,40 @@
-// The dev server's work with warmswap: restore under a lock, build once across all processes, swap, then drain.
-import { readdir, readFile } from 'node:fs/promises'
+// The dev server's work with warmswap: dependencies are restored under a lock, and a coordinator builds, swaps and drains.
+import { readdir } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { openBundles, prewarm, unpack } from 'warmswap'
-import { buildInMemory, fingerprint, readSources, revisionOf } from '../build.js'
-import { BundleWorker } from '../pool.js'
+import { openBundles, openCoordinator, prewarm, startWorkerThread, unpack } from 'warmswap'
+import { buildInMemory, readSources, revisionOf } from '../build.js'
+
+/** The code in the worker: it answers HTTP requests with the handlers of its own generation. */
+const worker = `
+import { serveFetch } from ${JSON.stringify(import.meta.resolve('warmswap/worker'))}
+import { handle } from './index.mjs'
+serveFetch(async (request, { generation }) => {
+  const { pathname } = new URL(request.url)
+  try {
+    return Response.json({ generation, ...(await handle(pathname)) })
+  } catch (error) {
+    if (error.code !== 'NO_ROUTE') throw error
+    return Response.json({ generation, code: error.code, message: error.message }, { status: 404 })
+  }
+})
+`
 
 export async function createWay({ app, snapshot, log }) {
   const root = join(app, '.warmswap')
   const store = await openBundles(join(root, 'bundles'))
-  let current
-  let incarnation = 0
-  let rebooting
-  let last = Promise.resolve()
-
-  /** Swaps run one after the other: a reboot that began before an edit must not bring back the older generation. */
-  const inTurn = (work) => (last = last.catch(() => {}).then(work))
+  let startMs = null
+  const coordinator = openCoordinator(store, {
+    async start(context) {
+      const began = performance.now()
+      const handle = await startWorkerThread(context, 'worker.mjs')
+      startMs = performance.now() - began
+      return handle
+    },
+  })
+  /** Gets the requests of the dev server. It has no port of its own. */
+  const workers = createServer()
+  coordinator.attach(workers)
 
   /** Restores the dependencies from the snapshot. Exactly one process does so; the others wait for it. */
   async function prepare() {
@@ -30,88 +50,52 @@ export async function createWay({ app, snapshot, log }) {
     log({ event: 'prewarmed', waitedMs })
   }
 
-  /** Builds a generation from the bytes of the sources. The same bytes are built once across all processes. */
-  async function build() {
+  /** Writes the bundle of the current sources into the stage. The result becomes the generation's `meta`. */
+  async function build({ stage }) {
     const sources = await readSources(app)
-    return await store.ensure(
-      async (stage) => {
-        const revision = revisionOf(app, sources)
-        log({ event: 'building', revision })
-        await stage.writeAll(await buildInMemory(app, sources, stage.path), stage.path)
-        await stage.write('revision.txt', String(revision))
-      },
-      { fingerprint: fingerprint(sources) },
-    )
+    const revision = revisionOf(app, sources)
+    log({ event: 'building', revision })
+    await stage.writeAll(await buildInMemory(app, sources, stage.path), stage.path)
+    await stage.write('worker.mjs', worker)
+    return { revision }
   }
 
-  /** Builds, starts the new worker, swaps, and only then drains the old worker. */
+  /** Builds, unless a build that started after this edit exists; starts the new worker, swaps, and drains the old one. */
   async function change() {
-    const pin = await build()
-    if (current?.generation === pin.generation.number) return pin.release()
-    const revision = Number(await readFile(pin.resolve('revision.txt'), 'utf8'))
-    const next = await startWorker(pin)
-    const old = current
-    current = next
-    log({ event: 'published', revision, generation: next.generation })
-    await old?.worker.drain()
-  }
-
-  async function startWorker(pin) {
-    const generation = pin.generation.number
-    const began = performance.now()
-    const worker = new BundleWorker({ store: store.root, generation })
+    const observed = coordinator.status().incarnation || null
+    const { pin } = await coordinator.build({ atLeast: coordinator.change() }, build)
     try {
-      await worker.ready // from here on, the thread has its own pin
+      await coordinator.reboot({ observed, reason: 'an edit' })
+      log({ event: 'published', revision: pin.generation.meta.revision, generation: pin.generation.number })
     } finally {
       pin.release()
     }
-    void worker.exited.then(() => replaceCrashed(worker))
-    return { worker, generation, incarnation: ++incarnation, startMs: performance.now() - began }
   }
 
-  /** Replaced and closed workers may end. If the current worker ends, it has crashed. */
-  async function replaceCrashed(worker) {
-    if (current?.worker !== worker) return
-    log({ event: 'worker-crashed', generation: current.generation })
-    await way.reboot().catch((error) => log({ event: 'reboot-failed', message: error.message }))
-  }
-
-  /** Restarts on the served generation: the store's current one can be a late build of another process. */
-  async function restartWorker() {
-    const old = current
-    current = await startWorker(store.pin({ generation: old.generation }))
-    await old.worker.drain()
-  }
-
-  const way = {
+  return {
     /** Starts even if the sources do not compile, as long as there is a working generation. */
     async start() {
       await prepare()
-      await change().catch(async (error) => {
+      await change().catch((error) => {
         if (store.current() === null) throw error
         log({ event: 'build-failed', message: error.message.split('\n')[0] })
-        current = await startWorker(store.pin())
       })
     },
-    change: () => inTurn(change),
-    /** Concurrent reboots share one restart. */
-    reboot: () => (rebooting ??= inTurn(restartWorker).finally(() => (rebooting = undefined))),
-    ask: (path) => current.worker.ask(path),
-    status: async () => ({
-      way: 'warmswap',
-      generation: current.generation,
-      incarnation: current.incarnation,
-      startMs: current.startMs,
-      generations: (await store.list()).map(({ number }) => number),
-    }),
-    close: async () => {
-      const last = current
-      current = undefined
-      await last?.worker.terminate()
+    change,
+    /** Restarts the worker that the caller has seen. Callers that have seen the same one share one start. */
+    reboot: (observed = coordinator.status().incarnation) =>
+      coordinator.reboot({ observed: observed || null, reason: 'requested' }),
+    answer: (request, response) => workers.emit('request', request, response),
+    async status() {
+      const { generation, incarnation } = coordinator.status()
+      const generations = (await store.list()).map(({ number }) => number)
+      return { way: 'warmswap', generation, incarnation, startMs, generations }
+    },
+    async close() {
+      await coordinator[Symbol.asyncDispose]()
       await store.close()
     },
   }
-  return way
 }
 
 async function isNonEmpty(directory) {

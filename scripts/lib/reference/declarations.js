@@ -1,14 +1,16 @@
 // Reads a declaration file that tsdown made: its exported functions, classes, constants and types, with their comments.
 import ts from 'typescript'
 
-/** Comment of a declaration as Markdown, with its `@default`, `@throws` and `@example`. */
+/** Comment of a declaration as Markdown, with its `@param`, `@returns`, `@default`, `@throws` and `@example`. */
 function commentOf(node) {
-  const found = { text: '', default: undefined, throws: [], example: undefined }
+  const found = { text: '', params: {}, returns: undefined, default: undefined, throws: [], example: undefined }
   for (const each of ts.getJSDocCommentsAndTags(node)) {
     if (ts.isJSDoc(each)) found.text = proseOf(each.comment)
     if (!ts.isJSDoc(each)) continue
     for (const tag of each.tags ?? []) {
       const text = proseOf(tag.comment)
+      if (ts.isJSDocParameterTag(tag)) found.params[tag.name.getText()] = text
+      if (tag.tagName.text === 'returns') found.returns = text
       if (tag.tagName.text === 'default') found.default = text.replace(/\s+/g, ' ')
       if (tag.tagName.text === 'throws') found.throws.push(text.replace(/^\{.*?\}\s*/, ''))
       if (tag.tagName.text === 'example') found.example = text
@@ -43,7 +45,24 @@ function literalsOf(type) {
   return ts.isIntersectionTypeNode(type) ? type.types.flatMap(literalsOf) : []
 }
 
-/** Members of the options that a function or method declares inline: `stage: options.fenced`. */
+/** The parameters of a function with the text of their `@param`, each followed by the options that it declares inline. */
+function parameterRowsOf(node, { params }) {
+  return node.parameters.flatMap((each) => {
+    const name = each.name.getText()
+    const inline = literalsOf(each.type).flatMap((literal) => membersOf(literal.members, `${name}.`))
+    const isOnlyInline = ts.isTypeLiteralNode(each.type)
+    return [
+      {
+        name: `${name}${each.questionToken ? '?' : ''}`,
+        type: isOnlyInline ? 'object' : flat(each.type),
+        comment: { text: params[name] ?? '', throws: [] },
+      },
+      ...inline,
+    ]
+  })
+}
+
+/** Members of the options that a method declares inline: `stage: options.fenced`. */
 function inlineOptionsOf(node, prefix) {
   return node.parameters.flatMap((each) =>
     literalsOf(each.type).flatMap((literal) => membersOf(literal.members, `${prefix}${each.name.getText()}.`)),
@@ -79,6 +98,11 @@ function moduleAt(text, position) {
   return [...text.slice(0, position).matchAll(/^\/\/#region src\/js\/(\S+)\.d\.ts$/gm)].at(-1)?.[1] ?? ''
 }
 
+/** Names of the interfaces that an interface extends. */
+function basesOf({ heritageClauses = [] }) {
+  return heritageClauses.flatMap(({ types }) => types.map((type) => flat(type)))
+}
+
 function declarationOf(statement) {
   const comment = commentOf(statement)
   if (ts.isFunctionDeclaration(statement))
@@ -86,11 +110,11 @@ function declarationOf(statement) {
       kind: 'function',
       call: parametersOf(statement),
       signature: flat(statement),
-      members: inlineOptionsOf(statement, ''),
+      members: parameterRowsOf(statement, comment),
       comment,
     }
   if (ts.isInterfaceDeclaration(statement) || ts.isClassDeclaration(statement))
-    return { kind: 'members', members: membersOf(statement.members), comment }
+    return { kind: 'members', members: membersOf(statement.members), bases: basesOf(statement), comment }
   if (ts.isTypeAliasDeclaration(statement)) return { kind: 'type', signature: flat(statement.type), comment }
   return undefined
 }

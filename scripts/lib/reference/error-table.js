@@ -9,7 +9,7 @@ const notes = {
   ],
   ERR_IO: [
     'every call that touches files',
-    "Read `syscall`, `path` and `cause.errno`. `syscall: 'clone'` is a thread that was refused; the message names the limit",
+    "Read `syscall`, `path` and `cause.errno`. `syscall: 'clone'` is a thread that was refused; the message names the limit. A call on a cache that throws has an `outcome` instead, such as 'target-not-empty'",
   ],
   ERR_ABORTED: ['calls with `signal`', 'None: the caller cancelled, and the signal has no reason of its own'],
   ERR_TIMEOUT: [

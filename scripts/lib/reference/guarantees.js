@@ -6,7 +6,7 @@ import { root } from '../process.js'
 const prefix = '(?:bundles|locks|archives|caches|state|restarts|library|fleet)'
 /** An id that a title or a comment begins with, or names in brackets. Code has paths of this form, in other places. */
 const use = new RegExp(`(?<=^|['"\`(\\s])${prefix}/[a-z]+(?:-[a-z0-9]+)+(?=[:,)]|$)`, 'gm')
-/** An entry of a page: - **\`id\`**: text */
+/** An entry of a page, a guarantee or a limit: - **\`id\`**: text */
 const entry = new RegExp(`^- \\*\\*\`(${prefix}/[a-z0-9-]+)\`\\*\\*: (.*)$`, 'gm')
 
 /** Each id that a test names, with the files that name it (relative to __test__). */
@@ -31,6 +31,12 @@ function withTests(page, tests) {
   })
 }
 
+/** Limits that have neither an id nor the mark of those that no test shows. */
+function unmarkedLimits(page) {
+  const [, limits = ''] = page.split('\n## Limits\n')
+  return limits.match(/^- (?!\*\*`[a-z]+\/|\*No test\.\* ).*/gm) ?? []
+}
+
 /** The pages of docs/guarantees with their tests, by path. Throws if pages and tests do not name the same guarantees. */
 export function guaranteePages() {
   const tests = guaranteesInTests()
@@ -43,6 +49,9 @@ export function guaranteePages() {
     ...[...tests]
       .filter(([id]) => !listed.includes(id))
       .map(([id, files]) => `docs/guarantees does not list ${id} of ${[...files].join(', ')}`),
+    ...pages.flatMap(([path, text]) =>
+      unmarkedLimits(text).map((line) => `${path}: a limit needs an id, or '*No test.*' before it: ${line}`),
+    ),
     ...listed.filter((id, index) => listed.indexOf(id) !== index).map((id) => `docs/guarantees lists ${id} twice`),
   ]
   if (problems.length > 0) throw new Error(problems.join('\n'))

@@ -46,8 +46,9 @@ function cell(text) {
     .trim()
 }
 
-function withThrows({ text, throws }) {
-  return [text, ...throws.map((each) => `Throws ${each}`)].filter((each) => each !== '').join('\n\n')
+function withThrows({ text, returns, throws }) {
+  const result = returns === undefined ? [] : [`Returns: ${returns}`]
+  return [text, ...result, ...throws.map((each) => `Throws ${each}`)].filter((each) => each !== '').join('\n\n')
 }
 
 function membersTable(members) {
@@ -62,7 +63,13 @@ function block(code) {
   return `\`\`\`ts reference\n${code}\n\`\`\``
 }
 
-function section({ name, kind, call, signature, members, comment }) {
+/** Which other interfaces the members of an interface come from. */
+function inherited(bases = []) {
+  const names = bases.filter((each) => /^[A-Z]/.test(each) && !/^(?:Async)?Disposable$|^Error$/.test(each))
+  return names.length === 0 ? '' : `Also has the members of ${names.map((each) => `\`${each}\``).join(' and ')}.`
+}
+
+function section({ name, kind, call, signature, members, bases, comment }) {
   const title = kind === 'function' ? `## ${name}(${call})` : `## ${name}`
   const body = {
     function: () =>
@@ -71,7 +78,7 @@ function section({ name, kind, call, signature, members, comment }) {
     members: () => membersTable(members),
   }[kind]()
   const example = comment.example === undefined ? [] : [block(comment.example)]
-  return [title, withThrows(comment), body, ...example].filter((part) => part !== '').join('\n\n')
+  return [title, withThrows(comment), inherited(bases), body, ...example].filter((part) => part !== '').join('\n\n')
 }
 
 /** Functions first, then types, each in the order of the declaration file. */
@@ -80,13 +87,16 @@ function inOrder(declarations) {
   return [...declarations].sort((a, b) => rank(a) - rank(b))
 }
 
+let readPages
+
 function apiPages() {
-  return pages.map((page) => {
+  readPages ??= pages.map((page) => {
     const shown = declarationsOf(page.file, read(page.file)).filter(({ module }) =>
       page.folders.some((folder) => module.startsWith(`${folder}/`)),
     )
     return { ...page, declarations: inOrder(shown) }
   })
+  return readPages
 }
 
 function indexPage(api) {
@@ -115,6 +125,19 @@ function errorsPage() {
     /<!-- begin generated table[\s\S]*?end generated table -->/,
   )
   return `${before}<!-- begin generated table: node scripts/docs.js -->\n\n${errorTable(read('src/core/error.rs'))}\n\n<!-- end generated table -->${after}`
+}
+
+/** Public functions, parameters, types and members without a description, each with its page. */
+export function undescribed() {
+  return apiPages().flatMap(({ name: page, declarations }) =>
+    declarations.flatMap(({ name, comment, members = [] }) =>
+      [{ name, comment }, ...members.map((member) => ({ ...member, name: `${name}: ${member.name}` }))]
+        .filter((each) => each.comment.text === '')
+        .map(
+          (each) => `docs/reference/api/${page}.md: ${each.name} has no description. Write its doc comment in src/js`,
+        ),
+    ),
+  )
 }
 
 /** Every generated page: its path in the repository, and what it should contain. */

@@ -22,9 +22,13 @@ export interface Limits {
 
 /** Progress of a call. */
 export interface Progress {
+  /** What the call does now. */
   phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit'
+  /** Number of files that were handled so far. */
   files: number
+  /** Number of bytes that were handled so far. */
   bytes: number
+  /** Bytes that the phase will handle in total. Absent while this is not known. */
   totalBytes?: number
 }
 
@@ -52,47 +56,59 @@ export type RestoreOutcome =
  * before.
  */
 export interface RestoreResult {
+  /** Whether the target has the complete tree: true for 'restored' and 'unchanged'. */
   ok: boolean
+  /** How the call ended. */
   outcome: RestoreOutcome
   /** Human-readable reason, if `ok` is false. */
   reason?: string
+  /** Key whose tree was restored: `key`, or one of `fallbackKeys`. Absent for `unpack()`. */
   key?: string
+  /** Generation of the key that was restored. Absent for `unpack()`. */
   generation?: string
   /** Phase in which it failed, if `ok` is false. */
   stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit'
+  /** Number of files in the tree. */
   files: number
+  /** Total size of these files in bytes. */
   bytes: number
+  /** Size of the archive in bytes. */
   compressedBytes: number
   /** Number of entries that the target already had (mode 'merge'). */
   skippedFiles: number
-  /** Number of pipes and devices in the archive. They are not created. Absent if there are none. */
+  /** Pipes and devices of the archive, each with the reason. They are not created. Absent if there are none. */
   skipped?: { path: string; why: string }[]
+  /** Number of requests to the store that were repeated. 0 for `unpack()`. */
   retries: number
   /** How the target was changed. 'children' and 'merge' are atomic only for each child or file. */
   commit?: 'rename' | 'exchange' | 'children' | 'merge'
   /** Duration of each phase in milliseconds, and `total`. */
   timings: Record<string, number>
+  /** Pass it to a later `snapshot()` of the key: then that call replaces only the tree that this restore read. */
   ticket?: string
 }
 
 /** Kind of tree. Excludes files that are not part of the cache for this kind. */
 export type Preset = 'deno' | 'node_modules' | 'vite' | 'none'
 
+/** Options of `pack()`. */
 export interface PackOptions {
   /**
    * Glob patterns to exclude, matched against the path relative to the directory. A pattern without `/` matches a name
    * at any depth.
    */
   exclude?: string[]
-  /** @default 'none' */
+  /** Kind of tree, which excludes further files. @default 'none' */
   preset?: Preset
   /** Compression level: -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
   level?: number
-  /** @default 'tar.zst' */
+  /** Format of the archive. @default 'tar.zst' */
   format?: 'tar.zst' | 'tar.gz' | 'tar'
+  /** Stops packing. The stream fails with the signal's reason. */
   signal?: AbortSignal
 }
 
+/** Options of `unpack()`. */
 export interface UnpackOptions {
   /**
    * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it as a
@@ -115,9 +131,11 @@ export interface UnpackOptions {
    * 'corrupt'. An archive of exactly this size may lack the end marker.
    */
   contentLength?: number
+  /** Limits on what the archive may contain. An archive that exceeds one ends as 'refused'. */
   limits?: Limits
   /** Time limit in milliseconds for the whole call, disk writes and commit included. @default Infinity */
   deadlineMs?: number
+  /** Cancels the call, which then ends as 'aborted'. Ignored once the commit has begun. */
   signal?: AbortSignal
   /** Whether to throw instead of resolving with an outcome that is not ok. @default false */
   strict?: boolean

@@ -15,7 +15,7 @@ const PROGRESS_EVERY_MS = 100
  * next to the target, verified, and then committed atomically.
  *
  * @param source Absolute path of an archive, or a stream or iterable of its bytes.
- * @param directory Absolute path of the target. It is created if it does not exist.
+ * @param into Absolute path of the target. It is created if it does not exist.
  * @param options Mode, limits, time limit and signal.
  * @returns The outcome. `ok` is true for 'restored' and 'unchanged'.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments; with `strict`, also for an outcome that is not ok.

@@ -77,13 +77,17 @@ const hasEnded = (child: ChildProcess | Worker): boolean =>
  *
  * @param child A worker thread, or a child process with an IPC channel.
  * @param pin The pin on the generation.
- * @throws {WarmswapError} ERR_CLOSED if the pin was released or the child ends, ERR_TIMEOUT if the child does not call
- * `takeOver()` in time, ERR_INVALID_ARGUMENT for other arguments.
+ * @param options Time limit.
+ * @throws {WarmswapError} ERR_CLOSED if the pin was released, ERR_WORKER_EXITED if the child ends, ERR_TIMEOUT if the
+ * child does not call `takeOver()` in time, ERR_GENERATION_GONE if the child cannot pin the generation.
  */
 export async function handOver(
   child: ChildProcess | Worker,
   pin: Pin,
-  options?: { timeoutMs?: number },
+  options?: {
+    /** How long to wait for the child, in milliseconds. @default 10_000 */
+    timeoutMs?: number
+  },
 ): Promise<void> {
   if (!(pin instanceof PinHandle)) throw invalidArgument('pin', pin, 'a pin of this copy of warmswap')
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = check.options('options', options, ['timeoutMs'])
@@ -120,7 +124,7 @@ export async function handOver(
           )
       })
       const ended = (): void =>
-        reject(new WarmswapError('ERR_WORKER_EXITED', `the child ended before it took over generation ${number} over`))
+        reject(new WarmswapError('ERR_WORKER_EXITED', `the child ended before it took over generation ${number}`))
       const emitter = child as NodeJS.EventEmitter
       emitter.once('exit', ended)
       if (hasEnded(child)) ended()
@@ -149,11 +153,15 @@ export async function handOver(
 /**
  * Takes over a generation from the parent; call it in the child.
  *
+ * @param options Time limit.
  * @returns A pin of this thread or process on the generation.
- * @throws {WarmswapError} ERR_TIMEOUT if the parent offers no generation within the time limit (30 s by default),
- * ERR_CLOSED if the parent ends before.
+ * @throws {WarmswapError} ERR_TIMEOUT if the parent offers no generation in time, ERR_CLOSED if the parent ends before,
+ * ERR_UNSUPPORTED if there is no parent to ask, ERR_GENERATION_GONE if the generation can no longer be pinned.
  */
-export async function takeOver(options?: { timeoutMs?: number }): Promise<Pin> {
+export async function takeOver(options?: {
+  /** How long to wait for the parent, in milliseconds. Infinity is allowed. @default 30_000 */
+  timeoutMs?: number
+}): Promise<Pin> {
   const { timeoutMs = TAKE_OVER_TIMEOUT_MS } = check.options('options', options, ['timeoutMs'])
   check.milliseconds('options.timeoutMs', timeoutMs, { infinity: true })
   const channel = channelToParent()

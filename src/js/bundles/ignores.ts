@@ -4,9 +4,14 @@ import { sep } from 'node:path'
 import * as check from '../native/validate.js'
 
 /**
- * Returns patterns for chokidar (as `ignored` functions that use picomatch), @parcel/watcher (`ignore`), Vite
- * (`server.watch.ignored`) and Vitest (`test.exclude`). With them, writes to a store cause no rebuild loop, and tests
- * inside kept generations do not run. `current.json` is not excluded: watch this file to notice publishes.
+ * Returns glob patterns that exclude a store from file watchers and test runners: Vite (`server.watch.ignored`), Vitest
+ * (`test.exclude`), Parcel's watcher (`ignore`), and chokidar (as `ignored` functions that use picomatch). With them,
+ * writes to a store cause no rebuild loop, and tests inside kept generations do not run. `current.json` is not excluded:
+ * watch this file to notice publishes.
+ *
+ * @param root Directory of the store.
+ * @returns The patterns, as absolute paths with `/`.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if `root` is not a path.
  */
 export function bundleIgnores(root: string): string[] {
   const path = escaped(check.absolutePath('root', root).split(sep).join('/'))

@@ -30,6 +30,7 @@ import { PointerWatch } from './watch.js'
  *
  * @param root Directory of the store.
  * @param options Durability, generations to keep, `link`, time limit and signal.
+ * @returns The open store.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments, ERR_UNSUPPORTED for a filesystem whose flock cannot
  * be trusted, ERR_TIMEOUT if another process holds the writer lock.
  *

@@ -46,11 +46,12 @@ export interface CacheOptions {
  * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
  * call ends as 'disabled'.
  * @param options Signing secret, read-only mode, conditional writes and the event listener.
+ * @returns The cache. Close it with `close()` or `await using`.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
  *
  * @example
  * const cache = openCache('s3://bucket/prefix?region=eu-central-1')
- * const { outcome, ticket } = await cache.restore({ key: 'site-1', directory })
+ * const { outcome, ticket } = await cache.restore({ key: 'site-1', into: resolve('node_modules') })
  */
 export function openCache<const Url extends string>(
   store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined,

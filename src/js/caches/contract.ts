@@ -44,28 +44,36 @@ export type SnapshotOutcome =
 
 /** Result of a snapshot. */
 export interface SnapshotResult {
+  /** Whether the store has the tree: true for 'uploaded' and 'unchanged'. */
   ok: boolean
+  /** How the call ended. */
   outcome: SnapshotOutcome
   /**
    * Human-readable. If `ok` is false, the reason. Otherwise which options a restore of this snapshot needs because the
    * defaults refuse it, such as `symlinks: 'relative'` or `limits.maxRatio of 26000`.
    */
   reason?: string
+  /** The key's generation after the call, if `ok` is true. */
   generation?: string
+  /** Number of files in the tree. */
   files: number
+  /** Total size of these files in bytes. */
   bytes: number
+  /** Size of the archive in bytes. */
   compressedBytes: number
   /** Bytes that were sent, retries included. 0 for 'unchanged'. */
   uploadedBytes: number
-  /** Number of excluded entries for each reason. */
+  /** Entries that are not in the snapshot, each with the reason. */
   skipped: { path: string; why: string }[]
   /** 'none' if writes were not conditional: the later one of two concurrent writers wins. */
   guard: 'etag' | 'none'
+  /** Duration of each phase in milliseconds, and `total`. */
   timings: Record<string, number>
 }
 
 /** Target and conditions of a restore. */
 export interface RestoreOptions extends Budget {
+  /** Key whose tree is restored. */
   key: string
   /** Keys to try in order if `key` has no usable tree. */
   fallbackKeys?: string[]
@@ -76,6 +84,10 @@ export interface RestoreOptions extends Budget {
    * adds missing files and overwrites nothing. @default 'if-empty'
    */
   mode?: 'if-empty' | 'replace' | 'merge'
+  /**
+   * Which symbolic links are created: those that stay inside the tree, all relative ones, all, or none. A tree with any
+   * other link is refused. @default 'contained'
+   */
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject'
   /**
    * What to do with a path that occurs twice in the archive: the last entry replaces the earlier one, or the archive is
@@ -83,17 +95,29 @@ export interface RestoreOptions extends Budget {
    */
   duplicates?: 'replace' | 'reject'
   /** Properties that the snapshot must have been recorded with. If one differs, the outcome is 'incompatible'. */
-  expect?: { platform?: string; arch?: string; libc?: string; fingerprint?: string }
+  expect?: {
+    /** Value of `process.platform`. */
+    platform?: string
+    /** Value of `process.arch`. */
+    arch?: string
+    /** C library: 'glibc' or 'musl'. */
+    libc?: string
+    /** The `fingerprint` of the snapshot. */
+    fingerprint?: string
+  }
+  /** Limits on what the tree may contain. A tree that exceeds one ends as 'refused'. */
   limits?: Limits
   /** Number of connections at the same time. @default 8 */
   concurrency?: number
   /** Whether to throw if `ok` would be false. @default false */
   strict?: boolean
+  /** Called with the progress, at most ten times a second. */
   onProgress?(progress: Progress): void
 }
 
 /** Source and checks of a snapshot. */
 export interface SnapshotOptions extends Budget {
+  /** Key under which the tree is saved. */
   key: string
   /** Absolute path of the directory to save. A symbolic link is followed. */
   from: string
@@ -104,12 +128,14 @@ export interface SnapshotOptions extends Budget {
   ticket?: string
   /** Glob patterns to exclude. */
   exclude?: string[]
+  /** Kind of tree, which excludes further files. @default 'none' */
   preset?: Preset
   /**
    * Text recorded with the generation, for `expect.fingerprint` of a restore, such as a hash of the lock file. At most
    * 512 bytes.
    */
   fingerprint?: string
+  /** Checks against saving an incomplete tree. */
   guard?: {
     /** Minimum number of files. Fewer end as 'empty'. @default 1 */
     minFiles?: number
@@ -135,8 +161,11 @@ export interface SnapshotOptions extends Budget {
   keepProcessAlive?: boolean
   /** Compression level, -7 to 19. @default 3 */
   level?: number
+  /** Limits on what the tree may contain. A tree that exceeds one ends as 'too-large'. */
   limits?: Limits
+  /** Whether to throw if `ok` would be false. @default false */
   strict?: boolean
+  /** Called with the progress, at most ten times a second. */
   onProgress?(progress: Progress): void
 }
 
@@ -167,11 +196,21 @@ export interface Cache extends AsyncDisposable {
   /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>
   /**
-   * Removes generations that are no longer needed. Keeps the current one, the `keep - 1` newest others, and everything
-   * younger than `olderThanMs` (@default 3_600_000, because a running snapshot may be about to refer to it).
+   * Removes generations of a key that are no longer needed. Keeps the current one, the `keep - 1` newest others, and
+   * everything younger than `olderThanMs`. Resolves with the paths of the removed objects.
    */
   prune(
-    options: Budget & { key: string; keep?: number; olderThanMs?: number },
+    options: Budget & {
+      /** Key to prune. */
+      key: string
+      /** Number of generations to keep, the current one included. @default 2 */
+      keep?: number
+      /**
+       * Generations younger than this many milliseconds are kept: a running snapshot may be about to refer to them.
+       * @default 3_600_000
+       */
+      olderThanMs?: number
+    },
   ): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }>
   /** Removes a key and all its objects, for example when its site was deleted. */
   remove(key: string, budget?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome; reason?: string }>
@@ -193,10 +232,16 @@ export interface Cache extends AsyncDisposable {
 
 /** What is stored under a key. */
 export interface CacheInfo {
+  /** Name of the generation. */
   generation: string
+  /** Number of files in the tree. */
   files: number
+  /** Total size of these files in bytes. */
   bytes: number
+  /** Size of the archive in the store, in bytes. */
   compressedBytes: number
+  /** Time of the snapshot, in ISO 8601. */
   createdAt: string
+  /** What is known about the process that made it: `tool`, `version`, `platform`, `arch`, `libc` and `fingerprint`. */
   producer: Record<string, string>
 }

@@ -23,11 +23,19 @@ export interface EnsureOptions {
   ttlMs?: number
   /** Whether a failed build also fails the callers that waited for it ('share'), or one of them builds again ('retry'). @default 'share' */
   onFailure?: 'share' | 'retry'
-  /** 'if-empty' refuses a target with other entries, 'replace' exchanges it. @default 'if-empty' */
+  /**
+   * What to do with the target directory: 'if-empty' refuses a target with other entries, 'replace' replaces it as a
+   * whole. @default 'if-empty'
+   */
   mode?: 'if-empty' | 'replace'
   /** Compression level, -7 to 19. @default 3 */
   level?: number
+  /**
+   * Which symbolic links are created: those that stay inside the tree, all relative ones, all, or none. A tree with any
+   * other link is refused. @default 'contained'
+   */
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject'
+  /** Limits on what the tree may contain. */
   limits?: Limits
   /** Connections at the same time. @default 8 */
   concurrency?: number
@@ -39,6 +47,7 @@ export interface EnsureOptions {
   attempts?: number
   /** Stops the wait and the build. The call rejects when the build has ended. */
   signal?: AbortSignal
+  /** Called when the call begins to wait or to build, while it waits, and when it loses its lease. */
   onEvent?(event: EnsureEvent): void
 }
 
@@ -46,6 +55,7 @@ export interface EnsureOptions {
 export interface EnsureBuild {
   /** An empty directory on the filesystem of `into`. */
   readonly dir: string
+  /** The lease of this build. */
   readonly lock: EnsureLock
   /** Aborts when the lease is lost, before another caller can have taken over, and when the caller aborts. The call waits until the build has ended. */
   readonly signal: AbortSignal

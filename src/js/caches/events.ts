@@ -6,12 +6,19 @@ import type { SnapshotOutcome } from './contract.js'
 
 /** Outcome and figures of one call. */
 export interface CacheEvent {
+  /** The method that was called. */
   verb: 'restore' | 'snapshot' | 'prune' | 'remove' | 'ensure'
+  /** The key. For a restore, the one that was restored. */
   key: string
+  /** How the call ended; for `ensure()`, its `role`. */
   outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed' | 'built' | 'alone'
+  /** Human-readable reason, if there is one. */
   reason?: string
+  /** Duration of the call in milliseconds. */
   ms: number
+  /** Bytes of the files of the tree. For `prune()` and `remove()`, bytes of the removed objects. */
   bytes: number
+  /** Number of files of the tree. For `prune()` and `remove()`, number of removed objects. */
   files: number
 }
 

@@ -5,7 +5,9 @@
  * container, IMDS.
  */
 export interface S3Location {
+  /** Kind of store. */
   scheme: 's3'
+  /** Name of the bucket. */
   bucket: string
   /** Path in the bucket under which all objects are stored. */
   prefix?: string | undefined
@@ -15,13 +17,17 @@ export interface S3Location {
   endpoint?: string | undefined
   /** Name of the profile in the shared AWS configuration. */
   profile?: string | undefined
+  /** Access key of static credentials. Pass it with `secretAccessKey`. */
   accessKeyId?: string | undefined
+  /** Secret of `accessKeyId`. */
   secretAccessKey?: string | undefined
+  /** Session token of temporary credentials. */
   sessionToken?: string | undefined
   /** ARN of a role to assume with the credentials. */
   roleArn?: string | undefined
   /** Whether the bucket name is part of the path. Default true with an `endpoint`. */
   pathStyle?: boolean | 'true' | 'false' | undefined
+  /** Encryption that uploads request from the server. Default: none, and the bucket's own setting applies. */
   serverSideEncryption?: 'AES256' | 'aws:kms' | undefined
   /** Key for `aws:kms`. */
   kmsKeyId?: string | undefined
@@ -31,7 +37,9 @@ export interface S3Location {
 
 /** Absolute path of a folder. */
 export interface FileLocation {
+  /** Kind of store. */
   scheme: 'file'
+  /** Absolute path of the folder. It is created if it does not exist. */
   path: string
 }
 
@@ -39,7 +47,9 @@ export interface FileLocation {
  * Memory of this process. Stores with the same name share their objects. A store without a name shares with no other.
  */
 export interface MemoryLocation {
+  /** Kind of store. */
   scheme: 'memory'
+  /** Name of the store. Default: none, and the store belongs to this cache alone. */
   name?: string | undefined
 }
 

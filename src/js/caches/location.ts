@@ -15,12 +15,17 @@ import type { S3Location } from './location-types.js'
  *
  * @param env The record.
  * @param prefix Start of the variable names.
+ * @param defaults Values for variables that are not set.
+ * @returns `store` for `openCache()`, and `key` if `<PREFIX>_S3_KEY` is set.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value is not a string.
  */
 export function cacheLocationFromEnv(
   env: Record<string, string | undefined>,
   prefix: string,
-  defaults: { region?: string } = {},
+  defaults: {
+    /** Region for `<PREFIX>_S3_REGION`. */
+    region?: string
+  } = {},
 ): { store: S3Location | undefined; key?: string } {
   if (typeof env !== 'object' || env === null)
     throw invalidArgument('env', env, 'a record of strings, such as process.env')

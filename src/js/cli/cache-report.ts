@@ -55,7 +55,7 @@ export function inShellWords(message: string): string {
     })
     .replace(/\bexpect\.(\w+) is\b/g, '--expect $1 is')
     .replace(/\bits symlinks are '(\w+)'(?: or 'verbatim')?/g, 'it has --symlinks $1')
-    .replace(/\bUse symlinks '(\w+)'/g, 'Use --symlinks $1')
+    .replace(/\bUse (mode|symlinks) '(\w+)'/g, 'Use --$1 $2')
     .replace(/(?<!-)\bsymlinks is '(\w+)'/g, '--symlinks is $1')
 }
 

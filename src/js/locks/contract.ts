@@ -2,6 +2,7 @@
 
 import type { Holder, Liveness } from './holder.js'
 
+/** Options of the calls that acquire a lock. */
 export interface LockOptions {
   /** How the lock is kept. 'auto' decides by filesystem type before any lock call. @default 'auto' */
   mode?: 'auto' | 'kernel' | 'lease'
@@ -24,20 +25,33 @@ export interface LockOptions {
    * `lock.childFd()`. @default false
    */
   coverChildren?: boolean
+  /** Stops waiting. The call rejects with the signal's reason. An acquired lock is not affected. */
   signal?: AbortSignal
   /**
    * Called while the caller waits: first within 100 ms, then on each change of holder or progress, and every 10 s.
    * Without it, one process warning names the holder after 10 s, even if it is this thread.
    */
-  onWait?(info: { path: string; waitedMs: number; holder: Holder | null; liveness: Liveness }): void
+  onWait?(info: {
+    /** Path of the lock. */
+    path: string
+    /** Time since the call began, in milliseconds. */
+    waitedMs: number
+    /** The current holder. `null` if it left no record. */
+    holder: Holder | null
+    /** Whether the holder is alive. 'unknown' if it cannot be checked from here. */
+    liveness: Liveness
+  }): void
 }
 
 /** A lock that is held. */
 export interface Lock extends Disposable {
+  /** Absolute path of the lock. */
   readonly path: string
+  /** Random text that identifies this acquisition. */
   readonly token: string
   /** Fencing token. It grows with each acquisition of this path, even after the lock's files were deleted. */
   readonly generation: number
+  /** How the lock is kept: by the kernel, or by a lease that is renewed. */
   readonly mode: 'kernel' | 'lease'
   /** The dead holder that this lock was taken over from. Check for incomplete work that it left. */
   readonly tookOverFrom: Holder | null
@@ -60,6 +74,7 @@ export interface Lock extends Disposable {
   release(): { released: boolean; reason?: 'lost' }
 }
 
+/** Options of `sweepLocks()`. */
 export interface SweepLocksOptions extends AnswerOptions {
   /**
    * Removes the files of locks (guard, records, spare) that no process has used for this many milliseconds. Infinity
@@ -70,6 +85,7 @@ export interface SweepLocksOptions extends AnswerOptions {
 
 /** Time limit for a filesystem that does not respond, and a signal that ends the wait. */
 export interface AnswerOptions {
+  /** Stops waiting. The call rejects with the signal's reason. */
   signal?: AbortSignal
   /**
    * Longest wait in milliseconds; then the call rejects with ERR_TIMEOUT. Infinity is allowed. The operation itself

@@ -4,12 +4,24 @@ import { hostname } from 'node:os'
 
 /** The holder of a lock. */
 export interface Holder {
+  /** Process id. Absent if the holder left no record. */
   readonly pid?: number
+  /** Name of its machine. In a pid namespace, such as a container, `+pidns-` and a number follow. */
   readonly hostname?: string
+  /** Its command line. */
   readonly command?: string
+  /** When it acquired the lock, in ISO 8601. */
   readonly since?: string
+  /** Its fencing token. */
   readonly generation?: number
-  readonly progress?: { phase: string; at: string }
+  /** What it last passed to `lock.progress()`. */
+  readonly progress?: {
+    /** The phase. */
+    phase: string
+    /** When it was passed, in ISO 8601. */
+    at: string
+  }
+  /** The `metadata` of its `acquireLock()`. */
   readonly metadata?: Record<string, unknown>
   /**
    * The process that acquired the lock, if a child that inherited it holds it now (`coverChildren`). `pid` and
@@ -18,9 +30,14 @@ export interface Holder {
   readonly inheritedFrom?: number
   /** Why the directory is never taken over: it contains files that do not belong to a lock. */
   readonly note?: string
+  /**
+   * Where this comes from: a record of warmswap, the `owner.json` of another tool, or nowhere, because the directory has
+   * no record.
+   */
   readonly format: 'warmswap' | 'owner-json' | 'ownerless'
 }
 
+/** Whether a holder is alive. 'unknown' if it cannot be checked from here, for example on another machine. */
 export type Liveness = 'alive' | 'dead' | 'unknown'
 
 /** Human-readable description of the holder. */

@@ -38,6 +38,10 @@ export async function acquireLock(path: string, options?: LockOptions): Promise<
  *
  * Rejects with ERR_LOCK_TIMEOUT and a `cause` if the filesystem does not answer within 3 s: then it is not known whether
  * the lock is free. Rejects like {@link acquireLock} otherwise.
+ *
+ * @param path Path of the lock.
+ * @param options Signal and mode.
+ * @returns The lock, or `null`.
  */
 export async function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null> {
   const checked = checkLockOptions(path, options)
@@ -51,7 +55,15 @@ export async function tryLock(path: string, options?: Omit<LockOptions, 'timeout
   }
 }
 
-/** Runs a task while holding the lock, and releases the lock when the task has ended or failed. */
+/**
+ * Runs a task while holding the lock, and releases the lock when the task has ended or failed.
+ *
+ * @param path Path of the lock.
+ * @param task Gets the lock. It is not stopped when the lock is lost: use `lock.signal` for that.
+ * @param options Longest wait, signal, mode and the events of the wait.
+ * @returns What the task returned.
+ * @throws What the task threw. Otherwise the same errors as `acquireLock()`.
+ */
 export async function withLock<T>(
   path: string,
   task: (lock: Lock) => T | Promise<T>,
@@ -72,7 +84,10 @@ export async function withLock<T>(
  * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
  * lock's.
  *
- * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
+ * @param path Path of the lock.
+ * @param options Time limit and signal.
+ * @throws {WarmswapError} ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`. Aborting rejects with the
+ * signal's reason.
  */
 export async function inspectLock(
   path: string,
@@ -100,7 +115,14 @@ export async function inspectLock(
   }
 }
 
-/** Waits until the lock has no holder. Does not acquire it, but removes the files of a holder that is proven dead. */
+/**
+ * Waits until the lock has no holder. Does not acquire it, but removes the files of a holder that is proven dead.
+ *
+ * @param path Path of the lock.
+ * @param options Longest wait, signal and the events of the wait.
+ * @returns `waitedMs`: time of the wait in milliseconds. `orphaned`: whether the last holder had died.
+ * @throws {WarmswapError} The same errors as `acquireLock()`.
+ */
 export async function waitForLock(
   path: string,
   options?: LockOptions,
@@ -127,6 +149,8 @@ export async function waitForLock(
  * After the files of a lock were removed, `publishFenced()` refuses the generations of its earlier holders, and later
  * generations are larger.
  *
+ * @param directory Directory that contains the locks.
+ * @param options Age of unused files, time limit and signal.
  * @returns `removed`: paths that no longer exist. `held`: locks whose holders are alive or unknown.
  * @throws {WarmswapError} ERR_TIMEOUT if the sweep takes longer than `timeoutMs`; it continues in the background.
  * Aborting rejects with the signal's reason.
@@ -140,9 +164,22 @@ export async function sweepLocks(
   return await abortable(signal, (token) => native().sweepLocks(path, unusedMs, timeoutMs, token))
 }
 
-/** Does the same as `lock.publish`, in a child that was started with `childEnv()`. */
+/**
+ * Does the same as `lock.publish()`, in a child that was started with `childEnv()`: renames a file or directory
+ * atomically, unless a later holder has already published.
+ *
+ * @param lock Path and fencing token of the lock.
+ * @param from Path of the file or directory.
+ * @param to Path that it gets, on the same filesystem.
+ * @throws {WarmswapError} ERR_FENCED if a later holder has already published, ERR_IO if a system call fails.
+ */
 export async function publishFenced(
-  lock: { path: string; generation: number },
+  lock: {
+    /** Path of the lock: `process.env.WARMSWAP_LOCK` in the child. */
+    path: string
+    /** Fencing token of the holder. */
+    generation: number
+  },
   from: string,
   to: string,
 ): Promise<void> {

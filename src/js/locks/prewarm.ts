@@ -22,13 +22,17 @@ export interface PrewarmJob<T extends {} | null> {
    * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false
+  /** Produces the result. Called by one caller at a time, which holds `lock`. */
   run(lock: Lock): Promise<T> | T
 }
 
 /** The result, and how this call obtained it. */
 export interface Prewarmed<T> {
+  /** What `isReady()` or `run()` returned. */
   value: T
+  /** Whether this call ran the job, or found its result. */
   role: 'ran' | 'reused'
+  /** Time in milliseconds that this call waited for the lock. */
   waitedMs: number
   /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null
@@ -39,6 +43,10 @@ export interface Prewarmed<T> {
  * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
  * because of that.
  *
+ * @param path Path of the lock that the callers share.
+ * @param job How to find and how to produce the result.
+ * @param options Options of the lock, and `onFailure`.
+ * @returns The result, and how this call obtained it.
  * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
  * `run` resolved and `isReady` still returns nothing. Otherwise the same errors as `acquireLock()`.
  */
@@ -46,7 +54,10 @@ export interface Prewarmed<T> {
 export async function prewarm<T extends {} | null>(
   path: string,
   job: PrewarmJob<T>,
-  options: LockOptions & { onFailure?: 'share' | 'retry' } = {},
+  options: LockOptions & {
+    /** Whether a failed run also fails the callers that waited for it, or one of them runs again. @default 'share' */
+    onFailure?: 'share' | 'retry'
+  } = {},
 ): Promise<Prewarmed<T>> {
   const checked = checkLockOptions(path, options, 'options', ['onFailure'])
   const onFailure = validate.oneOf('options.onFailure', options.onFailure ?? 'share', ['share', 'retry'])

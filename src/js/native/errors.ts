@@ -50,10 +50,15 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 /** Details of a {@link WarmswapError} in addition to its code and message. */
 export interface ErrorFacts {
+  /** The path that the error is about. */
   path?: string | undefined
+  /** The system call that failed. */
   syscall?: string | undefined
+  /** The holder of the lock that the call waited for. */
   holder?: Holder | undefined
+  /** Outcome of a call on a cache that throws instead of resolving. */
   outcome?: string | undefined
+  /** The error that caused this one. */
   cause?: unknown
 }
 
@@ -89,6 +94,8 @@ Object.defineProperty(WarmswapError.prototype, 'name', { value: 'WarmswapError',
 /**
  * Whether a value is a WarmswapError. Also true for errors from other realms, workers and duplicate copies of the
  * package.
+ *
+ * @param error Any value.
  */
 export function isWarmswapError(error: unknown): error is WarmswapError {
   return typeof error === 'object' && error !== null && BRAND in error

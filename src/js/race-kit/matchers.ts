@@ -9,13 +9,22 @@ import { RunningRace } from './race.js'
 import { Report } from './report.js'
 import { samplesFor, supportedConfidence } from './statistics.js'
 
+/** Matchers for the results of a race. */
 export interface RaceMatchers<T = unknown> {
   /**
    * Checks a sweep's report: every probe (or the named one) was tried at `ms` or later, none failed there, and the
    * control worked without a restart. With `confidence` c, the number of samples must also suffice to state 'works in
    * at least c of all cases' with confidence c: 0.95 takes 59 samples.
    */
-  toSettleWithin(ms: number, options?: { confidence?: number; probe?: string }): T
+  toSettleWithin(
+    ms: number,
+    options?: {
+      /** Confidence from 0 to 1 that the number of samples must support. Default: any number of samples is enough. */
+      confidence?: number
+      /** Name of the only probe to check. Default: all. */
+      probe?: string
+    },
+  ): T
   /** Checks a history: every request was answered, and none twice. */
   toAnswerEachOnce(): T
   /** Checks a history: no answer came from an incarnation or generation older than one seen before the request. */

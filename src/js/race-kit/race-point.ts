@@ -30,6 +30,8 @@ let sequence = 0
 
 /**
  * Marks a race point in code under test. Does nothing unless a race controls it. Await it where the code can be held.
+ *
+ * @param name Name of the point, as `race.at(name)` selects it.
  */
 export function racePoint(name: string): void | Promise<void> {
   if (folder !== undefined) return drive(folder, name)

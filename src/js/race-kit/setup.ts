@@ -11,8 +11,15 @@ import { addMatchers } from './matchers.js'
  */
 const TEST_FILE = Symbol.for('warmswap/test-file@1')
 
-/** Use it in setupFiles: scopes state to the test file, and adds the matchers. */
-export function setup(options?: { stateScope?: 'test-file' | 'isolate' }): void {
+/**
+ * Use it in setupFiles: scopes state to the test file, and adds the matchers.
+ *
+ * @param options Scope of state.
+ */
+export function setup(options?: {
+  /** How far state of scope 'test-file' is shared: one value per run of a test file, or per thread. @default 'test-file' */
+  stateScope?: 'test-file' | 'isolate'
+}): void {
   const { stateScope = 'test-file' } = checkOptions('options', options, ['stateScope'])
   addMatchers()
   const scoped = oneOf('options.stateScope', stateScope, ['test-file', 'isolate']) === 'test-file'

@@ -28,6 +28,7 @@ import { deferred, LONGEST_TIMER_MS, pause, within } from './wait.js'
 export interface BuildNeed {
   /** The stamp from `change()` of the change that the build must contain. */
   atLeast: number
+  /** Stops waiting. The build goes on while another caller waits for it. */
   signal?: AbortSignal
   /**
    * Longest wait of this caller in milliseconds. If a build runs longer than the `timeoutMs` of the caller that started
@@ -51,7 +52,12 @@ export type BuildRun = (context: BuildContext) => Promise<unknown>
 
 /** A pin on a generation that contains the change, and how the generation was built. */
 export interface BuildResult {
+  /** A pin on the generation. The caller releases it. */
   pin: Pin
+  /**
+   * 'ran': this call ran `run`. 'joined': it waited for the build of another caller. 'reused': the current generation
+   * contained the change.
+   */
   role: 'ran' | 'joined' | 'reused'
 }
 

@@ -25,6 +25,10 @@ import { type RebootResult, Workers } from './workers.js'
 
 /** State of a coordinator. */
 export interface CoordinatorStatus {
+  /**
+   * 'building' while a build of this process runs; otherwise the state of the workers. 'failed': there is no worker,
+   * because the last build, start or clean-up failed. 'idle': there is no worker, and the next request starts one.
+   */
   state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed'
   /** The incarnation that serves, or served last. 0 before the first. */
   incarnation: number
@@ -60,12 +64,17 @@ export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
    * Ensures that a worker newer than `observed` runs the current generation. Concurrent callers share one start, and a
    * worker that is dead but not yet reaped does not delay it. `observed` is the incarnation that the caller saw fail.
    */
-  reboot(request: { observed: number | null; reason: string }): Promise<RebootResult>
+  reboot(request: {
+    /** Number of the worker that the caller saw fail or wants replaced. `null` before the first worker. */
+    observed: number | null
+    /** Human-readable reason for the start. */
+    reason: string
+  }): Promise<RebootResult>
   /**
    * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
    * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
    * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
-   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
+   * ERR_WORKER_EXITED if its worker ends, or `drain` milliseconds after its worker was replaced.
    *
    * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
    * ERR_TIMEOUT, ERR_CLOSED.
@@ -94,6 +103,7 @@ export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
    * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED.
    */
   attach(server: AttachedServer, options?: FetchOptions): () => void
+  /** Returns the state at this moment. Does no I/O. */
   status(): CoordinatorStatus
 }
 
@@ -102,6 +112,9 @@ const BUILD_TIMEOUT_MS = 300_000
 /**
  * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
  *
+ * @param store Store of the bundle. It stays open when the coordinator is closed.
+ * @param options How to start a worker, and how workers follow one another.
+ * @returns The coordinator. Close it with `await using`, or with `[Symbol.asyncDispose]()`.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong options, ERR_CLOSED if the store was closed.
  */
 export function openCoordinator<Q = unknown, R = unknown>(

@@ -19,7 +19,15 @@ export interface WorkerHandle<Q = unknown, R = unknown> {
    * Sends a request. Resolves with the worker's reply. A reply in parts is an async iterable or a stream, which fails
    * if the worker ends before its last part.
    */
-  send(request: Q, context: { incarnation: number; signal: AbortSignal }): Promise<R>
+  send(
+    request: Q,
+    context: {
+      /** Number of the worker among those that its coordinator has started, from 1. */
+      incarnation: number
+      /** Aborts when no caller waits for the answer any more. */
+      signal: AbortSignal
+    },
+  ): Promise<R>
   /** Resolves once the worker has ended, for any reason. */
   readonly exited: Promise<unknown>
   /** Lets the worker finish for up to `deadlineMs` milliseconds, then kills it. Resolves once it has ended. */
@@ -28,7 +36,15 @@ export interface WorkerHandle<Q = unknown, R = unknown> {
    * Answers a Fetch request, for `coordinator.fetch()` and `coordinator.attach()`. Optional for a handle of your own;
    * without it these answer 501. A rejection that is not ERR_WORKER_EXITED is the failure of this request alone.
    */
-  fetch?(request: Request, context: { incarnation: number; signal: AbortSignal }): Promise<Response>
+  fetch?(
+    request: Request,
+    context: {
+      /** Number of the worker among those that its coordinator has started, from 1. */
+      incarnation: number
+      /** Aborts when no caller waits for the answer any more. */
+      signal: AbortSignal
+    },
+  ): Promise<Response>
   /**
    * Opens a new connection to the server of a worker that listens. Where it exists, `coordinator.attach()` proxies HTTP
    * and WebSocket upgrades over such connections. A rejection means that no byte of the request was sent.

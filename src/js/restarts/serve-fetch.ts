@@ -33,6 +33,7 @@ const WHOLE_BYTES = 256 * 1024
  *
  * A worker can call serveRequests() too.
  *
+ * @param handler Answers one HTTP request.
  * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
  * called twice.
  */

@@ -9,6 +9,7 @@ import { toRemote } from './remote-error.js'
 
 /** Context of a request. */
 export interface RequestContext {
+  /** Number of this worker among those that its coordinator has started, from 1. */
   incarnation: number
   /** Aborts when no caller waits for the answer any more. */
   signal: AbortSignal
@@ -25,6 +26,7 @@ export type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | 
  * notifies the coordinator that the worker is ready. Requests are handled concurrently. When the coordinator stops the
  * worker, it ends itself once it has answered what it began; so does a process whose host is gone.
  *
+ * @param handler Answers one request.
  * @throws {WarmswapError} ERR_UNSUPPORTED if no coordinator started this thread or process, ERR_REENTRANT if it is
  * called twice.
  */

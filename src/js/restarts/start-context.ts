@@ -5,7 +5,9 @@ import { invalidArgument } from '../native/errors.js'
 
 /** The part of the {@link StartContext} that a start needs. */
 export interface GivenContext {
+  /** The generation to run. */
   pin: Pin
+  /** Aborts when the start takes too long or the coordinator closes. */
   signal: AbortSignal
 }
 

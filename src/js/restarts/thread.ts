@@ -50,8 +50,13 @@ export interface ThreadHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, 
  * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread shares
  * the working directory of its process.
  *
- * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
- * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
+ * @param context What `options.start` of the coordinator was called with.
+ * @param entry Path of the program, relative to the generation.
+ * @param options Arguments, environment, output and time limit.
+ * @returns A handle, for `options.start` to return.
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() or serveFetch(), or does not listen,
+ * in time. ERR_WORKER_EXITED if it ends before; the uncaught error that ended it, with the worker's stack, is the
+ * `cause`.
  */
 export async function startWorkerThread<Q = unknown, R = unknown>(
   context: GivenContext,

@@ -21,6 +21,7 @@ import { Worker } from './worker-state.js'
 
 /** Arguments of a worker's start. */
 export interface StartContext {
+  /** Number of the worker to start, from 1. */
   incarnation: number
   /** The generation to run. It is kept until the worker has ended. */
   pin: Pin
@@ -33,7 +34,12 @@ export type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>
 
 /** Result of a reboot. */
 export interface RebootResult {
+  /** Number of the worker that serves now. */
   incarnation: number
+  /**
+   * 'started': this call started a worker. 'joined': it waited for the start of another caller. 'already': a worker that
+   * is new enough was serving.
+   */
   outcome: 'started' | 'joined' | 'already'
 }
 

@@ -22,10 +22,20 @@ export interface SharedCell<T> extends Disposable {
   changedSince(version: bigint): boolean
   /**
    * Resolves with the latest version as soon as it differs from `since`. Does not keep the thread alive: a thread that
-   * has nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or
-   * ERR_CLOSED.
+   * has nothing else to do ends.
+   *
+   * @throws {WarmswapError} ERR_TIMEOUT after `timeoutMs`, ERR_CLOSED if the handle is closed. Aborting rejects with the
+   * signal's reason.
    */
-  waitForChange(since: bigint, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<bigint>
+  waitForChange(
+    since: bigint,
+    options?: {
+      /** Longest wait in milliseconds. @default Infinity */
+      timeoutMs?: number
+      /** Stops waiting. */
+      signal?: AbortSignal
+    },
+  ): Promise<bigint>
 }
 
 /** Storage of a cell's value: as bytes outside all threads, or as a clone in this one. */
@@ -57,9 +67,17 @@ export function attachCells(openStore: (key: string) => CellStore): void {
  * closes this handle and ends its waits with ERR_CLOSED.
  *
  * @param key Name of the cell.
- * @param options `maxBytes`: largest value in bytes (@default 16 MiB). Larger values are refused.
+ * @param options Size limit.
+ * @returns A handle of the cell.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments.
  */
-export function sharedCell<T>(key: string, options?: { maxBytes?: number }): SharedCell<T> {
+export function sharedCell<T>(
+  key: string,
+  options?: {
+    /** Largest value in bytes. A larger one is refused with ERR_TOO_LARGE. @default 16 MiB */
+    maxBytes?: number
+  },
+): SharedCell<T> {
   validate.string('key', key)
   const { maxBytes = DEFAULT_MAX_BYTES } = validate.options('options', options, ['maxBytes'])
   return new Cell<T>(key, open(key), validate.wholeNumber('options.maxBytes', maxBytes, 1))

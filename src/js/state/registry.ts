@@ -73,6 +73,9 @@ export function attach(mainRealm: Realm): Root {
  * @param key Name of the value.
  * @param init Creates the value.
  * @param options Version, scope, `dispose` and `migrate`.
+ * @returns The stored value, or the new one.
+ * @throws {WarmswapError} ERR_REENTRANT if `init` asks for its own key, ERR_NOT_READY if defineStateAsync() is still
+ * creating the value, ERR_INVALID_ARGUMENT for wrong arguments. An error of `init` is thrown, and nothing is stored.
  */
 export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T
 export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>, module?: ModuleVersion): T {
@@ -99,6 +102,13 @@ export function defineState<T>(key: string, init: () => T, options?: StateOption
 /**
  * Like {@link defineState}, with an asynchronous initialiser. Concurrent calls share it. A failure rejects them all and
  * is not stored, so that the next call tries again.
+ *
+ * @param key Name of the value.
+ * @param init Creates the value.
+ * @param options Version, scope, `dispose` and `migrate`.
+ * @returns The stored value, or the new one.
+ * @throws {WarmswapError} ERR_REENTRANT if `init` waits for its own key, ERR_INVALID_ARGUMENT for wrong arguments.
+ * Otherwise what `init` threw.
  */
 export async function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T>
 export async function defineStateAsync<T>(
@@ -158,6 +168,8 @@ function startAsync<T>(
 /**
  * Returns the value of `key`, or undefined if none is stored. The value may itself be `undefined`: {@link hasState}
  * distinguishes the two.
+ *
+ * @param key Name of the value.
  */
 export function peekState<T>(key: string): T | undefined {
   return find(validate.string('key', key))?.entries.get(key)?.value as T | undefined
@@ -174,12 +186,23 @@ function migrationOf<T>(
   return () => migrate.call(options, entry.value as T, entry.version)
 }
 
-/** Whether a value is stored under `key`, even if it is `undefined` or `null`. */
+/**
+ * Whether a value is stored under `key`, even if it is `undefined` or `null`.
+ *
+ * @param key Name of the value.
+ */
 export function hasState(key: string): boolean {
   return find(validate.string('key', key)) !== undefined
 }
 
-/** Replaces a defined value. The old one is disposed of unless it is the same. */
+/**
+ * Replaces a defined value. The old one is disposed of unless it is the same.
+ *
+ * @param key Name of the value.
+ * @param value The new value.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if no value is stored under `key`; ERR_REENTRANT or ERR_NOT_READY while it
+ * is being created.
+ */
 export function replaceState<T>(key: string, value: T): void {
   const table = findOrStarting(validate.string('key', key))
   if (table === undefined) throw invalidArgument('key', key, 'a key that defineState or defineStateAsync has defined')
@@ -190,7 +213,11 @@ export function replaceState<T>(key: string, value: T): void {
 }
 
 /**
- * Disposes of a value and removes it. Returns false if there was none. A value that is being created is awaited first.
+ * Disposes of a value and removes it. A value that is being created is awaited first.
+ *
+ * @param key Name of the value.
+ * @returns Whether there was a value.
+ * @throws {WarmswapError} ERR_REENTRANT if the initialiser of the value calls it.
  */
 export async function dropState(key: string): Promise<boolean> {
   validate.string('key', key)
@@ -206,15 +233,26 @@ export async function dropState(key: string): Promise<boolean> {
   return true
 }
 
-/** Drops all values, or all whose key begins with `prefix`, the latest definition first. */
-export async function resetState(filter?: { prefix?: string }): Promise<void> {
+/**
+ * Drops values, the latest definition first.
+ *
+ * @param filter Which values. Default: all.
+ */
+export async function resetState(filter?: {
+  /** Start of the keys to drop. @default '' */
+  prefix?: string
+}): Promise<void> {
   const { prefix = '' } = validate.options('filter', filter, ['prefix'])
   validate.string('filter.prefix', prefix)
   const keys = visibleTables(root).flatMap(({ entries, starting }) => [...entries.keys(), ...starting.keys()])
   for (const key of keys.reverse()) if (key.startsWith(prefix)) await dropState(key)
 }
 
-/** Lists the stored values in the order of definition, for debugging and for finding leaks. */
+/**
+ * Lists the stored values in the order of definition, for debugging and for finding leaks. `generation` counts the values
+ * that the key has had, `definedBy` is the line of the definition, and `kind` is 'code' for functions and instances of
+ * classes.
+ */
 export function listState(): {
   key: string
   version: string | number
@@ -240,6 +278,9 @@ export function listState(): {
 /**
  * Calls the listener for every change in this thread until the subscription is disposed of. Does not keep the process
  * alive.
+ *
+ * @param listener Called after each change.
+ * @returns The subscription.
  */
 export function onStateChange(listener: (event: StateChange) => void): Disposable {
   validate.callback('listener', listener)

@@ -54,7 +54,9 @@ export interface Table {
 
 /** A change of a key. */
 export interface StateChange {
+  /** Name of the value. */
   key: string
+  /** What happened: a value was created, replaced, removed, or created from one of another version. */
   type: 'define' | 'replace' | 'drop' | 'migrate'
 }
 

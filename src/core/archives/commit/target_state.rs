@@ -51,7 +51,7 @@ pub(super) fn not_empty(target: &Path) -> Failure {
     Failure::new(
         Cause::TargetNotEmpty,
         format!(
-            "'{}' is not empty. Use mode 'replace' or 'merge' to change it",
+            "'{}' is not empty. Use mode 'replace' to replace it as a whole",
             target.display()
         ),
     )

@@ -27,6 +27,7 @@ export interface AtomicOutdirOptions {
  * nothing and deletes nothing. A build that started before one that is already published is refused: its result is
  * dropped with a warning.
  *
+ * @param options The store, and what a build must contain.
  * @example
  * const store = await openBundles(resolve('.warmswap/api'), { link: resolve('dist') })
  * const context = await esbuild.context({ entryPoints: ['api.ts'], outdir: 'dist', bundle: true, plugins: [atomicOutdir({ store })] })

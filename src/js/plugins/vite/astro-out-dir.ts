@@ -14,15 +14,39 @@ export type AstroOutDirOptions = Omit<AtomicOutDirOptions, 'apply'>
 
 /** An integration of Astro, as `integrations` of its configuration accepts it. */
 export interface AstroOutDirIntegration {
+  /** 'warmswap:astro-out-dir' */
   name: string
+  /** The hooks that Astro calls. */
   hooks: {
-    'astro:config:setup'(options: { command: string; updateConfig(config: { vite: AstroViteConfig }): unknown }): void
-    'astro:config:done'(options: { config: { integrations: { hooks: object }[] } }): void
+    /** Adds the Vite plugin. */
+    'astro:config:setup'(options: {
+      /** Astro's command, such as 'build' or 'dev'. */
+      command: string
+      /** Astro's function that changes the configuration. */
+      updateConfig(config: {
+        /** The part of the configuration that Vite gets. */
+        vite: AstroViteConfig
+      }): unknown
+    }): void
+    /** Arranges the publish after the last hook of all integrations. */
+    'astro:config:done'(options: {
+      /** Astro's resolved configuration. */
+      config: {
+        /** All integrations of the project. */
+        integrations: { hooks: object }[]
+      }
+    }): void
   }
 }
 
+/** The part of Vite's configuration that the integration sets. */
 interface AstroViteConfig {
-  build?: { emptyOutDir: false }
+  /** Options of the build. */
+  build?: {
+    /** Keeps Astro from emptying outDir, which readers still use. */
+    emptyOutDir: false
+  }
+  /** Plugins to add. */
   plugins: Plugin[]
 }
 
@@ -31,6 +55,7 @@ interface AstroViteConfig {
  * a copy of what was built. Readers of outDir find the generation from before until then. A failed build publishes
  * nothing. During a build, everything in the process sees the work directory at outDir.
  *
+ * @param options Store, and generations to keep.
  * @example
  * export default defineConfig({ integrations: [astroOutDir()] })
  */

@@ -40,6 +40,7 @@ const NAME = 'warmswap:atomic-out-dir'
  * exists at every moment. A directory that neither this plugin nor a build of it made is adopted: it is kept in
  * `<root>/set-aside/`, and a warning names it.
  *
+ * @param options Store, when to publish, and generations to keep.
  * @example
  * export default defineConfig({ plugins: [atomicOutDir()] })
  */

@@ -14,14 +14,22 @@ import { type StaleDep, type StaleKind, staleDepError } from './stale-error.js'
 
 /** What happened to a request or an import that met a stale dependency. */
 export interface RecoveryEvent {
+  /** Name of the environment. */
   environment: string
+  /** What happened to the dependency. */
   kind: StaleKind
+  /** Id of the stale dependency. */
   id?: string
   /** Number of the attempt, from 1. */
   attempt: number
+  /**
+   * 'retry': tried again. 'resolved-ghost': tried again under the current id. 'recovered': a retry succeeded. 'gave-up': no
+   * attempts were left.
+   */
   outcome: 'retry' | 'resolved-ghost' | 'recovered' | 'gave-up'
-  /** The requested hash, and the environment's current hash. */
+  /** The hash that was requested. */
   oldHash?: string
+  /** The current hash of the environment. */
   newHash?: string
 }
 

@@ -20,6 +20,7 @@ export interface ImportWithRecoveryOptions<M, T> {
   use?: (module: M) => T | Promise<T>
   /** Number of attempts, the first included. @default that of the staleDepRecovery plugin, else 3 */
   maxAttempts?: number
+  /** Stops the attempts. The call rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
@@ -30,6 +31,10 @@ export interface ImportWithRecoveryOptions<M, T> {
  *
  * An import of a ghost (see {@link resolveOptimizedId}) is retried under the current id.
  *
+ * @param environment The environment, taken from `server.environments` at each call.
+ * @param url Module to import.
+ * @param options What to do with the module, and how often to try.
+ * @returns What `use` returned.
  * @throws The error of `use` or of the import, if it is not caused by a stale dependency.
  * @throws {WarmswapError} ERR_NOT_READY with the id and both hashes when no attempts are left; ERR_CLOSED if the
  * environment belongs to a server that was closed or restarted.

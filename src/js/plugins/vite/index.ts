@@ -29,6 +29,7 @@ export { type StaleKind, staleDepError } from './stale-error.js'
 
 /** Which plugins to use, with their options. */
 export interface WarmswapOptions {
+  /** Options of stableState(). */
   state?: StableStateOptions
   /** Options of the recovery. `false` disables it. */
   recovery?: StaleDepRecoveryOptions | false
@@ -43,6 +44,8 @@ export interface WarmswapOptions {
 /**
  * All plugins for a dev server: stableState, autoVersion, rememberDiscoveries and staleDepRecovery, and
  * linkEnvironments and atomicOutDir if their options are set.
+ *
+ * @param options Options of each plugin.
  */
 export default function warmswap(options?: WarmswapOptions): Plugin[] {
   const { state, recovery, discoveries, link, outDir } = validate.options('options', options, [

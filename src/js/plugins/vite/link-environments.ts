@@ -9,7 +9,9 @@ import { recoveryOf } from './recovery-options.js'
 
 /** Environments `to` are reloaded when `from` is reloaded after a re-optimization. */
 export interface EnvironmentLink {
+  /** Name of the environment that is re-optimized. */
   from: string
+  /** Names of the environments that import from it. */
   to: string[]
 }
 
@@ -17,6 +19,8 @@ export interface EnvironmentLink {
  * Reloads linked environments after the re-optimization of an environment, also along chains of links. Only configured
  * links count. A cycle of links reloads each environment once, because a passed-on reload is not a re-optimization.
  * Names that the server does not have are reported once, when it starts.
+ *
+ * @param links Which environments import from which.
  */
 export function linkEnvironments(links: EnvironmentLink[]): Plugin {
   checkLinks(links)

@@ -6,13 +6,13 @@ import { invalidArgument } from '../../native/errors.js'
 import * as validate from '../../native/validate.js'
 import { watchOptimizer } from './optimizer.js'
 
-/**
- * A commit of the environment's optimizer. `reload` is true if Vite discards the environment's module graph because of
- * it.
- */
+/** A re-optimization of an environment. */
 export interface ReoptimizeEvent {
+  /** Name of the environment. */
   environment: string
+  /** The new hash of its optimized dependencies. */
   browserHash: string
+  /** Whether Vite discards the environment's module graph because of it. */
   reload: boolean
 }
 
@@ -20,6 +20,10 @@ export interface ReoptimizeEvent {
  * Calls the listener after each re-optimization of any environment of this server, after Vite has sent its reload. The
  * first optimization of a cold start is not reported. A restarted server has new environments: subscribe in
  * `configureServer`, which Vite calls again.
+ *
+ * @param server The dev server.
+ * @param listener Called after each re-optimization.
+ * @returns The subscription.
  */
 export function onReoptimize(server: ViteDevServer, listener: (event: ReoptimizeEvent) => void): Disposable {
   if (typeof server?.environments !== 'object')

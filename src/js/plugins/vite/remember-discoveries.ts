@@ -38,6 +38,8 @@ export function memoryOf(environment: DevEnvironment): string | undefined {
 /**
  * Keeps the names of dependencies that were discovered late, and includes them in each cold start of the optimizer. A
  * name that is no longer installed leaves the list. The folder is created with the first late discovery.
+ *
+ * @param options Folder of the list.
  */
 export function rememberDiscoveries(options?: RememberDiscoveriesOptions): Plugin {
   const { dir } = validate.options('options', options, ['dir'])

@@ -13,6 +13,7 @@ import { optimizedDepOf } from './optimizer.js'
  * `clearCache()` and waiting were measured on 7.3.8 and 8.3.8), so `runner.import('dep')` can fail permanently, while
  * the id returned here works.
  *
+ * @param environment The environment, taken from `server.environments`.
  * @param id A bare specifier as in `optimizeDeps.include`, or any id of the dependency's file, with any hash.
  */
 export function resolveOptimizedId(environment: DevEnvironment, id: string): string | undefined {

@@ -29,7 +29,11 @@ export interface StableStateOptions {
 
 const STATE = 'warmswap/state'
 
-/** Keeps state across re-optimizations, reloads and restarts of the server. */
+/**
+ * Keeps state across re-optimizations, reloads and restarts of the server.
+ *
+ * @param options Which environments get the state.
+ */
 export function stableState(options?: StableStateOptions): Plugin {
   const {
     environments,

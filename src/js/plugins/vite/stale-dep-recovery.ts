@@ -23,6 +23,8 @@ const checked = new WeakSet<DevEnvironment>()
 /**
  * Recovers from stale pre-bundles in all server environments, warns about silent duplicates, and names dependencies
  * that were discovered late.
+ *
+ * @param options Attempts, replayed methods and limits.
  */
 export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
   const recovery = checkRecoveryOptions(options)

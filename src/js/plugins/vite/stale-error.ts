@@ -8,8 +8,11 @@ export type StaleKind = 'outdated' | 'processing' | 'missing-chunk'
 
 /** A stale dependency as Vite reported it: the requested id and the hash in it. */
 export interface StaleDep {
+  /** What happened to the dependency. */
   kind: StaleKind
+  /** The requested id, if the error names it. */
   id?: string
+  /** The hash in that id. */
   hash?: string
 }
 
@@ -56,6 +59,8 @@ const DEEPEST_CAUSE = 8
  * The code is checked first, on the error and on its `cause`s. Then the whole message is checked, because some layers
  * (miniflare's error pages, wrappers of frameworks) lose the code. An error that merely quotes Vite's text does not
  * count: the message has to begin with it, and only a plain `Error` is checked by message.
+ *
+ * @param error Any value.
  */
 export function staleDepError(error: unknown): StaleDep | undefined {
   const chain = [...causes(error)]

@@ -6,15 +6,15 @@ import type { Duplex } from 'node:stream'
 import { isSeeded } from '../../native/seeded-bugs.js'
 import type { WorkerHandle } from '../handle.js'
 
-/** Connections to one worker that are idle, at most. */
+/** Largest number of idle connections to one worker. */
 const MOST_IDLE = 64
 
 interface Agents {
   /** The agent for GET and HEAD. Its connections are reused. */
   readonly kept: WorkerAgent
   /**
-   * The agent for all other methods. If a worker closes an idle connection while a request is written to it, it cannot be
-   * known whether the worker has begun that request.
+   * The agent for all other methods. Each request gets a connection of its own: if a worker closed an idle connection
+   * while a request was being written to it, nobody would know whether the worker had begun that request.
    */
   readonly fresh: WorkerAgent
 }
@@ -48,12 +48,12 @@ export function agentOf(handle: WorkerHandle<never, unknown>, method: string | u
   return isReusable(method) ? found.kept : found.fresh
 }
 
-/** Whether the connection of a request with this method can be that of an earlier one. */
+/** Whether a request with this method may reuse the connection of an earlier one. */
 export function isReusable(method: string | undefined): boolean {
   return method === 'GET' || method === 'HEAD' || (__WARMSWAP_TESTING__ && isSeeded('upstream-reused-for-post'))
 }
 
-/** An agent whose connections are new, for a request that found its connection closed. */
+/** An agent that opens a new connection, for a request whose connection was found closed. */
 export function freshAgentOf(handle: WorkerHandle<never, unknown>): Agent {
   return agentOf(handle, undefined)
 }

@@ -1,6 +1,6 @@
 /**
- * `coordinator.attach()`: the requests of a node:http server go to the workers. srvx converts between node:http and Fetch:
- * it creates no `Request`, `Response` or `Headers` object unless one is used. Creating them takes 30 µs for each request.
+ * `coordinator.attach()`: passes the requests of a node:http server to the workers. srvx converts between node:http and
+ * Fetch. It creates a `Request`, `Response` or `Headers` object only when one is used: all three take 30 µs per request.
  */
 
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
@@ -21,7 +21,7 @@ import { type CheckedFetchOptions, type Exchanger, isReplayable } from './option
 import { ProxiedAnswer, proxied } from './proxy.js'
 import { carryUpgrade } from './upgrade.js'
 
-/** A server that attach() takes. */
+/** A server that attach() accepts: one of node:http or node:https. */
 export type AttachedServer = Server | SecureServer
 
 const attached = new WeakSet<AttachedServer>()
@@ -149,7 +149,10 @@ function headOf(request: IncomingMessage, response: ServerResponse): RequestHead
   return { method, url, headers }
 }
 
-/** The parts of a request's body. A worker that reads the first one lets a client that waits for it begin to send. */
+/**
+ * The parts of a request's body. If the client waits for "100 Continue", it gets that when the worker reads the first
+ * part.
+ */
 function partsOfRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Parts {
   // Destroying a request destroys its connection, which the answer still needs.
   const iterator = request.iterator({ destroyOnReturn: false })

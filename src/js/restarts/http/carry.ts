@@ -43,7 +43,7 @@ async function rawAnswer(
   return rawOf(await handle.fetch(request, context), 'fetch() of the WorkerHandle')
 }
 
-/** The same parts; each that arrives starts the time of the request again. */
+/** The same parts. Each part that arrives restarts the time limit of the request. */
 function touching(parts: Parts, touch: () => void): Parts {
   return {
     async next() {

@@ -1,4 +1,4 @@
-/** What a client gets for bytes that are no HTTP request. */
+/** The answer to bytes that are not an HTTP request. */
 
 import type { Duplex } from 'node:stream'
 

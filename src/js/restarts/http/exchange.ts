@@ -5,21 +5,21 @@ import { type Parts, partsOf } from '../parts.js'
 
 export type HeaderPairs = [name: string, value: string][]
 
-/** Everything of a request but its body. */
+/** A request without its body. */
 export interface RequestHead {
   readonly method: string
   readonly url: string
   readonly headers: HeaderPairs
 }
 
-/** Everything of an answer but its body. */
+/** An answer without its body. */
 export interface AnswerHead {
   readonly status: number
   readonly statusText: string
   readonly headers: HeaderPairs
 }
 
-/** An answer: its body is there as a whole, comes in parts, or does not exist. */
+/** An answer. Its body is complete, arrives in parts, or does not exist. */
 export interface RawAnswer {
   readonly head: AnswerHead
   readonly body: Uint8Array | Parts | null
@@ -48,7 +48,7 @@ export function requestOf(
   return new Request(url, init)
 }
 
-/** The `Response` of another realm or library counts too: what matters is that it has its members. */
+/** A `Response` of another realm or library is accepted too: only its members matter. */
 export function rawOf(response: Response, source: string): RawAnswer {
   const problem = problemOf(response)
   if (problem !== undefined)
@@ -112,12 +112,12 @@ export function bytesOf(part: unknown): Uint8Array {
   throw new TypeError(`a part of the body is ${typeof part}; a body consists of Uint8Array`)
 }
 
-/** The same bytes in a buffer of their own: to copy a view is to copy everything that its buffer holds. */
+/** The same bytes in a buffer of their own, because posting a view copies its whole buffer. */
 export function compact(bytes: Uint8Array): Uint8Array {
   return bytes.byteLength === bytes.buffer.byteLength ? bytes : Uint8Array.prototype.slice.call(bytes)
 }
 
-/** What is wrong with an answer that a worker sent; undefined for a good one. */
+/** The problem with an answer that a worker sent. Undefined if it is well-formed. */
 export function problemOfHead(head: unknown): string | undefined {
   const { status, statusText, headers } = (head ?? {}) as Partial<AnswerHead>
   if (!Number.isInteger(status) || (status as number) < 200 || (status as number) > 599)

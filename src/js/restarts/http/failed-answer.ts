@@ -62,7 +62,7 @@ function reasons(error: unknown, build: Error | undefined): Reason[] {
   return build === undefined || build === error ? [own] : [['The last build failed:', textOf(build)], own]
 }
 
-/** With its stack and its causes. */
+/** The error with its stack and its causes. */
 function textOf(error: unknown): string {
   return stripVTControlCharacters(inspect(error, { depth: 4, breakLength: 120 })).slice(0, LONGEST_TEXT)
 }

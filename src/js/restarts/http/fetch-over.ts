@@ -9,7 +9,7 @@ import { type RawAnswer, type RequestHead, rawOf, streamOf } from './exchange.js
 import { isForwardingHeader } from './forwarded.js'
 import { explain } from './proxy.js'
 
-/** Sends a request over a new connection. Nothing of its body is read before there is one. */
+/** Sends a request over a new connection. Its body is read only after the connection exists. */
 export async function fetchOver(
   handle: WorkerHandle<never, unknown>,
   { method, url, headers }: RequestHead,

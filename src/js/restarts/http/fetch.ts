@@ -1,4 +1,4 @@
-/** `coordinator.fetch()`: a Request in, a Response out. */
+/** `coordinator.fetch()`: answers a `Request` with a `Response`. */
 
 import { invalidArgument, isWarmswapError } from '../../native/errors.js'
 import { LongAnswer } from '../long-answer.js'
@@ -31,7 +31,7 @@ export async function fetchThrough(
   }
 }
 
-/** A `Request` of another library counts too. */
+/** A `Request` of another library is accepted too. */
 function check(request: Request): void {
   const { url, method, headers, signal, bodyUsed } = (request ?? {}) as Partial<Request>
   const isRequest = typeof url === 'string' && typeof method === 'string' && signal !== undefined

@@ -3,7 +3,7 @@
 import { boolean, options as checkedOptions, milliseconds, oneOf } from '../../native/validate.js'
 import type { Carry } from '../queue.js'
 
-/** How HTTP requests are treated. */
+/** How the coordinator handles HTTP requests. */
 export interface FetchOptions {
   /**
    * Whether a request that a worker had begun when it ended may be sent to the next worker. `'safe'` does so for GET and
@@ -24,11 +24,11 @@ export type CheckedFetchOptions = Required<FetchOptions>
 
 /** What answers HTTP requests: the coordinator, as this folder sees it. */
 export interface Exchanger {
-  /** Gets a request to a worker. */
+  /** Passes a request to a worker. */
   accept<T>(carry: Carry<T>, options: { idempotent: boolean; timeoutMs: number; signal: AbortSignal }): Promise<T>
-  /** The error of the last build, while nothing has been built since. */
+  /** The error of the last build. Undefined once a later build has succeeded. */
   buildError(): Error | undefined
-  /** When a worker may be there, in seconds. */
+  /** Seconds after which a client should try again, for `Retry-After`. */
   retryAfter(): number
 }
 

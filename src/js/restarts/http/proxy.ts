@@ -1,4 +1,4 @@
-/** Requests of a node:http server for workers that listen. httpxy carries heads and bodies over. */
+/** Requests of a node:http server for workers that listen. httpxy copies heads and bodies. */
 
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import { createProxyServer } from 'httpxy'
@@ -11,7 +11,7 @@ import { within } from '../wait.js'
 import { agentOf, freshAgentOf, isReusable } from './agents.js'
 import { forwardingHeaders, isForwardingHeader } from './forwarded.js'
 
-/** An answer that is sent to the client by itself. */
+/** An answer that httpxy sends to the client without further help. */
 export class ProxiedAnswer implements Lasting {
   readonly [LASTING]: Lasting = this
   readonly ended: Promise<void>
@@ -29,7 +29,7 @@ export class ProxiedAnswer implements Lasting {
 }
 
 interface Hooks {
-  /** A connection is there: the request is about to be written. */
+  /** The connection exists, and the request is about to be written. */
   connected(request: ClientRequest): void
   answered(): void
 }
@@ -39,13 +39,16 @@ const proxy = createProxyServer()
 
 proxy.on('proxyReq', (upstream, request) => hooks.get(request as IncomingMessage)?.connected(upstream))
 proxy.on('proxyRes', ({ headers }, request) => {
-  // Those of the connection to the worker; the client has its own.
+  // They describe the connection to the worker, not the one to the client.
   delete headers.connection
   delete headers['keep-alive']
   hooks.get(request as IncomingMessage)?.answered()
 })
 
-/** The worker has this long to end after it has broken off a connection, if that is the reason. */
+/**
+ * Milliseconds to wait for the end of a worker after it broke off a connection. If it ends in this time, its end is
+ * reported as the reason.
+ */
 const END_MS = 500
 
 /** Carries out a request on a worker that listens. `mustContinue`: the client waits for "100 Continue". */
@@ -64,14 +67,14 @@ export async function proxied(
   try {
     return await attempt(agentOf(handle, request.method))
   } catch (error) {
-    // The worker closed an idle connection at the same moment, and sent nothing of an answer.
+    // The worker closed an idle connection at the same moment, before it sent a byte of an answer.
     if (error instanceof StaleConnection)
       return await attempt(freshAgentOf(handle)).catch((second) => explain(second, handle, context))
     return await explain(error, handle, context)
   }
 }
 
-/** Replaces what names the client, and what only this connection needs. */
+/** Replaces the headers that name the client, and those that apply to this connection only. */
 function prepare(request: IncomingMessage): void {
   const { headers } = request
   for (const name of Object.keys(headers)) if (isForwardingHeader(name)) delete headers[name]

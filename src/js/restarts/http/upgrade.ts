@@ -1,6 +1,6 @@
 /**
  * Upgrades of a node:http server, for workers that listen. Not with httpxy: it closes the client's socket without an answer
- * if the worker ends during the handshake, so that no next worker could have the request.
+ * if the worker ends during the handshake, and then no other worker could get the request.
  */
 
 import { type IncomingMessage, request as requestUpstream } from 'node:http'
@@ -16,7 +16,7 @@ import { forwardingHeaders, isForwardingHeader } from './forwarded.js'
 import { explain } from './proxy.js'
 import { closeFrame, SERVICE_RESTART, WebSocketFrames } from './web-socket-frames.js'
 
-/** A socket that a worker and a client have, or an answer to an upgrade that the worker refused. */
+/** A socket between a worker and a client, or the answer to an upgrade that the worker refused. */
 export class Upgraded implements Lasting {
   readonly [LASTING]: Lasting | undefined = __WARMSWAP_TESTING__ && isSeeded('drain-without-sockets') ? undefined : this
   private readonly end = deferred<void>()
@@ -48,7 +48,7 @@ export class Upgraded implements Lasting {
     return this.end.promise
   }
 
-  /** A WebSocket gets "1012 Service Restart" after the frame that is on its way. */
+  /** A WebSocket gets "1012 Service Restart" after the frame that is being sent. */
   cut(): void {
     this.isCut = true
     if (this.frames === undefined) this.client.destroy()
@@ -137,7 +137,7 @@ function handshake(
   })
 }
 
-/** Node changes the case of no header, and WebSocket libraries may compare it. */
+/** Header names keep the case in which the client sent them, because WebSocket libraries may compare it. */
 function headersOf(request: IncomingMessage): Record<string, string[] | string> {
   const headers: Record<string, string[] | string> = {}
   const { rawHeaders } = request

@@ -1,4 +1,4 @@
-/** Where the frames of a WebSocket (RFC 6455) end, so that one of our own can follow. */
+/** Finds where the frames of a WebSocket (RFC 6455) end, so that a frame of the coordinator can follow. */
 
 /** "Service Restart": clients connect again. */
 export const SERVICE_RESTART = 1012
@@ -34,7 +34,7 @@ export class WebSocketFrames {
 
 const LONGEST_HEAD = 14
 
-/** The lengths of a frame; undefined while they are not known. */
+/** The lengths of a frame. Undefined until its head is complete. */
 function frameOf(bytes: Buffer): { head: number; payload: number } | undefined {
   if (bytes.length < 2) return undefined
   const second = bytes[1] as number
