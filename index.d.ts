@@ -939,6 +939,7 @@ interface StoreLock {
    * run writes to, if that can refuse a lower number.
    */
   readonly generation: number;
+  /** Always 'lease': the record is renewed while the run lasts. */
   readonly mode: 'lease';
   /** The holder that did not renew its lease, and that this run was taken over from. Check for incomplete work that it left. */
   readonly tookOverFrom: Holder | null;
@@ -1050,12 +1051,16 @@ interface PrewarmJob<T extends {} | null, Held = Lock> {
    * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false;
+  /** Produces the result, and leaves it where `isReady()` finds it. */
   run(lock: Held): Promise<T> | T;
 }
 /** The result, and how this call obtained it. */
 interface Prewarmed<T> {
+  /** What `isReady()` or `run()` returned. */
   value: T;
+  /** 'ran' if this call ran the job, 'reused' if the result was there or another caller produced it. */
   role: 'ran' | 'reused';
+  /** Milliseconds that the call waited for other callers. */
   waitedMs: number;
   /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null;
@@ -1064,6 +1069,10 @@ interface Prewarmed<T> {
 //#region src/js/locks/prewarm.d.ts
 /** Options of `prewarm()`: those of a lock, and what a failed run means for the callers that waited for it. */
 type PrewarmOptions = LockOptions & {
+  /**
+   * Whether a failed run also fails the callers that waited for it ('share'), or one of them runs the job again
+   * ('retry'). @default 'share'
+   */
   onFailure?: 'share' | 'retry';
 };
 /** Options of `prewarm()` over a store. `leaseTtlMs` is at least 1000 and at most 600_000 there, `metadata` at most 4 KiB. */
@@ -1076,7 +1085,7 @@ type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs' | 'cov
  * With the location of a store, the callers can be on any machine. They coordinate with one object per key, below
  * `<key>/.warmswap-ensure/`. The store has to honour conditional writes.
  *
- * @param path Absolute path of a lock; or a store and a key in it, such as 's3://bucket/prefix/key?region=…', or an object
+ * @param place Absolute path of a lock; or a store and a key in it, such as 's3://bucket/prefix/key?region=…', or an object
  * with the fields of a store's location, whose `prefix` (`path` of a folder, `name` of a memory) ends with the key.
  * @param job Checks whether the result exists, and produces it.
  * @param options Those of a lock, and `onFailure`: whether a failed run also fails the callers that waited for it
@@ -1092,8 +1101,8 @@ type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs' | 'cov
  *   run: ({ signal }) => buildTemplate({ signal }),
  * })
  */
-declare function prewarm<T extends {} | null>(store: StoreUrl | S3Location | FileLocation | MemoryLocation, job: PrewarmJob<T, StoreLock>, options?: StorePrewarmOptions): Promise<Prewarmed<T>>;
-declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: PrewarmOptions): Promise<Prewarmed<T>>;
+declare function prewarm<T extends {} | null>(place: StoreUrl | S3Location | FileLocation | MemoryLocation, job: PrewarmJob<T, StoreLock>, options?: StorePrewarmOptions): Promise<Prewarmed<T>>;
+declare function prewarm<T extends {} | null>(place: string, job: PrewarmJob<T>, options?: PrewarmOptions): Promise<Prewarmed<T>>;
 //#endregion
 //#region src/js/native/errors.d.ts
 /**

@@ -14,13 +14,17 @@ export interface PrewarmJob<T extends {} | null, Held = Lock> {
    * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false
+  /** Produces the result, and leaves it where `isReady()` finds it. */
   run(lock: Held): Promise<T> | T
 }
 
 /** The result, and how this call obtained it. */
 export interface Prewarmed<T> {
+  /** What `isReady()` or `run()` returned. */
   value: T
+  /** 'ran' if this call ran the job, 'reused' if the result was there or another caller produced it. */
   role: 'ran' | 'reused'
+  /** Milliseconds that the call waited for other callers. */
   waitedMs: number
   /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null

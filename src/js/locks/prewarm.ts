@@ -15,7 +15,13 @@ import { checkLockOptions } from './options.js'
 import { isStore, prewarmInStore } from './prewarm-store.js'
 
 /** Options of `prewarm()`: those of a lock, and what a failed run means for the callers that waited for it. */
-export type PrewarmOptions = LockOptions & { onFailure?: 'share' | 'retry' }
+export type PrewarmOptions = LockOptions & {
+  /**
+   * Whether a failed run also fails the callers that waited for it ('share'), or one of them runs the job again
+   * ('retry'). @default 'share'
+   */
+  onFailure?: 'share' | 'retry'
+}
 
 /** Options of `prewarm()` over a store. `leaseTtlMs` is at least 1000 and at most 600_000 there, `metadata` at most 4 KiB. */
 export type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs' | 'coverChildren'>
@@ -28,7 +34,7 @@ export type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs'
  * With the location of a store, the callers can be on any machine. They coordinate with one object per key, below
  * `<key>/.warmswap-ensure/`. The store has to honour conditional writes.
  *
- * @param path Absolute path of a lock; or a store and a key in it, such as 's3://bucket/prefix/key?region=…', or an object
+ * @param place Absolute path of a lock; or a store and a key in it, such as 's3://bucket/prefix/key?region=…', or an object
  * with the fields of a store's location, whose `prefix` (`path` of a folder, `name` of a memory) ends with the key.
  * @param job Checks whether the result exists, and produces it.
  * @param options Those of a lock, and `onFailure`: whether a failed run also fails the callers that waited for it
@@ -46,13 +52,13 @@ export type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs'
  */
 // biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 export function prewarm<T extends {} | null>(
-  store: StoreUrl | S3Location | FileLocation | MemoryLocation,
+  place: StoreUrl | S3Location | FileLocation | MemoryLocation,
   job: PrewarmJob<T, StoreLock>,
   options?: StorePrewarmOptions,
 ): Promise<Prewarmed<T>>
 // biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 export function prewarm<T extends {} | null>(
-  path: string,
+  place: string,
   job: PrewarmJob<T>,
   options?: PrewarmOptions,
 ): Promise<Prewarmed<T>>
