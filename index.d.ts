@@ -1155,7 +1155,7 @@ interface StoreLock {
    * run writes to, if that can refuse a lower number.
    */
   readonly generation: number;
-  /** Always 'lease': the record is renewed. */
+  /** Always 'lease': the record is renewed while the run lasts. */
   readonly mode: 'lease';
   /** The holder that did not renew its lease, and that this run was taken over from. Check for incomplete work that it left. */
   readonly tookOverFrom: Holder | null;
@@ -1301,16 +1301,16 @@ interface PrewarmJob<T extends {} | null, Held = Lock> {
    * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false;
-  /** Produces the result. Called by one caller at a time, which holds `lock`. */
+  /** Produces the result, and leaves it where `isReady()` finds it. */
   run(lock: Held): Promise<T> | T;
 }
 /** The result, and how this call obtained it. */
 interface Prewarmed<T> {
   /** What `isReady()` or `run()` returned. */
   value: T;
-  /** Whether this call ran the job, or found its result. */
+  /** 'ran' if this call ran the job, 'reused' if the result was there or another caller produced it. */
   role: 'ran' | 'reused';
-  /** Time in milliseconds that this call waited for the lock. */
+  /** Milliseconds that the call waited for other callers. */
   waitedMs: number;
   /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null;
@@ -1319,7 +1319,11 @@ interface Prewarmed<T> {
 //#region src/js/locks/prewarm.d.ts
 /** Options of `prewarm()`: those of a lock, and what a failed run means for the callers that waited for it. */
 type PrewarmOptions = LockOptions & {
-  /** Whether a failed run also fails the callers that waited for it, or one of them runs again. @default 'share' */onFailure?: 'share' | 'retry';
+  /**
+   * Whether a failed run also fails the callers that waited for it ('share'), or one of them runs the job again
+   * ('retry'). @default 'share'
+   */
+  onFailure?: 'share' | 'retry';
 };
 /** Options of `prewarm()` over a store. `leaseTtlMs` is at least 1000 and at most 600_000 there, `metadata` at most 4 KiB. */
 type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs' | 'coverChildren'>;

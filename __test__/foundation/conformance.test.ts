@@ -50,7 +50,7 @@ function goPath(): string | undefined {
   }
 }
 
-describe('conformance', { timeout: 240_000 }, () => {
+describe('conformance', { timeout: 480_000 }, () => {
   test('every case passes with the implementation that ships', () => {
     const report = conformance(javascript)
     expect(failures(report)).toEqual([])

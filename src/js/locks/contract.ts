@@ -85,7 +85,7 @@ export interface StoreLock {
    * run writes to, if that can refuse a lower number.
    */
   readonly generation: number
-  /** Always 'lease': the record is renewed. */
+  /** Always 'lease': the record is renewed while the run lasts. */
   readonly mode: 'lease'
   /** The holder that did not renew its lease, and that this run was taken over from. Check for incomplete work that it left. */
   readonly tookOverFrom: Holder | null

@@ -14,7 +14,7 @@ export interface PrewarmJob<T extends {} | null, Held = Lock> {
    * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false
-  /** Produces the result. Called by one caller at a time, which holds `lock`. */
+  /** Produces the result, and leaves it where `isReady()` finds it. */
   run(lock: Held): Promise<T> | T
 }
 
@@ -22,9 +22,9 @@ export interface PrewarmJob<T extends {} | null, Held = Lock> {
 export interface Prewarmed<T> {
   /** What `isReady()` or `run()` returned. */
   value: T
-  /** Whether this call ran the job, or found its result. */
+  /** 'ran' if this call ran the job, 'reused' if the result was there or another caller produced it. */
   role: 'ran' | 'reused'
-  /** Time in milliseconds that this call waited for the lock. */
+  /** Milliseconds that the call waited for other callers. */
   waitedMs: number
   /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null

@@ -16,7 +16,10 @@ import { isStore, prewarmInStore } from './prewarm-store.js'
 
 /** Options of `prewarm()`: those of a lock, and what a failed run means for the callers that waited for it. */
 export type PrewarmOptions = LockOptions & {
-  /** Whether a failed run also fails the callers that waited for it, or one of them runs again. @default 'share' */
+  /**
+   * Whether a failed run also fails the callers that waited for it ('share'), or one of them runs the job again
+   * ('retry'). @default 'share'
+   */
   onFailure?: 'share' | 'retry'
 }
 
