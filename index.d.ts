@@ -51,6 +51,8 @@ interface RestoreResult {
   reason?: string;
   /** Key whose tree was restored: `key`, or one of `fallbackKeys`. Absent for `unpack()`. */
   key?: string;
+  /** Trust level that the tree was restored from, in a cache with `trust`. */
+  level?: string;
   /** Generation of the key that was restored. Absent for `unpack()`. */
   generation?: string;
   /** Phase in which it failed, if `ok` is false. */
@@ -834,6 +836,8 @@ interface CacheInfo {
   createdAt: string;
   /** What is known about the process that made it: `tool`, `version`, `platform`, `arch`, `libc` and `fingerprint`. */
   producer: Record<string, string>;
+  /** Trust level that holds it, in a cache with `trust`. */
+  level?: string;
 }
 //#endregion
 //#region src/js/caches/events.d.ts
@@ -928,11 +932,39 @@ type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true;
  */
 type CheckedUrl<Url extends string> = string extends Url ? Url : Url extends `s3://${infer Rest}` ? Rest extends '' | `/${string}` | `?${string}` ? 's3://bucket/prefix?region=…' : Rest extends `${string}?${infer Query}` ? [Unknown<NamesOf<Query>>] extends [never] ? Url : `s3://…?${S3Parameter}=…` : Url : Url extends StoreUrl | `file://${string}` ? Url : StoreUrl;
 //#endregion
+//#region src/js/caches/trust-options.d.ts
+/**
+ * Trust levels: a cache restores only what its own level and the levels in `readsFrom` have signed, and writes to its own
+ * level only. The credentials of the store are the boundary: each level has a prefix of its own, and a policy must allow
+ * its writers no other one.
+ */
+interface TrustOptions {
+  /** Level of this process: 1 to 40 characters of a-z, 0-9 and '-', such as 'main' or 'pr-12'. Without a level, the cache is read-only. */
+  level?: string | undefined;
+  /**
+   * Private key of the level: an Ed25519 key in PKCS#8, as PEM text. `warmswap cache trust keygen` makes one. Without it,
+   * the cache is read-only.
+   */
+  signWith?: string | undefined;
+  /**
+   * Public keys of each level: 'ed25519:…' or PEM text. An array accepts each of several keys, while keys are exchanged.
+   * The public key of `signWith` is trusted for `level` without being named.
+   */
+  trustedKeys?: Record<string, string | readonly string[]> | undefined;
+  /**
+   * Levels to read, in this order. The own level is read first unless it is named here. Each key is looked up in all
+   * levels before the next of `fallbackKeys`. @default all levels of trustedKeys
+   */
+  readsFrom?: readonly string[] | undefined;
+}
+//#endregion
 //#region src/js/caches/caches.d.ts
 /** Options of `openCache()`. */
 interface CacheOptions {
-  /** Secret of at least 16 bytes that signs and verifies pointers. */
+  /** Secret of at least 16 bytes that signs and verifies pointers. Not together with `trust`. */
   hmacKey?: string | Uint8Array;
+  /** Trust levels with a key pair each: which levels the cache reads, and the one it writes to. */
+  trust?: TrustOptions;
   /** Whether the cache is read-only. Calls that write then end as 'disabled'. @default false */
   readOnly?: boolean;
   /**
@@ -955,7 +987,7 @@ interface CacheOptions {
  * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the
  * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
  * call ends as 'disabled'.
- * @param options Signing secret, read-only mode, conditional writes and the event listener.
+ * @param options Signing secret, trust levels, read-only mode, conditional writes and the event listener.
  * @returns The cache. Close it with `close()` or `await using`.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
  *
@@ -982,6 +1014,27 @@ declare function cacheLocationFromEnv(env: Record<string, string | undefined>, p
 }): {
   store: S3Location | undefined;
   key?: string;
+};
+//#endregion
+//#region src/js/caches/trust-env.d.ts
+type Env = Record<string, string | undefined>;
+/** The level of this process, or why it has none. */
+/**
+ * Reads `<PREFIX>_TRUST_LEVEL`, `_TRUST_SIGN_WITH` (the private key as PEM text), `_TRUST_KEYS` (public keys, such as
+ * 'main=ed25519:…', separated by commas or white space) and `_TRUST_READS_FROM` from a record such as `process.env`.
+ *
+ * Without `_TRUST_LEVEL`, the level is 'pr-<number>' in a job of a pull request on GitHub Actions, or of a merge request in
+ * GitLab CI, whose branch is in the same repository. In all other jobs there is no level, and the cache is read-only.
+ * This is a convenience: the boundary is the credentials of the store.
+ *
+ * @param env The record.
+ * @param prefix Start of the variable names.
+ * @returns `trust` for `openCache()`, or undefined if none of the variables exists; and why the level is what it is.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value does not have its form.
+ */
+declare function cacheTrustFromEnv(env: Env, prefix: string): {
+  trust: TrustOptions | undefined;
+  reason: string;
 };
 //#endregion
 //#region src/js/locks/holder.d.ts
@@ -1090,6 +1143,28 @@ interface Lock extends Disposable {
     released: boolean;
     reason?: 'lost';
   };
+}
+/** The lease of a run whose callers coordinate over a store. It ends with the run. */
+interface StoreLock {
+  /** The store and the key, as a URL without options. */
+  readonly path: string;
+  /** Names this call in the record. */
+  readonly token: string;
+  /**
+   * Fencing token. It grows with each acquisition of this key, as long as its record is not deleted. Pass it to what the
+   * run writes to, if that can refuse a lower number.
+   */
+  readonly generation: number;
+  /** Always 'lease': the record is renewed while the run lasts. */
+  readonly mode: 'lease';
+  /** The holder that did not renew its lease, and that this run was taken over from. Check for incomplete work that it left. */
+  readonly tookOverFrom: Holder | null;
+  /** Aborts when the lease is lost, before another caller can have taken over. Its run then does not count. */
+  readonly signal: AbortSignal;
+  /** Throws ERR_LOCK_LOST if the lease is lost. */
+  assertHeld(): void;
+  /** Shows `phase` to the callers that wait, and in `warmswap lock why`. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost. */
+  progress(phase: string): void;
 }
 /** Options of `sweepLocks()`. */
 interface SweepLocksOptions extends AnswerOptions {
@@ -1217,44 +1292,76 @@ declare function publishFenced(lock: {
   generation: number;
 }, from: string, to: string): Promise<void>;
 //#endregion
-//#region src/js/locks/prewarm.d.ts
-/** The result that several processes need and one produces. */
-interface PrewarmJob<T extends {} | null> {
+//#region src/js/locks/job.d.ts
+/** The result that several processes need and one produces. `run` gets a {@link Lock}, or a {@link StoreLock} if the callers coordinate over a store. */
+interface PrewarmJob<T extends {} | null, Held = Lock> {
   /**
    * Returns the result if it exists. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)`
    * works; `null` is a result. After `run()` has resolved, `isReady()` must return a result, otherwise `prewarm()`
    * rejects with ERR_NOT_READY.
    */
   isReady(): Promise<T | undefined | false> | T | undefined | false;
-  /** Produces the result. Called by one caller at a time, which holds `lock`. */
-  run(lock: Lock): Promise<T> | T;
+  /** Produces the result, and leaves it where `isReady()` finds it. */
+  run(lock: Held): Promise<T> | T;
 }
 /** The result, and how this call obtained it. */
 interface Prewarmed<T> {
   /** What `isReady()` or `run()` returned. */
   value: T;
-  /** Whether this call ran the job, or found its result. */
+  /** 'ran' if this call ran the job, 'reused' if the result was there or another caller produced it. */
   role: 'ran' | 'reused';
-  /** Time in milliseconds that this call waited for the lock. */
+  /** Milliseconds that the call waited for other callers. */
   waitedMs: number;
   /** The dead process that ran the job before. Check for incomplete work that it left. */
   tookOverFrom: Holder | null;
 }
+//#endregion
+//#region src/js/locks/prewarm.d.ts
+/** Options of `prewarm()`: those of a lock, and what a failed run means for the callers that waited for it. */
+type PrewarmOptions = LockOptions & {
+  /**
+   * Whether a failed run also fails the callers that waited for it ('share'), or one of them runs the job again
+   * ('retry'). @default 'share'
+   */
+  onFailure?: 'share' | 'retry';
+};
+/** Options of `prewarm()` over a store. `leaseTtlMs` is at least 1000 and at most 600_000 there, `metadata` at most 4 KiB. */
+type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs' | 'coverChildren'>;
+/**
+ * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers on any machine runs
+ * `job.run()`, and the others wait. They coordinate with one object per key, below `<key>/.warmswap-ensure/`. The store
+ * has to honour conditional writes. If the machine that runs it dies, exactly one waiter runs it again; no call fails
+ * because of that.
+ *
+ * @param store A store and a key in it, such as 's3://bucket/prefix/key?region=…', or an object with the fields of a
+ * store's location, whose `prefix` (`path` of a folder, `name` of a memory) ends with the key.
+ * @param job How to find and how to produce the result.
+ * @param options Longest wait, signal, lease time and `onFailure`.
+ * @returns The result, and how this call obtained it.
+ * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
+ * `run` resolved and `isReady` still returns nothing. ERR_UNSUPPORTED if the store does not honour conditional writes,
+ * ERR_LOCK_TIMEOUT (with `holder`) if `timeoutMs` passed, and ERR_IO or ERR_TIMEOUT with `outcome` if it cannot be used.
+ *
+ * @example
+ * const { value, role } = await prewarm('s3://bucket/templates/base?region=eu-central-1', {
+ *   isReady: () => findTemplate(),
+ *   run: ({ signal }) => buildTemplate({ signal }),
+ * })
+ */
+declare function prewarm<T extends {} | null>(store: StoreUrl | S3Location | FileLocation | MemoryLocation, job: PrewarmJob<T, StoreLock>, options?: StorePrewarmOptions): Promise<Prewarmed<T>>;
 /**
  * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers in all processes runs
  * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
  * because of that.
  *
- * @param path Path of the lock that the callers share.
+ * @param path Absolute path of the lock that the callers share.
  * @param job How to find and how to produce the result.
  * @param options Options of the lock, and `onFailure`.
  * @returns The result, and how this call obtained it.
  * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
  * `run` resolved and `isReady` still returns nothing. Otherwise the same errors as `acquireLock()`.
  */
-declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: LockOptions & {
-  /** Whether a failed run also fails the callers that waited for it, or one of them runs again. @default 'share' */onFailure?: 'share' | 'retry';
-}): Promise<Prewarmed<T>>;
+declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: PrewarmOptions): Promise<Prewarmed<T>>;
 //#endregion
 //#region src/js/native/errors.d.ts
 /**
@@ -1903,4 +2010,4 @@ declare function onStateChange(listener: (event: StateChange) => void): Disposab
 /** 'native' if the addon was loaded, otherwise 'js'. */
 declare const stateBackend: 'native' | 'js';
 //#endregion
-export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type PrewarmOptions, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreLock, type StorePrewarmOptions, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type TrustOptions, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, cacheTrustFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

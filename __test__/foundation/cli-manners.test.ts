@@ -40,7 +40,7 @@ const rows: Row[] = [
     command: 'lock ls',
     args: ['$DIR/locks'],
     twice: ['--json', '--json'],
-    wrong: [['a', 'b'], /takes at most one directory, and got 2 arguments/],
+    wrong: [['a', 'b'], /takes at most one directory or store, and got 2 arguments/],
   },
   {
     command: 'lock why',

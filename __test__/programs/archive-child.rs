@@ -137,7 +137,7 @@ fn restore(store: &str, target: &str) {
     let generation = report.generation.unwrap_or_default();
     let is_stamped = || {
         tree_manifest::read(Path::new(target))
-            .is_ok_and(|stamp| stamp.is_some_and(|stamp| stamp.generation == generation))
+            .is_ok_and(|stamp| stamp.is_some_and(|stamp| stamp.generation.ends_with(&generation)))
     };
     for _ in 0..200 {
         if report.outcome.as_str() != "restored" || is_stamped() {

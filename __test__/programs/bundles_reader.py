@@ -19,6 +19,8 @@ import struct
 import sys
 import time
 
+import ensure_caller
+
 FORMAT = "warmswap bundles 1\n"
 POINTER = re.compile(r"gens/(\d{6,})/tree")
 NAME = re.compile(r"(?:\d{6}|[1-9]\d{6,})")
@@ -399,6 +401,7 @@ ANSWERS = {
     "bundles/pin": answer_pin,
     "bundles/release": answer_release,
     "bundles/collect": answer_collect,
+    **ensure_caller.answers(blake3),
 }
 
 
@@ -411,6 +414,8 @@ def answer(request, pins):
         return {"ok": ANSWERS[request["do"]](request, pins)}
     except OtherFormat as error:
         return {"error": "format", "message": str(error)}
+    except ensure_caller.Refused as error:
+        return {"error": error.kind, "message": str(error)}
     except (OSError, Damaged) as error:
         return {"error": "damaged", "message": str(error)}
 

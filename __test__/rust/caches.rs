@@ -17,4 +17,5 @@ mod caches {
     #[expect(dead_code, unused_imports, reason = "the suite of archives uses the rest")]
     mod support;
     mod tree_manifests;
+    mod trust;
 }

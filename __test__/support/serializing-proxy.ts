@@ -1,6 +1,6 @@
 /**
- * A proxy before an S3 server that checks a condition and then writes (s3s-fs 0.14.1: two winners in 49 of 50 races): it
- * hands the server one write of an object at a time.
+ * A proxy before an S3 server that checks a condition and then writes (s3s-fs 0.14.1: two winners in 49 of 50 races; moto
+ * 5.2: rarely). The proxy hands the server one write of an object at a time.
  */
 
 import { once } from 'node:events'

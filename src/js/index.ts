@@ -37,6 +37,7 @@ export {
   type CacheInfo,
   type CacheOptions,
   cacheLocationFromEnv,
+  cacheTrustFromEnv,
   type EnsureBuild,
   type EnsureEvent,
   type EnsureLock,
@@ -52,6 +53,7 @@ export {
   type SnapshotResult,
   type StoreLocation,
   type StoreUrl,
+  type TrustOptions,
 } from './caches/index.js'
 export {
   type AnswerOptions,
@@ -63,8 +65,11 @@ export {
   type LockOptions,
   type Prewarmed,
   type PrewarmJob,
+  type PrewarmOptions,
   prewarm,
   publishFenced,
+  type StoreLock,
+  type StorePrewarmOptions,
   type SweepLocksOptions,
   sweepLocks,
   tryLock,

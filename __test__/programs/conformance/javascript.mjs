@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 import { acquireLock, inspectLock, openBundles, openCache } from 'warmswap'
+import { ensureOperations } from './ensure.mjs'
 
 const hasBug = (name) => process.env.CONFORMANCE_BUG === name
 
@@ -109,6 +110,7 @@ const operations = {
   'caches/save': ({ store: folder, key, from }) =>
     withCache(folder, (cache) => cache.snapshot({ key, from, guard: { allowShrink: true } }), 'uploaded'),
   'caches/inspect': ({ store: folder, key }) => withCache(folder, (cache) => cache.inspect(key)),
+  ...ensureOperations(Refused),
 }
 
 async function withCache(folder, call, expected) {

@@ -31,6 +31,9 @@ const work = fileURLToPath(new URL('../../../.cache/demo', import.meta.url))
 /** Today's lock is stale after 30 minutes. After this time, the demo deletes it by hand, as users do. */
 const patienceMs = Number(values.patience) * 1000
 
+/** A run lasts at least as long as this many edits, also on a slow machine. */
+const LEAST_EDITS = 4
+
 async function orphanLock(way, app) {
   const holder = spawn(process.execPath, [fileURLToPath(new URL('./hold-lock.js', import.meta.url)), way, app], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -53,8 +56,9 @@ async function runWay(way, { snapshot, seconds, editMs }) {
 
   const load = startLoad(server, port)
   editMs ??= await timeBetweenEdits({ app, server })
-  const progress = startProgress(way, seconds, load.counts)
-  const signal = AbortSignal.timeout(seconds * 1000)
+  const runSeconds = Math.max(seconds, (LEAST_EDITS * editMs) / 1000)
+  const progress = startProgress(way, Math.round(runSeconds), load.counts)
+  const signal = AbortSignal.timeout(runSeconds * 1000)
   const startSecond = () => new ServerProcess({ way, app, snapshot })
   const trouble = await makeTrouble({ app, port, signal, startSecond, editMs })
   await servesRevision(server, trouble.revision, way === 'today' ? patienceMs : 10_000)

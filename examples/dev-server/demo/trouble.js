@@ -57,7 +57,15 @@ export async function makeTrouble({ app, port, startSecond, editMs, signal }) {
     happened.buildersKilled += 1
   }
 
-  await Promise.all([every(editMs, edit), every(2500, rebootStorm), every(4000, failBuild), every(1500, killBuilder)])
+  // In proportion to the edits: today's method repairs a build that a killed process left at the next edit only. The
+  // first two edits have the server for themselves.
+  const after = (ms, work) => pause(ms).then(work)
+  await Promise.all([
+    every(editMs, edit),
+    after(2 * editMs, () => every(6 * editMs, killBuilder)),
+    after(2 * editMs, () => every(10 * editMs, rebootStorm)),
+    after(2 * editMs, () => every(16 * editMs, failBuild)),
+  ])
   // The last edit compiles: it must be served at the end.
   await edit()
   return { happened, revision }

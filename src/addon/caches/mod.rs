@@ -2,8 +2,10 @@
 
 mod calls;
 mod ensure;
+mod lease;
 mod options;
 mod reports;
+mod trust;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use reports::{
     NativeAbilities, NativeInspectReport, NativeProgress, NativePruneReport, NativeRestoreReport,
     NativeSnapshotReport,
 };
+use trust::NativeTrust;
 
 /// An opened cache.
 #[napi]
@@ -44,6 +47,7 @@ pub fn open_cache(
     hmac_key: Option<Uint8Array>,
     read_only: bool,
     #[napi(ts_arg_type = "'auto' | 'required' | 'off'")] conditions: NativeConditions,
+    trust: Option<NativeTrust>,
 ) -> napi::Result<Reply<NativeCache>> {
     let ending = calls::ending(env)?;
     runtime::guarded(|| {
@@ -53,6 +57,10 @@ pub fn open_cache(
             .transpose()?;
         let secret = hmac_key.map(|key| key.to_vec());
         let inner = Cache::open(location.as_ref(), secret, read_only, conditions.into())?;
+        let inner = match trust {
+            Some(trust) => inner.trusting(trust.read()?),
+            None => inner,
+        };
         Ok(NativeCache { inner, ending })
     })
 }

@@ -39,6 +39,8 @@ pub struct NativeCacheInfo {
     pub created_at: String,
     /// Facts about the process that created it, such as platform and architecture.
     pub producer: HashMap<String, String>,
+    /// Trust level that holds it.
+    pub level: Option<String>,
 }
 
 /// Result of an inspect.
@@ -97,6 +99,8 @@ pub struct NativeRestoreReport {
     pub reason: Option<String>,
     /// Key that was restored.
     pub key: Option<String>,
+    /// Trust level that it was restored from.
+    pub level: Option<String>,
     /// Generation that was restored.
     pub generation: Option<String>,
     /// Stage in which the call failed.
@@ -127,6 +131,7 @@ impl From<RestoreReport> for NativeRestoreReport {
             outcome: report.outcome.as_str().to_owned(),
             reason: report.reason,
             key: report.key,
+            level: report.level,
             generation: report.generation,
             stage: report.stage.map(|stage| stage.as_str().to_owned()),
             files: number::number(report.files),
@@ -218,6 +223,7 @@ impl From<Report<Option<Info>>> for NativeInspectReport {
                 compressed_bytes: number::number(info.compressed_bytes),
                 created_at: info.created,
                 producer: producer(&info.producer),
+                level: info.level,
             }),
         }
     }

@@ -35,7 +35,7 @@ impl Key {
             if part.is_empty() || part == "." || part == ".." {
                 return refuse("it has an empty, '.' or '..' component");
             }
-            if part == "blobs" || part == "current.json" || part.starts_with(".warmswap") {
+            if is_reserved(part) {
                 return refuse("a component is a name that warmswap reserves");
             }
             if !part
@@ -77,6 +77,16 @@ impl Key {
     }
 }
 
+/// Whether warmswap uses this name for its own objects. Letter case does not matter for `.warmswap`, because a folder
+/// store can be on a filesystem that ignores it: no key may name the folder of a trust level.
+fn is_reserved(part: &str) -> bool {
+    const OWN: &str = ".warmswap";
+    let is_own = part
+        .get(..OWN.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(OWN));
+    part == "blobs" || part == "current.json" || is_own
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +110,8 @@ mod tests {
             "a/blobs",
             "current.json",
             ".warmswap-probe",
+            ".warmswap-level/main/site",
+            "a/.Warmswap-level/main",
             long.as_str(),
         ];
         for case in cases {

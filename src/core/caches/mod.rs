@@ -6,8 +6,9 @@
 //! * [`run`]: time, stages and progress of one call. [`outcome`]: maps the cause of a failure to the outcome of each
 //!   call.
 //! * [`guards`]: which tree may become a generation. [`conditions`]: whether a store honours conditional writes.
-//! * [`ensure`]: one build among many machines.
+//! * [`ensure`]: one build among many machines. [`lease`]: the same for a job whose result lies elsewhere.
 //! * [`store`]: S3, a folder or memory behind one trait.
+//! * `trust`: levels of trust with key pairs, and the signatures of pointers.
 //! * [`tree_manifest`]: records what was restored, so that an unchanged tree is not written again.
 //!
 //! A failed call returns a report with its outcome. The target is as it was before the call.
@@ -19,6 +20,7 @@ pub mod ensure;
 mod guards;
 mod inspect;
 mod key;
+pub mod lease;
 mod outcome;
 mod pointer;
 mod probe;
@@ -31,13 +33,17 @@ pub mod store;
 mod thread;
 mod ticket;
 pub mod tree_manifest;
+mod trust;
 
 pub use cache::Cache;
 pub use conditions::Conditions;
-pub use ensure::{EnsureCall, EnsureEvent, EnsureFailure, EnsureOptions, EnsureReport, EnsureStep};
+pub use ensure::{
+    EnsureCall, EnsureEvent, EnsureFailure, EnsureOptions, EnsureReport, EnsureStep, RecordReport,
+};
 pub use guards::Guard;
 pub use inspect::Info;
 pub use key::Key;
+pub use lease::{LeaseCall, LeaseEnd, LeaseEvent, LeaseHolder, LeaseOptions, LeaseSettled, LeaseStep};
 pub use outcome::{RestoreOutcome, SnapshotOutcome};
 pub use pointer::{Pointer, Producer};
 pub use probe::Abilities;
@@ -47,3 +53,4 @@ pub use run::{Budget, CallProgress, Run};
 pub use snapshot::{PackOptions, SnapshotOptions, SnapshotReport};
 pub use store::{Location, ObjectMeta};
 pub use ticket::Ticket;
+pub use trust::{Level, LevelAccess, Seal, Trust, TrustOptions};

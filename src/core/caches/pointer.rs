@@ -6,7 +6,7 @@ use sha2::Sha256;
 
 use super::key::Key;
 use crate::core::failure::{Cause, Failure, Result};
-use crate::core::sys::machine;
+use crate::core::sys::{fault, machine};
 
 /// Maximum size of a pointer in bytes. A real one has about 700.
 pub(super) const MAX_POINTER_BYTES: usize = 4096;
@@ -118,7 +118,7 @@ impl Pointer {
             return Err(Failure::new(
                 Cause::Incompatible,
                 format!(
-                    "the pointer has layout version {version}. This version of warmswap supports version {VERSION}"
+                    "the pointer has layout version {version}. This version of warmswap supports version {VERSION} here"
                 ),
             ));
         }
@@ -134,9 +134,13 @@ impl Pointer {
         Ok(pointer)
     }
 
-    /// Serializes the pointer. With a secret, signs it.
-    pub fn to_bytes(&self, key: &Key, secret: Option<&[u8]>) -> Vec<u8> {
-        serde_json::to_vec(&self.signed(key, secret)).unwrap_or_default()
+    /// Name of this tree in a tree manifest. A writer chooses the name of its generation, also that of another writer's
+    /// generation. With the digest, the name never stands for a tree with other content.
+    pub(super) fn manifest_name(&self) -> String {
+        if fault::is_seeded("manifest-by-generation") {
+            return self.generation.clone();
+        }
+        format!("{} {}", self.tree, self.generation)
     }
 
     /// With its signature, if there is a signing key.
@@ -183,7 +187,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }
@@ -199,6 +203,10 @@ mod tests {
 
     fn cause(read: Result<Pointer>) -> Option<Cause> {
         read.err().map(|failure| failure.cause)
+    }
+
+    fn bytes_of(pointer: &Pointer, key: &Key, secret: Option<&[u8]>) -> Vec<u8> {
+        serde_json::to_vec(&pointer.signed(key, secret)).expect("JSON")
     }
 
     fn pointer() -> Pointer {
@@ -225,7 +233,7 @@ mod tests {
     fn the_signature_covers_the_key_and_every_field() {
         let key = Key::parse("key", "site/a").expect("a key");
         let other = Key::parse("key", "site/b").expect("a key");
-        let bytes = pointer().to_bytes(&key, Some(b"secret"));
+        let bytes = bytes_of(&pointer(), &key, Some(b"secret"));
         assert!(Pointer::read(&bytes, &key, Some(b"secret")).is_ok());
         assert_eq!(
             cause(Pointer::read(&bytes, &other, Some(b"secret"))),
@@ -251,7 +259,7 @@ mod tests {
                 "{from} was changed to {to} and the signature still matched"
             );
         }
-        let unsigned = pointer().to_bytes(&key, None);
+        let unsigned = bytes_of(&pointer(), &key, None);
         assert_eq!(
             cause(Pointer::read(&unsigned, &key, Some(b"secret"))),
             Some(Cause::Refused)
@@ -270,7 +278,7 @@ mod tests {
         );
         let mut escaping = pointer();
         escaping.blob = "../../other/blobs/x".to_owned();
-        let bytes = escaping.to_bytes(&key, None);
+        let bytes = bytes_of(&escaping, &key, None);
         assert_eq!(cause(Pointer::read(&bytes, &key, None)), Some(Cause::Corrupt));
     }
 }

@@ -30,11 +30,11 @@ pub struct Abilities {
 impl Cache {
     /// Tests what the store supports. Writes and removes small objects.
     pub async fn probe(&self, budget: Budget, cancel: Cancel) -> Report<Option<Abilities>> {
-        let (read_only, conditions) = (self.read_only, self.conditions);
+        let (read_only, conditions) = (self.read_only.then(|| self.read_only_reason()), self.conditions);
         self.call(budget, cancel, None, move |_, store, context| async move {
-            if read_only {
+            if let Some(reason) = read_only {
                 return Report::new(RestoreOutcome::Disabled, None)
-                    .because("this cache is read-only, and a probe writes");
+                    .because(format!("{reason}. A probe writes"));
             }
             match probe(&*store, conditions, &context).await {
                 Ok(abilities) => Report::new(RestoreOutcome::Probed, Some(abilities)),

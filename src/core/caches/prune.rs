@@ -26,7 +26,7 @@ impl Cache {
         cancel: Cancel,
     ) -> Report<Vec<ObjectMeta>> {
         if self.read_only {
-            return Report::new(RestoreOutcome::Disabled, Vec::new()).because("this cache is read-only");
+            return Report::new(RestoreOutcome::Disabled, Vec::new()).because(self.read_only_reason());
         }
         self.call(
             budget,
@@ -53,7 +53,7 @@ impl Cache {
     /// Removes a key. The pointer is removed first, so that no reader is referred to a blob that is being removed.
     pub async fn remove(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<Vec<ObjectMeta>> {
         if self.read_only {
-            return Report::new(RestoreOutcome::Disabled, Vec::new()).because("this cache is read-only");
+            return Report::new(RestoreOutcome::Disabled, Vec::new()).because(self.read_only_reason());
         }
         self.call(budget, cancel, Vec::new(), move |_, store, context| async move {
             let mut removed = Vec::new();

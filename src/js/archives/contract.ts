@@ -64,6 +64,8 @@ export interface RestoreResult {
   reason?: string
   /** Key whose tree was restored: `key`, or one of `fallbackKeys`. Absent for `unpack()`. */
   key?: string
+  /** Trust level that the tree was restored from, in a cache with `trust`. */
+  level?: string
   /** Generation of the key that was restored. Absent for `unpack()`. */
   generation?: string
   /** Phase in which it failed, if `ok` is false. */

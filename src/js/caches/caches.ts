@@ -17,11 +17,14 @@ import { parseStoreLocation } from './location.js'
 import type { CheckedUrl, FileLocation, MemoryLocation, S3Location } from './location-types.js'
 import { BUDGET, CONDITIONS, checkBudget, checkRestoreOptions, checkSnapshotOptions, secretBytes } from './options.js'
 import { outcomeError, restoreResult, snapshotResult } from './results.js'
+import { checkTrust, type TrustOptions } from './trust-options.js'
 
 /** Options of `openCache()`. */
 export interface CacheOptions {
-  /** Secret of at least 16 bytes that signs and verifies pointers. */
+  /** Secret of at least 16 bytes that signs and verifies pointers. Not together with `trust`. */
   hmacKey?: string | Uint8Array
+  /** Trust levels with a key pair each: which levels the cache reads, and the one it writes to. */
+  trust?: TrustOptions
   /** Whether the cache is read-only. Calls that write then end as 'disabled'. @default false */
   readOnly?: boolean
   /**
@@ -45,7 +48,7 @@ export interface CacheOptions {
  * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the
  * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
  * call ends as 'disabled'.
- * @param options Signing secret, read-only mode, conditional writes and the event listener.
+ * @param options Signing secret, trust levels, read-only mode, conditional writes and the event listener.
  * @returns The cache. Close it with `close()` or `await using`.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
  *
@@ -57,13 +60,17 @@ export function openCache<const Url extends string>(
   store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined,
   options?: CacheOptions,
 ): Cache {
-  const given = validate.options('options', options, ['hmacKey', 'readOnly', 'conditions', 'onEvent'])
+  const given = validate.options('options', options, ['hmacKey', 'trust', 'readOnly', 'conditions', 'onEvent'])
   if (given.onEvent !== undefined) validate.callback('options.onEvent', given.onEvent)
   const readOnly = given.readOnly === undefined ? false : validate.boolean('options.readOnly', given.readOnly)
   const hmacKey = given.hmacKey === undefined ? undefined : secretBytes(given.hmacKey)
+  const trust = given.trust === undefined ? undefined : checkTrust(given.trust)
+  if (trust !== undefined && hmacKey !== undefined)
+    throw new WarmswapError('ERR_INVALID_ARGUMENT', 'Invalid options.hmacKey. Expected it without options.trust')
   const conditions = validate.oneOf('options.conditions', given.conditions ?? 'auto', CONDITIONS)
   const location = parseStoreLocation(store)
-  const handle = unwrap(native().openCache(location?.scheme, location?.options ?? {}, hmacKey, readOnly, conditions))
+  const { scheme, options: place = {} } = location ?? {}
+  const handle = unwrap(native().openCache(scheme, place, hmacKey, readOnly, conditions, trust))
   return new OpenCache(handle, new CacheEvents(given.onEvent))
 }
 

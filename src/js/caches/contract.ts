@@ -244,4 +244,6 @@ export interface CacheInfo {
   createdAt: string
   /** What is known about the process that made it: `tool`, `version`, `platform`, `arch`, `libc` and `fingerprint`. */
   producer: Record<string, string>
+  /** Trust level that holds it, in a cache with `trust`. */
+  level?: string
 }

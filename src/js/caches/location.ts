@@ -74,6 +74,47 @@ export function parseStoreLocation(store: unknown): { scheme: string; options: R
   return { scheme: validate.string('store.scheme', scheme), options: given }
 }
 
+/** The option of each store that is a path in it. */
+const PATHS: Record<string, string> = { file: 'path', memory: 'name', s3: 'prefix' }
+
+/**
+ * The location of a store whose path ends with a key: the scheme, the options of the store above the key, the key, and a
+ * URL for messages. The key is the last part of the path.
+ */
+export function parseKeyLocation(store: unknown): {
+  scheme: string
+  options: Record<string, string>
+  key: string
+  url: string
+} {
+  const { scheme, options } = parseStoreLocation(store) ?? { scheme: '', options: {} }
+  const name = PATHS[scheme]
+  // The addon refuses the scheme.
+  if (name === undefined) return { scheme, options, key: 'key', url: `${scheme}:` }
+  const path = (options[name] ?? '').replace(/[\\/]+$/, '')
+  const [, above = '', key = ''] = /^(.*?)[\\/]*([^\\/]*)$/.exec(path) ?? []
+  if (key === '')
+    throw invalidArgument(
+      typeof store === 'string' ? 'path' : `path.${name}`,
+      path,
+      `a store and a key in it, such as '${EXAMPLES[scheme]}'`,
+    )
+  const bucket = options.bucket === undefined ? '' : `${options.bucket}/`
+  const slashes = scheme === 'memory' ? '' : '//'
+  return {
+    scheme,
+    options: { ...options, [name]: scheme === 'file' && above === '' ? '/' : above },
+    key,
+    url: `${scheme}:${slashes}${bucket}${path}`,
+  }
+}
+
+const EXAMPLES: Record<string, string> = {
+  file: 'file:///var/store/key',
+  memory: 'memory:name/key',
+  s3: 's3://bucket/prefix/key',
+}
+
 const SECRETS = ['accessKeyId', 'secretAccessKey', 'sessionToken']
 
 function parseUrl(text: string): { scheme: string; options: Record<string, string> } {

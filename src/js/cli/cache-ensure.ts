@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
-import { type EnsureBuild, type EnsureEvent, openCache } from '../caches/index.js'
+import type { EnsureBuild, EnsureEvent } from '../caches/index.js'
 import { isWarmswapError } from '../native/errors.js'
 import {
   type OptionKind,
@@ -19,6 +19,7 @@ import {
 } from './arguments.js'
 import { endingSignals, present } from './cache-call.js'
 import { HELP, OPTIONS } from './cache-help.js'
+import { openStore } from './cache-open.js'
 import { EXIT, inShellWords } from './cache-report.js'
 import { duration } from './text.js'
 
@@ -52,13 +53,9 @@ export async function cacheEnsure({ values, command }: Call): Promise<number> {
   const store = required('--store', values.store ?? process.env.WARMSWAP_STORE)
   const key = required('--key', values.key ?? process.env.WARMSWAP_KEY)
   const into = resolve(required('--into', values.into))
-  const hmacKey = process.env.WARMSWAP_HMAC_KEY
   const build = new CommandBuild(command, values)
   try {
-    await using cache = openCache(store, {
-      readOnly: values['read-only'] ?? false,
-      ...present({ hmacKey, conditions: values.conditions as 'auto' | undefined }),
-    })
+    await using cache = openStore(store, values)
     const result = await cache.ensure(key, {
       fingerprint: fingerprintOf(values),
       into,

@@ -2,7 +2,8 @@
 
 import type { OptionKind } from './arguments.js'
 
-const STORE = { store: 'text', 'deadline-ms': 'text', 'idle-ms': 'text', attempts: 'text' } as const
+const TRUST = { 'trust-level': 'text', 'sign-with': 'text', 'trusted-key': 'list', 'reads-from': 'list' } as const
+const STORE = { ...TRUST, store: 'text', 'deadline-ms': 'text', 'idle-ms': 'text', attempts: 'text' } as const
 const KEY = { ...STORE, key: 'text' } as const
 const LIMITS = {
   'max-bytes': 'text',
@@ -60,10 +61,11 @@ export const OPTIONS = {
   prune: { ...KEY, keep: 'text', 'older-than-ms': 'text', 'read-only': 'flag' },
   remove: { ...KEY, 'read-only': 'flag' },
   probe: { ...STORE, 'read-only': 'flag' },
+  trust: { ...TRUST, store: 'text', probe: 'flag', 'read-only': 'flag' },
 } as const satisfies Record<string, Record<string, OptionKind>>
 
-/** The commands that are one call of a cache. `ensure` runs a command, in cache-ensure.ts. */
-export type CacheCommand = Exclude<keyof typeof OPTIONS, 'ensure'>
+/** The commands that are one call of a cache. `ensure` and `trust` are in files of their own. */
+export type CacheCommand = Exclude<keyof typeof OPTIONS, 'ensure' | 'trust'>
 
 export const HELP = `Usage:
   warmswap cache save <directory> --store <url> --key <key>      make a directory the next generation of a key
@@ -75,6 +77,9 @@ export const HELP = `Usage:
   warmswap cache prune --store <url> --key <key>                 remove generations that are no longer needed
   warmswap cache remove --store <url> --key <key>                remove a key with all its objects
   warmswap cache probe --store <url>                             print what the store can do
+  warmswap cache trust [--probe]                                 print what this process may read and write, and why
+  warmswap cache trust keygen <file>                             make a key pair: the private key in a new file, the public
+                                                                 key on standard output
 
 All commands:
   --store <url>          file:///folder or s3://bucket/prefix?region=…&endpoint=… . Default: $WARMSWAP_STORE
@@ -124,6 +129,15 @@ prune:
 Limits of save and restore: --max-bytes, --max-files, --max-file-bytes, --max-ratio, --max-memory-bytes, --min-free-bytes.
 Sizes are written as 500MB or 2GiB. Where a restore with the defaults refuses what 'save' accepts, 'save' names the option.
 A key is signed and verified with $WARMSWAP_HMAC_KEY if that is set.
+Trust levels, for all commands:
+  --trust-level <level>  the level of this process, such as main. Default: $WARMSWAP_TRUST_LEVEL, else pr-<number> for a pull
+                         request from the same repository (GitHub Actions, GitLab CI), else none: read-only
+  --sign-with <file>     private key of the level, from 'trust keygen'. Default: the text in $WARMSWAP_TRUST_SIGN_WITH
+  --trusted-key <level=key>  public key of a level. Repeatable. Default: $WARMSWAP_TRUST_KEYS, separated by commas
+  --reads-from <level>   level to read, in this order. Repeatable. Default: $WARMSWAP_TRUST_READS_FROM, else all levels with a
+                         public key. The own level is read first unless it is named
+  --probe                (trust) check which levels the store lets this process write to, with small objects that are removed
+                         again. Exit code 1 if it is another level than the own one
 
 Exit codes ('ensure' has that of the command if the command fails):
   0  done, unchanged, or nothing under the key (restore without --required)

@@ -41,12 +41,23 @@ export const NOTHING = 'nothing under the key'
 
 const OPTION_NAMES = new Set(Object.values(OPTIONS).flatMap((options) => Object.keys(options)))
 
+/** The options of the command line for trust levels. */
+const TRUST_NAMES: Record<string, string> = {
+  level: '--trust-level',
+  signWith: '--sign-with',
+  trustedKeys: '--trusted-key',
+  readsFrom: '--reads-from',
+}
+
 /** Replaces the names of the API's options in a message by those of the command line. */
 export function inShellWords(message: string): string {
   return message
     .replace(/\b(?:options\.)?limits\.(\w+)( of (?=\d))?/g, (_, name: string, of?: string) =>
       of === undefined ? optionOf(name) : `${optionOf(name)} `,
     )
+    .replace(/\boptions\.trust\.(\w+)/g, (whole, name: string) => TRUST_NAMES[name] ?? whole)
+    .replace(/\boptions\.hmacKey\b/g, '$$WARMSWAP_HMAC_KEY')
+    .replace(/\boptions\.trust\b/g, 'trust levels')
     .replace(/\bInvalid options\.(?:into|from)\b/g, 'Invalid directory')
     .replace(/\boptions\.(?:into|from)\b/g, 'the directory')
     .replace(/\boptions\.(\w+)(?:\[\d+\])?/g, (whole, name: string) => {

@@ -1,9 +1,9 @@
-/** `warmswap cache save|restore|ensure|inspect|prune|remove|probe`: a store from the shell, exit code by outcome. */
+/** `warmswap cache save|restore|ensure|inspect|prune|remove|probe|trust`: a store from the shell, exit code by outcome. */
 
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Limits } from '../archives/index.js'
-import { type Budget, type Cache, openCache } from '../caches/index.js'
+import type { Budget, Cache } from '../caches/index.js'
 import { isWarmswapError } from '../native/errors.js'
 import {
   Answer,
@@ -18,8 +18,10 @@ import {
 } from './arguments.js'
 import { cacheEnsure, ensureArguments } from './cache-ensure.js'
 import { type CacheCommand, HELP, OPTIONS } from './cache-help.js'
+import { openStore } from './cache-open.js'
 import { describe, EXIT, headline, inShellWords, NOTHING, type Result } from './cache-report.js'
 import { endingSignals, present } from './cache-call.js'
+import { cacheTrust, trustArguments } from './cache-trust.js'
 import { progressBar } from './progress.js'
 
 type Given = Values<(typeof OPTIONS)['save'] & (typeof OPTIONS)['restore'] & (typeof OPTIONS)['prune']> &
@@ -28,6 +30,8 @@ type Given = Values<(typeof OPTIONS)['save'] & (typeof OPTIONS)['restore'] & (ty
 export async function cache(args: string[]): Promise<number> {
   const ensured = ensureArguments(args)
   if (ensured !== undefined) return await cacheEnsure(ensured)
+  const trusted = trustArguments(args)
+  if (trusted !== undefined) return await cacheTrust(trusted)
   const call = read(args)
   try {
     return await execute(call)
@@ -72,11 +76,7 @@ async function execute({ command, values, directory }: Call): Promise<number> {
   const store = values.store ?? process.env.WARMSWAP_STORE
   if (store === undefined)
     throw wrongArguments('--store is missing. Expected the URL of a store, here or in WARMSWAP_STORE')
-  const hmacKey = process.env.WARMSWAP_HMAC_KEY
-  await using opened = openCache(store, {
-    readOnly: values['read-only'] ?? false,
-    ...present({ hmacKey, conditions: values.conditions as 'auto' | undefined }),
-  })
+  await using opened = openStore(store, values)
   const ending = endingSignals()
   const { reason, ...facts } = await run(opened, command, directory, values, ending.signal).catch(outcomeOf)
   const result = { ...facts, ...present({ reason: reason && inShellWords(reason) }) }

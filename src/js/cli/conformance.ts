@@ -4,8 +4,8 @@ import { type CaseResult, runConformance } from '../conformance/index.js'
 import { durationOf, parse, wrongArguments } from './arguments.js'
 
 const HELP = `Usage: warmswap conformance [options] -- <command> [arguments]
-Runs numbered cases of the bundle, lock and cache formats against a program in any language. The program reads one JSON
-object per line from its standard input and writes one answer per line. docs/protocol/conformance.md has the messages.
+Runs numbered cases of the bundle, lock, cache and ensure formats against a program in any language. The program reads one
+JSON object per line from its standard input and writes one answer per line. docs/protocol/conformance.md has the messages.
 Cases of operations that the program does not implement are skipped.
 
   --only <text>       run the cases whose number or title contains the text; can be repeated

@@ -14,7 +14,7 @@ type Command = (args: string[]) => number | Promise<number>
 
 const commands: Record<string, { run: Command; help: string }> = {
   lock: { run: lock, help: 'ls | why | sweep | run: which process holds a lock, since when; hold one for a command' },
-  cache: { run: cache, help: 'save | restore | ensure | inspect | prune | remove | probe: caches in a store' },
+  cache: { run: cache, help: 'save | restore | ensure | inspect | prune | remove | probe | trust: caches in a store' },
   conformance: { run: conformance, help: 'whether a program in another language implements the on-disk formats' },
   doctor: { run: doctor, help: 'what this machine and the filesystem of a directory guarantee, and why' },
   bundles: {

@@ -86,7 +86,12 @@ function parseRun(args: string[], help: string): RunArguments {
   if (command === undefined) throw wrongArguments(`the command to run is missing. Expected ${USAGE}`)
   if (values['no-wait'] && values.timeout !== undefined)
     throw wrongArguments("options '--no-wait' and '--timeout' exclude each other")
-  const path = resolve(positionals[0] as string)
+  const [place] = positionals as [string]
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(place))
+    throw wrongArguments(
+      `'warmswap lock run' takes a path of this machine, and got a URL. For one run among many machines use 'warmswap cache ensure'`,
+    )
+  const path = resolve(place)
   return {
     path,
     command,

@@ -8,11 +8,16 @@ import { native } from '../native/native.js'
 import { Answer, durationOf, parse, splitCommand, wrongArguments } from './arguments.js'
 import { hold } from './lock-hold.js'
 import { RUN_OPTIONS, run } from './lock-run.js'
+import { explainRecord, holderText, recordsOf, recordsOfKey } from './lock-store.js'
 import { duration } from './text.js'
 
 const HELP = `Usage:
-  warmswap lock ls [directory]      the locks of a directory, and which process holds each
-  warmswap lock why <path>          which process holds it, since when, doing what, and what will happen
+  warmswap lock ls [directory | store]
+                                    the locks of a directory, or the records of prewarm() and cache.ensure() in a store
+                                    such as s3://bucket/prefix, and which process holds each
+  warmswap lock why <path | store and key>
+                                    which process holds it, since when, doing what, and what will happen. Of a key in a
+                                    store: watches the lease until the holder renews it, or should have
   warmswap lock sweep [directory]   remove what killed processes left, and the files of locks that nobody has used for a
                                     day; never anything of a live process
   warmswap lock run [options] <path> -- <command>
@@ -23,6 +28,8 @@ All commands:
   -q, --quiet          print errors only; the output of the command is not changed
   -h, --help           print this text
   -v, --version        print the version of warmswap
+ls and why, of a store:
+  --observe-ms <time>  how long to watch leases. Default: 0 for ls; for why until each is renewed, at most 0.44 of a lease
 sweep:
   --unused-ms <time>   remove the files of locks that nobody has used for this time, such as 12h. Default 1d
 run:
@@ -41,11 +48,13 @@ Exit codes:
   else run: the exit code of the command`
 
 const SWEEP_OPTIONS = { 'unused-ms': 'text' } as const
+const OBSERVE_OPTIONS = { 'observe-ms': 'text' } as const
+const ALL_OPTIONS = { ...RUN_OPTIONS, ...SWEEP_OPTIONS, ...OBSERVE_OPTIONS }
 
 type Inspected = Awaited<ReturnType<typeof inspectLock>>
 
 export async function lock(all: string[]): Promise<number> {
-  const { name: verb, rest: args } = splitCommand({ ...RUN_OPTIONS, ...SWEEP_OPTIONS }, all)
+  const { name: verb, rest: args } = splitCommand(ALL_OPTIONS, all)
   switch (verb) {
     case 'ls':
       return await list(args)
@@ -61,17 +70,23 @@ export async function lock(all: string[]): Promise<number> {
       throw new Answer(HELP)
     default:
       // For --help and --version, and for unknown options where there is no command.
-      parse(
-        'lock',
-        HELP,
-        { ...RUN_OPTIONS, ...SWEEP_OPTIONS },
-        verb === undefined ? all : all.filter(isHelpOrVersion),
-        { max: all.length },
-      )
+      parse('lock', HELP, ALL_OPTIONS, verb === undefined ? all : all.filter(isHelpOrVersion), { max: all.length })
       throw wrongArguments(
         `${verb === undefined ? 'the command is missing' : `unknown command '${verb}' of 'warmswap lock'`}. Known commands: ls, why, sweep, run`,
       )
   }
+}
+
+/** Whether it is the URL of a store. Paths of this machine have no scheme; a single letter is a drive of Windows. */
+function isStore(place: string): boolean {
+  return /^(?:[a-z][a-z0-9+.-]+:\/\/|memory:)/i.test(place)
+}
+
+function refuseObserving(observeMs: number | undefined): void {
+  if (observeMs !== undefined)
+    throw wrongArguments(
+      "--observe-ms applies to a store, such as 's3://bucket/prefix'. The locks of this machine are exact",
+    )
 }
 
 const isHelpOrVersion = (arg: string): boolean => ['-h', '--help', '-v', '--version'].includes(arg)
@@ -104,8 +119,22 @@ export function stateOf({ held, holder, liveness }: Inspected): 'held' | 'held?'
 }
 
 async function list(args: string[]): Promise<number> {
-  const { values, positionals } = parse('lock ls', HELP, {}, args, { max: 1, what: 'at most one directory' })
-  const directory = resolve(positionals[0] ?? '.')
+  const { values, positionals } = parse('lock ls', HELP, OBSERVE_OPTIONS, args, {
+    max: 1,
+    what: 'at most one directory or store',
+  })
+  const [place = '.'] = positionals
+  const observeMs = durationOf('--observe-ms', values['observe-ms'])
+  if (isStore(place)) {
+    const records = await recordsOf(place, observeMs)
+    if (values.json) console.log(JSON.stringify(records))
+    else if (!values.quiet)
+      for (const record of records)
+        console.log(`${record.state.padEnd(6)} ${record.path}  ${holderText(record)}`.trimEnd())
+    return 0
+  }
+  refuseObserving(observeMs)
+  const directory = resolve(place)
   const names = lockNames(directory)
   if (names.length > 0) native()
   const locks = await Promise.all(names.map((name) => listed(join(directory, name))))
@@ -133,8 +162,23 @@ function holderOf({ holder, liveness, ageMs }: Inspected): string {
 }
 
 async function why(args: string[]): Promise<number> {
-  const { values, positionals } = parse('lock why', HELP, {}, args, { min: 1, what: 'the path of one lock' })
-  const inspected = await inspectLock(resolve(positionals[0] as string))
+  const { values, positionals } = parse('lock why', HELP, OBSERVE_OPTIONS, args, {
+    min: 1,
+    what: 'the path of one lock',
+  })
+  const [place] = positionals as [string]
+  const observeMs = durationOf('--observe-ms', values['observe-ms'])
+  if (isStore(place)) {
+    const { path, records } = await recordsOfKey(place, observeMs)
+    const explained = records.map((record) => ({ ...record, explanation: explainRecord(path, record) }))
+    const free = `${path} is free: the next caller acquires it immediately.`
+    if (values.json) console.log(JSON.stringify(explained))
+    else if (!values.quiet)
+      console.log(explained.length === 0 ? free : explained.map(({ explanation }) => explanation).join('\n'))
+    return 0
+  }
+  refuseObserving(observeMs)
+  const inspected = await inspectLock(resolve(place))
   const explanation = explain(inspected)
   if (values.json) console.log(JSON.stringify({ ...inspected, state: stateOf(inspected), explanation }))
   else if (!values.quiet) console.log(explanation)
@@ -169,6 +213,8 @@ async function sweep(args: string[]): Promise<number> {
     what: 'at most one directory',
   })
   const unusedMs = durationOf('--unused-ms', values['unused-ms'])
+  if (isStore(positionals[0] ?? '.'))
+    throw wrongArguments("'warmswap lock sweep' takes a directory. A store needs no sweep: a dead holder is taken over")
   const { removed, held } = await sweepLocks(resolve(positionals[0] ?? '.'), unusedMs === undefined ? {} : { unusedMs })
   if (values.json) console.log(JSON.stringify({ removed, held }))
   else if (!values.quiet) {

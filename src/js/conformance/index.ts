@@ -8,6 +8,7 @@ import { WarmswapError } from '../native/errors.js'
 import { bundles } from './bundles.js'
 import { caches } from './caches.js'
 import type { Case } from './cases.js'
+import { ensure } from './ensure.js'
 import { locks } from './locks.js'
 import { Program } from './program.js'
 
@@ -19,7 +20,7 @@ export interface CaseResult {
   reason?: string
 }
 
-const all: readonly Case[] = [...bundles, ...locks, ...caches]
+const all: readonly Case[] = [...bundles, ...locks, ...caches, ...ensure]
 
 /**
  * Runs the cases whose id or title contains one of `only`, all without it, and reports each to `onResult`. The program is

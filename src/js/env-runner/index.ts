@@ -5,19 +5,27 @@
  * starts on it. Requests wait for that worker; those that an older worker has begun are finished by it.
  */
 
-import type { IncomingMessage } from 'node:http'
 import { isAbsolute, relative, resolve, sep } from 'node:path'
-import type { Duplex } from 'node:stream'
 import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { milliseconds, string } from '../native/validate.js'
-import type { EnvRunner, RunnerAddress, RunnerListener, WarmswapRunnerOptions } from './contract.js'
+import type {
+  EnvRunner,
+  RunnerAddress,
+  RunnerListener,
+  RunnerRpcOptions,
+  RunnerUpgrade,
+  WarmswapRunnerOptions,
+} from './contract.js'
 import { directoryOf, type Engine, engineOf } from './engine.js'
 
 export type {
   EnvRunner,
   RunnerAddress,
+  RunnerData,
   RunnerHooks,
   RunnerListener,
+  RunnerRpcOptions,
+  RunnerUpgrade,
   WarmswapOptions,
   WarmswapRunnerOptions,
 } from './contract.js'
@@ -42,7 +50,12 @@ export class WarmswapEnvRunner implements EnvRunner {
     for (const listener of this.listeners) listener(message)
   }
 
-  /** @throws {WarmswapError} ERR_INVALID_ARGUMENT. */
+  /**
+   * Publishes the output of the build and starts a worker with it. Runs in the background: see waitForReady().
+   *
+   * @param options Options of env-runner's own runners, and `warmswap`.
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT.
+   */
   constructor(options: WarmswapRunnerOptions) {
     string('options.name', options?.name)
     const entry = string('options.data.entry', options.data?.entry)
@@ -60,10 +73,12 @@ export class WarmswapEnvRunner implements EnvRunner {
     this.reloaded = this.reload()
   }
 
+  /** Whether the worker of this reload has served, and the runner was not closed. */
   get ready(): boolean {
     return this.isReady && !this.isClosed
   }
 
+  /** Whether close() was called, or the runner ended with an error. */
   get closed(): boolean {
     return this.isClosed
   }
@@ -82,7 +97,7 @@ export class WarmswapEnvRunner implements EnvRunner {
   }
 
   /** Passes an upgrade to the worker that serves. */
-  async upgrade({ node }: { node: { req: IncomingMessage; socket: Duplex; head: Buffer } }): Promise<void> {
+  async upgrade({ node }: RunnerUpgrade): Promise<void> {
     await this.reloaded.catch(() => {})
     if (this.hasEnded) node.socket.destroy()
     else this.engine.server.emit('upgrade', node.req, node.socket, node.head)
@@ -107,20 +122,27 @@ export class WarmswapEnvRunner implements EnvRunner {
     }
   }
 
+  /** Sends a message to the worker that serves. */
   sendMessage(message: unknown): void {
     this.engine.current?.sendMessage(message)
   }
 
+  /** Adds a listener for messages of the worker that serves. */
   onMessage(listener: RunnerListener): void {
     this.listeners.add(listener)
   }
 
+  /** Removes a listener. */
   offMessage(listener: RunnerListener): void {
     this.listeners.delete(listener)
   }
 
-  /** @throws {WarmswapError} ERR_CLOSED if no worker serves. */
-  async rpc<T = unknown>(name: string, data?: unknown, options?: { timeout?: number }): Promise<T> {
+  /**
+   * Sends a message to the worker that serves, and resolves with its reply.
+   *
+   * @throws {WarmswapError} ERR_CLOSED if no worker serves.
+   */
+  async rpc<T = unknown>(name: string, data?: unknown, options?: RunnerRpcOptions): Promise<T> {
     await this.reloaded.catch(() => {})
     const { current } = this.engine
     if (current === undefined) throw new WarmswapError('ERR_CLOSED', 'no worker of the runner serves')
@@ -147,6 +169,7 @@ export class WarmswapEnvRunner implements EnvRunner {
     await this.engine.leave(this)
   }
 
+  /** Like close(). */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

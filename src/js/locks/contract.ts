@@ -74,6 +74,29 @@ export interface Lock extends Disposable {
   release(): { released: boolean; reason?: 'lost' }
 }
 
+/** The lease of a run whose callers coordinate over a store. It ends with the run. */
+export interface StoreLock {
+  /** The store and the key, as a URL without options. */
+  readonly path: string
+  /** Names this call in the record. */
+  readonly token: string
+  /**
+   * Fencing token. It grows with each acquisition of this key, as long as its record is not deleted. Pass it to what the
+   * run writes to, if that can refuse a lower number.
+   */
+  readonly generation: number
+  /** Always 'lease': the record is renewed while the run lasts. */
+  readonly mode: 'lease'
+  /** The holder that did not renew its lease, and that this run was taken over from. Check for incomplete work that it left. */
+  readonly tookOverFrom: Holder | null
+  /** Aborts when the lease is lost, before another caller can have taken over. Its run then does not count. */
+  readonly signal: AbortSignal
+  /** Throws ERR_LOCK_LOST if the lease is lost. */
+  assertHeld(): void
+  /** Shows `phase` to the callers that wait, and in `warmswap lock why`. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost. */
+  progress(phase: string): void
+}
+
 /** Options of `sweepLocks()`. */
 export interface SweepLocksOptions extends AnswerOptions {
   /**

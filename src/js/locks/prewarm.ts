@@ -3,47 +3,62 @@
  * exactly one other does.
  */
 
+import type { FileLocation, MemoryLocation, S3Location, StoreUrl } from '../caches/location-types.js'
 import type { NativeLock } from '../native/binding.cjs'
 import { messageOf } from '../native/callbacks.js'
-import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
 import { type AcquiredLock, acquireChecked } from './acquire.js'
-import type { Lock, LockOptions } from './contract.js'
-import type { Holder } from './holder.js'
+import type { LockOptions, StoreLock } from './contract.js'
+import { checkJob, isValue, type Prewarmed, type PrewarmJob, runJob } from './job.js'
 import { checkLockOptions } from './options.js'
+import { isStore, prewarmInStore } from './prewarm-store.js'
 
-/** The result that several processes need and one produces. */
-// biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
-export interface PrewarmJob<T extends {} | null> {
+/** Options of `prewarm()`: those of a lock, and what a failed run means for the callers that waited for it. */
+export type PrewarmOptions = LockOptions & {
   /**
-   * Returns the result if it exists. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)`
-   * works; `null` is a result. After `run()` has resolved, `isReady()` must return a result, otherwise `prewarm()`
-   * rejects with ERR_NOT_READY.
+   * Whether a failed run also fails the callers that waited for it ('share'), or one of them runs the job again
+   * ('retry'). @default 'share'
    */
-  isReady(): Promise<T | undefined | false> | T | undefined | false
-  /** Produces the result. Called by one caller at a time, which holds `lock`. */
-  run(lock: Lock): Promise<T> | T
+  onFailure?: 'share' | 'retry'
 }
 
-/** The result, and how this call obtained it. */
-export interface Prewarmed<T> {
-  /** What `isReady()` or `run()` returned. */
-  value: T
-  /** Whether this call ran the job, or found its result. */
-  role: 'ran' | 'reused'
-  /** Time in milliseconds that this call waited for the lock. */
-  waitedMs: number
-  /** The dead process that ran the job before. Check for incomplete work that it left. */
-  tookOverFrom: Holder | null
-}
+/** Options of `prewarm()` over a store. `leaseTtlMs` is at least 1000 and at most 600_000 there, `metadata` at most 4 KiB. */
+export type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs' | 'coverChildren'>
 
+/**
+ * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers on any machine runs
+ * `job.run()`, and the others wait. They coordinate with one object per key, below `<key>/.warmswap-ensure/`. The store
+ * has to honour conditional writes. If the machine that runs it dies, exactly one waiter runs it again; no call fails
+ * because of that.
+ *
+ * @param store A store and a key in it, such as 's3://bucket/prefix/key?region=…', or an object with the fields of a
+ * store's location, whose `prefix` (`path` of a folder, `name` of a memory) ends with the key.
+ * @param job How to find and how to produce the result.
+ * @param options Longest wait, signal, lease time and `onFailure`.
+ * @returns The result, and how this call obtained it.
+ * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
+ * `run` resolved and `isReady` still returns nothing. ERR_UNSUPPORTED if the store does not honour conditional writes,
+ * ERR_LOCK_TIMEOUT (with `holder`) if `timeoutMs` passed, and ERR_IO or ERR_TIMEOUT with `outcome` if it cannot be used.
+ *
+ * @example
+ * const { value, role } = await prewarm('s3://bucket/templates/base?region=eu-central-1', {
+ *   isReady: () => findTemplate(),
+ *   run: ({ signal }) => buildTemplate({ signal }),
+ * })
+ */
+// biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
+export function prewarm<T extends {} | null>(
+  store: StoreUrl | S3Location | FileLocation | MemoryLocation,
+  job: PrewarmJob<T, StoreLock>,
+  options?: StorePrewarmOptions,
+): Promise<Prewarmed<T>>
 /**
  * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers in all processes runs
  * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
  * because of that.
  *
- * @param path Path of the lock that the callers share.
+ * @param path Absolute path of the lock that the callers share.
  * @param job How to find and how to produce the result.
  * @param options Options of the lock, and `onFailure`.
  * @returns The result, and how this call obtained it.
@@ -51,13 +66,26 @@ export interface Prewarmed<T> {
  * `run` resolved and `isReady` still returns nothing. Otherwise the same errors as `acquireLock()`.
  */
 // biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
-export async function prewarm<T extends {} | null>(
+export function prewarm<T extends {} | null>(
   path: string,
   job: PrewarmJob<T>,
-  options: LockOptions & {
-    /** Whether a failed run also fails the callers that waited for it, or one of them runs again. @default 'share' */
-    onFailure?: 'share' | 'retry'
-  } = {},
+  options?: PrewarmOptions,
+): Promise<Prewarmed<T>>
+// biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
+export async function prewarm<T extends {} | null>(
+  place: unknown,
+  job: PrewarmJob<T> | PrewarmJob<T, StoreLock>,
+  options: PrewarmOptions = {},
+): Promise<Prewarmed<T>> {
+  if (isStore(place)) return await prewarmInStore(place, job as PrewarmJob<T, StoreLock>, options)
+  return await prewarmUnderLock(place as string, job as PrewarmJob<T>, options)
+}
+
+// biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
+async function prewarmUnderLock<T extends {} | null>(
+  path: string,
+  job: PrewarmJob<T>,
+  options: PrewarmOptions,
 ): Promise<Prewarmed<T>> {
   const checked = checkLockOptions(path, options, 'options', ['onFailure'])
   const onFailure = validate.oneOf('options.onFailure', options.onFailure ?? 'share', ['share', 'retry'])
@@ -82,18 +110,6 @@ export async function prewarm<T extends {} | null>(
   }
 }
 
-function checkJob(job: unknown): void {
-  if (typeof job !== 'object' || job === null) throw invalidArgument('job', job, 'an object with isReady and run')
-  const { isReady, run } = job as Record<string, unknown>
-  validate.callback('job.isReady', isReady)
-  validate.callback('job.run', run)
-}
-
-/** Whether `isReady()` returned a result. */
-function isValue<T>(answer: T | undefined | false): answer is T {
-  return answer !== undefined && answer !== false
-}
-
 // biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 async function runOnce<T extends {} | null>(
   job: PrewarmJob<T>,
@@ -101,15 +117,7 @@ async function runOnce<T extends {} | null>(
   path: string,
 ): Promise<T> {
   try {
-    const value = await job.run(lock)
-    const ready = await job.isReady()
-    if (!isValue(ready))
-      throw new WarmswapError(
-        'ERR_NOT_READY',
-        `job.run() for '${path}' resolved, and job.isReady() still returns ${ready}: run() must leave the result that isReady() checks for`,
-        { path },
-      )
-    return value
+    return await runJob(job, lock, path)
   } catch (error) {
     // The lock's record carries the message to the waiters. Only the first release is recorded.
     unwrap(native.release(messageOf(error)))

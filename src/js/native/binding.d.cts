@@ -88,6 +88,10 @@ export declare class NativeBundles {
 export declare class NativeCache {
   /** Restores, or builds once. */
   ensure(options: NativeEnsureOptions, token: CancelToken, listener: (event: NativeEnsureEvent) => void): Reply<NativeEnsure>
+  /** Waits for a job that another caller runs, or runs it. */
+  lease(options: NativeLeaseOptions, token: CancelToken, listener: (event: NativeLeaseEvent) => void): Reply<NativeLease>
+  /** Reads the records of a key, or all records of the store. */
+  records(key: string | undefined | null, budget: NativeBudget, token: CancelToken): Promise<Reply<NativeRecords>>
   /** Restores a key into a directory. */
   restore(options: NativeRestoreOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeRestoreReport>>
   /** Uploads a directory as the new generation of a key. */
@@ -142,6 +146,18 @@ export declare class NativeEnsure {
   /** The build has ended, with a message if it failed. */
   settle(failure?: string | undefined | null): void
   /** Shows waiters what the build is doing. */
+  setPhase(phase: string): void
+}
+
+/** A call of prewarm. */
+export declare class NativeLease {
+  /** The next step. */
+  next(): Promise<Reply<NativeLeaseStep>>
+  /** Answers a check or a run: whether the result is ready, and the message of a failure that waiters share. */
+  settle(isReady: boolean, failure?: string | undefined | null): void
+  /** Names this call in the record. */
+  get token(): string
+  /** Shows waiters what the run is doing. */
   setPhase(phase: string): void
 }
 
@@ -306,6 +322,8 @@ export interface NativeCacheInfo {
   createdAt: string
   /** Facts about the process that created it, such as platform and architecture. */
   producer: Record<string, string>
+  /** Trust level that holds it. */
+  level?: string
 }
 
 /** Result of a collection. */
@@ -481,6 +499,64 @@ export interface NativeInspectReport {
   info?: NativeCacheInfo
 }
 
+/** What happens during a call. */
+export interface NativeLeaseEvent {
+  /** The holder that the call waits for. Absent if the lease of this caller is lost. */
+  holder?: NativeLeaseHolder
+  /** Time since the call began. */
+  waitedMs: number
+  /** Time until a take-over if the holder is silent. */
+  leaseLeftMs: number
+}
+
+/** The holder of a lease. */
+export interface NativeLeaseHolder {
+  /** Its host. */
+  host: string
+  /** Its process. */
+  pid: number
+  /** What it is doing. */
+  phase: string
+  /** When it acquired the lease, by its wall clock. */
+  since: string
+  /** When it wrote the record, in milliseconds since the epoch by its wall clock. */
+  writtenMs: number
+  /** The number of the acquisition. */
+  generation: number
+  /** JSON of its metadata. */
+  metadata?: string
+}
+
+/** What is leased. */
+export interface NativeLeaseOptions {
+  /** The key. */
+  key: string
+  /** The lease. */
+  ttlMs: number
+  /** Longest wait; `Infinity` for no limit. */
+  timeoutMs: number
+  /** Whether a failed run that was waited for fails the call. */
+  sharesFailures: boolean
+  /** JSON that others see of the holder. */
+  metadata?: string
+}
+
+/** The next step of a call. */
+export interface NativeLeaseStep {
+  /** Which. `check` and `run` are answered with `settle()`; the others end the call. */
+  kind: 'check' | 'run' | 'ready' | 'failed' | 'shared' | 'timed-out' | 'unsupported' | 'error'
+  /** Milliseconds since the call began. */
+  waitedMs: number
+  /** The number of the acquisition, of a run. */
+  generation: number
+  /** The holder that was taken over, of a run; the current one, of a timeout. */
+  holder?: NativeLeaseHolder
+  /** The message of the failure. */
+  reason?: string
+  /** The outcome of an error. */
+  outcome?: string
+}
+
 /** Limits of the reader. A missing field has its default. */
 export interface NativeLimits {
   /** Total bytes of all files. Default 64 GiB. */
@@ -616,6 +692,56 @@ export interface NativePublishOptions {
   pin: boolean
 }
 
+/** A record of a store. */
+export interface NativeRecord {
+  /** The key. */
+  key: string
+  /** Whether it is the lease of a job. Otherwise it is the build of a tree. */
+  isLease: boolean
+  /** What the record says. Absent if it cannot be read. */
+  facts?: NativeRecordFacts
+}
+
+/** What a record says. */
+export interface NativeRecordFacts {
+  /** The state. */
+  state: 'building' | 'ready' | 'failed'
+  /** Names the caller that wrote it. */
+  token: string
+  /** The number of that caller's write. */
+  seq: number
+  /** Milliseconds without a change after which others take over. */
+  expiresAfterMs: number
+  /** Host of the holder. */
+  host: string
+  /** Process of the holder. */
+  pid: number
+  /** What it is doing. */
+  phase: string
+  /** When it acquired the lease, by its wall clock. */
+  since: string
+  /** When it wrote the record, by its wall clock. */
+  at: string
+  /** The number of the acquisition, of a lease. */
+  generation: number
+  /** The inputs of the build. */
+  fingerprint: string
+  /** JSON of the metadata. */
+  metadata?: string
+  /** Why the build or the job failed. */
+  failure?: string
+}
+
+/** The records of a store, or why they cannot be read. */
+export interface NativeRecords {
+  /** `restored` if they were read. */
+  outcome: string
+  /** Why not. */
+  reason?: string
+  /** The records, by key. */
+  records: Array<NativeRecord>
+}
+
 /** Options of a restore. */
 export interface NativeRestoreOptions {
   /** Keys, tried in this order. */
@@ -646,6 +772,8 @@ export interface NativeRestoreReport {
   reason?: string
   /** Key that was restored. */
   key?: string
+  /** Trust level that it was restored from. */
+  level?: string
   /** Generation that was restored. */
   generation?: string
   /** Stage in which the call failed. */
@@ -795,7 +923,7 @@ export interface NativeUnpackResult {
 export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
 
 /** Opens a cache. Without a scheme, the cache is disabled. */
-export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean, conditions: 'auto' | 'required' | 'off'): Reply<NativeCache>
+export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean, conditions: 'auto' | 'required' | 'off', trust?: NativeTrust | undefined | null): Reply<NativeCache>
 
 /** Panics, so that tests can check the conversion to an error. Does nothing in a published build. */
 export declare function panicForTests(): Reply<void>
@@ -820,3 +948,34 @@ export declare function sweepLocks(directory: string, unusedMs: number, timeoutM
 
 /** Waits until the lock is free. Resolves with `true` if a dead holder had left it. */
 export declare function waitForLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
+
+/** Checks trust levels, and resolves their defaults. */
+export declare function planTrust(trust: NativeTrust): Reply<NativeTrustPlan>
+
+/** Trust levels of a cache. */
+export interface NativeTrust {
+  /** Level of this process. */
+  level?: string
+  /** Private key of this level: PKCS#8 in DER. */
+  signWith?: Uint8Array
+  /** Public keys of each level. */
+  trustedKeys: Array<NativeTrustedLevel>
+  /** Levels to read, in this order. By default all levels with public keys. */
+  readsFrom?: Array<string>
+}
+
+/** Public keys of one trust level. */
+export interface NativeTrustedLevel {
+  /** Name of the level. */
+  level: string
+  /** Ed25519 public keys, 32 bytes each. */
+  keys: Array<Uint8Array>
+}
+
+/** What a cache with these trust levels reads and writes. */
+export interface NativeTrustPlan {
+  /** Why nothing is written. Absent if the own level is written. */
+  readOnly?: string
+  /** Levels that are read, in order, with the keys that are accepted. */
+  reads: Array<NativeTrustedLevel>
+}

@@ -203,7 +203,7 @@ pub(super) async fn commit(
             // Without it the next call reads the tree again.
             drop(tree_manifest::write_restored(
                 &target,
-                &pointer.generation,
+                &pointer.manifest_name(),
                 &tree,
                 committed_ns,
                 &Cancel::new(),

@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::build::{BuildEnd, BuildJob, OwnedStage, deadline_of};
 use super::options::EnsureOptions;
-use super::protocol::{Action, Condition, Event, Found, Leaving, Now, Participant, Record, Rules, State};
+use super::pace::{self, Awake, Pending};
+use super::protocol::{Action, Condition, Event, Found, Leaving, Now, Participant, Record, State};
 use super::report::{EnsureEvent, EnsureFailure, EnsureReport, EnsureStep};
 use super::requests::{Answer, RecordStore};
 use super::wire::{Facts, RecordHolder};
@@ -23,15 +23,11 @@ use crate::core::caches::store::Store;
 use crate::core::error;
 use crate::core::failure::{Cause, Failure, Stage};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::deadline::Deadline;
 use crate::core::sys::{clock, sync};
 
 type Result = Box<Pointer>;
 pub(super) type Ended = std::result::Result<EnsureReport, EnsureFailure>;
 type Builds = mpsc::UnboundedReceiver<Option<String>>;
-
-/// The longest pause between two reads of a waiter.
-const LONGEST_POLL: Duration = Duration::from_secs(1);
 
 /// One call.
 pub(super) struct Driver {
@@ -43,8 +39,7 @@ pub(super) struct Driver {
     pub(super) steps: mpsc::UnboundedSender<error::Result<EnsureStep>>,
     pub(super) builds: Option<Builds>,
     pub(super) started: Instant,
-    request: Option<BoxFuture<'static, Answer>>,
-    work: Option<BoxFuture<'static, Work>>,
+    pending: Pending<Answer<Result>, Work>,
     /// Raised when the build that runs must stop.
     stop: Cancel,
     has_probed: bool,
@@ -53,6 +48,8 @@ pub(super) struct Driver {
     /// Why the last build or the last request failed.
     pub(super) failure: Option<Failure>,
     token: u128,
+    /// When the lease was acquired, by the wall clock. For humans.
+    since: String,
     pub(super) waits_for: Option<Facts>,
     has_answered: bool,
 }
@@ -60,16 +57,7 @@ pub(super) struct Driver {
 /// What runs concurrently with the requests.
 pub(super) enum Work {
     Build(Box<BuildEnd>, Builds),
-    Restore(error::Result<RestoreReport>),
-}
-
-/// Why the loop wakes.
-enum Awake {
-    Answer(Answer),
-    Work(Work),
-    Timer,
-    Deadline,
-    Cancelled,
+    Restore(Box<error::Result<RestoreReport>>),
 }
 
 /// How the protocol ended for this call.
@@ -104,13 +92,13 @@ impl Driver {
             steps,
             builds: Some(builds),
             started: Instant::now(),
-            request: None,
-            work: None,
+            pending: Pending::nothing(),
             stop: Cancel::new(),
             has_probed: false,
             built: None,
             failure: None,
             token: uuid::Uuid::new_v4().as_u128(),
+            since: String::new(),
             waits_for: None,
             has_answered: false,
         }
@@ -118,7 +106,10 @@ impl Driver {
 
     pub(super) async fn run(mut self) {
         let outcome = match self.cache.store.clone() {
-            Some(store) => self.coordinate(store).await,
+            Some(store) => match self.restore_from_levels().await {
+                Some(outcome) => outcome,
+                None => self.coordinate(store).await,
+            },
             None => Outcome::Alone("the cache has no store".to_owned()),
         };
         let ended = match outcome {
@@ -134,43 +125,17 @@ impl Driver {
         }
     }
 
-    fn rules(&self) -> Rules {
-        let ttl_ms = u64::try_from(self.options.ttl.as_millis()).unwrap_or(u64::MAX);
-        // 0.87 to 1.13, so that callers that started together do not ask together, and none asks 70 times a minute.
-        let jitter = 870 + i64::try_from(self.token % 261).unwrap_or(130);
-        let poll = LONGEST_POLL.min(self.options.ttl / 10).as_millis();
-        Rules {
-            token: self.token,
-            ttl_ms,
-            poll_ms: i64::try_from(poll).unwrap_or(1000) * jitter / 1000,
-            patience_ms: i64::try_from(ttl_ms / 2).unwrap_or(i64::MAX),
-            may_write: !self.cache.read_only,
-            shares_failures: self.options.shares_failures,
-        }
-    }
-
     fn now(&self) -> Now {
-        let monotonic = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Now {
-            monotonic,
-            boot: i64::try_from(clock::boot_micros() / 1000).unwrap_or(i64::MAX),
-            wall: clock::wall_millis(),
-        }
+        pace::now(self.started)
     }
 
     /// Runs the protocol to its end.
     async fn coordinate(&mut self, store: Arc<dyn Store>) -> Outcome {
-        let records = RecordStore {
-            cache: self.cache.clone(),
-            store,
-            key: self.options.key.clone(),
-            fingerprint: self.options.fingerprint.clone(),
-            idle: self.options.restore_budget.idle,
-            limit: self.options.ttl / 6,
-            attempts: self.options.restore_budget.attempts,
-        };
+        let records = self.records(self.cache.clone(), store);
         let deadline = deadline_of(&self.options, self.started);
-        let (mut participant, actions) = Participant::start(self.rules());
+        let (ttl, may_write) = (self.options.ttl, !self.cache.read_only);
+        let rules = pace::rules(self.token, ttl, may_write, self.options.shares_failures);
+        let (mut participant, actions) = Participant::start(rules);
         let mut actions: VecDeque<_> = actions.into();
         let (mut has_left, mut is_late) = (false, false);
         loop {
@@ -180,11 +145,14 @@ impl Driver {
                 }
                 self.execute(action, &records, &participant);
             }
-            if has_left && self.work.is_none() && self.built.is_none() {
+            if has_left && self.pending.work.is_none() && self.built.is_none() {
                 // What is left is to give up a lease that this call may have.
                 self.answer(Err(Failure::from(Cancel::error()).into()));
             }
-            let awake = self.wait(&participant, deadline, has_left, is_late).await;
+            let pause = participant.wakes_in(self.now());
+            let late = deadline.instant().filter(|_| !is_late);
+            let cancel = Some(&self.cancel).filter(|_| !has_left);
+            let awake = self.pending.wait(pause, late, cancel).await;
             let event = match awake {
                 Awake::Timer => Event::Wake,
                 Awake::Deadline => {
@@ -208,50 +176,6 @@ impl Driver {
         }
     }
 
-    async fn wait(
-        &mut self,
-        participant: &Participant<String, Result>,
-        deadline: Deadline,
-        has_left: bool,
-        is_late: bool,
-    ) -> Awake {
-        let pause = participant.wakes_in(self.now());
-        let timer = async {
-            match pause {
-                Some(pause) => {
-                    tokio::time::sleep(Duration::from_millis(u64::try_from(pause).unwrap_or(0))).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        let late = async {
-            match deadline.instant().filter(|_| !is_late) {
-                Some(instant) => tokio::time::sleep_until(instant.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let cancelled = async {
-            if has_left {
-                std::future::pending::<()>().await;
-            }
-            self.cancel.cancelled().await;
-        };
-        let awake = tokio::select! {
-            biased;
-            answer = poll(&mut self.request) => Awake::Answer(answer),
-            work = poll(&mut self.work) => Awake::Work(work),
-            () = cancelled => Awake::Cancelled,
-            () = timer => Awake::Timer,
-            () = late => Awake::Deadline,
-        };
-        match awake {
-            Awake::Answer(_) => self.request = None,
-            Awake::Work(_) => self.work = None,
-            _ => {}
-        }
-        awake
-    }
-
     fn execute(
         &mut self,
         action: Action<String, Result>,
@@ -262,7 +186,7 @@ impl Driver {
             self.built = None;
         }
         match action {
-            Action::Read => self.request = Some(records.clone().read().boxed()),
+            Action::Read => self.pending.request = Some(records.clone().read().boxed()),
             Action::Write { record, condition } => self.write(record, condition, records, participant),
             Action::Build => self.build(Some(Arc::clone(&records.store)), None),
             Action::StopBuild => {
@@ -273,9 +197,12 @@ impl Driver {
                 let (cache, key) = (self.cache.clone(), self.options.key.clone());
                 let options = self.options.restore.clone();
                 let run = Run::start(self.options.restore_budget, self.cancel.clone(), Stage::Download);
-                self.work = Some(
-                    async move { Work::Restore(cache.restore_pointer(key, *pointer, options, run).await) }
-                        .boxed(),
+                self.pending.work = Some(
+                    async move {
+                        let restored = cache.restore_pointer(key, *pointer, options, run).await;
+                        Work::Restore(Box::new(restored))
+                    }
+                    .boxed(),
                 );
             }
             Action::End(_) => {}
@@ -293,12 +220,17 @@ impl Driver {
             State::Building if participant.is_holding() => self.phase.lock().clone(),
             _ => String::new(),
         };
+        if !participant.is_holding() {
+            self.since = clock::iso8601();
+        }
         let facts = Facts {
             holder: RecordHolder::this_process(),
             phase,
+            since: self.since.clone(),
+            ..Facts::default()
         };
         let probes = !std::mem::replace(&mut self.has_probed, true);
-        self.request = Some(records.clone().write(record, condition, facts, probes).boxed());
+        self.pending.request = Some(records.clone().write(record, condition, facts, probes).boxed());
     }
 
     fn build(&mut self, store: Option<Arc<dyn Store>>, alone: Option<String>) {
@@ -318,7 +250,7 @@ impl Driver {
         };
         let phase = Arc::clone(&self.phase);
         let on_upload = move || "upload".clone_into(&mut phase.lock());
-        self.work = Some(
+        self.pending.work = Some(
             async move {
                 let (end, builds) = job.run(builds, on_upload).await;
                 Work::Build(Box::new(end), builds)
@@ -329,7 +261,7 @@ impl Driver {
 
     fn read_answer(
         &mut self,
-        answer: Answer,
+        answer: Answer<Result>,
         participant: &Participant<String, Result>,
     ) -> std::result::Result<Event<String, Result>, Outcome> {
         match answer {
@@ -346,7 +278,7 @@ impl Driver {
                     .to_owned(),
             )),
             // A build goes on until its lease is too old.
-            Answer::Hopeless(event, failure) if participant.is_holding() || self.work.is_some() => {
+            Answer::Hopeless(event, failure) if participant.is_holding() || self.pending.work.is_some() => {
                 self.failure = Some(failure);
                 Ok(event)
             }
@@ -383,15 +315,7 @@ impl Driver {
     }
 }
 
-/// Resolves with the future, if there is one. A caller that drops this keeps the future.
-async fn poll<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
 #[expect(clippy::cast_precision_loss, reason = "a few hours at most")]
-fn precise(milliseconds: i64) -> f64 {
+pub(in crate::core::caches) fn precise(milliseconds: i64) -> f64 {
     milliseconds as f64
 }

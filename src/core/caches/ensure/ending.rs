@@ -2,6 +2,7 @@
 
 use super::build::{BuildEnd, BuildJob, BuildResult, commit};
 use super::driver::{Driver, Ended, Outcome, Work};
+use super::pace;
 use super::protocol::{Built, Ending, Event, Leaving};
 use super::report::{EnsureFailure, EnsureReport, Role};
 use crate::core::caches::outcome::RestoreOutcome;
@@ -21,8 +22,10 @@ impl Driver {
                 self.builds = Some(builds);
                 Ok(Event::BuildEnded(self.built(*end)))
             }
-            Work::Restore(Err(error)) => Err(Outcome::of(Err(Failure::from(error).into()))),
-            Work::Restore(Ok(report)) => self.restored(report),
+            Work::Restore(ended) => match *ended {
+                Err(error) => Err(Outcome::of(Err(Failure::from(error).into()))),
+                Ok(report) => self.restored(report),
+            },
         }
     }
 
@@ -83,7 +86,7 @@ impl Driver {
             })),
             Ending::Left(Leaving::Cancelled) => Outcome::of(Err(Failure::from(Cancel::error()).into())),
             Ending::Left(Leaving::Deadline) => Outcome::Alone(self.late()),
-            Ending::ReadOnly => Outcome::Alone("this cache is read-only".to_owned()),
+            Ending::ReadOnly => Outcome::Alone(self.cache.read_only_reason()),
             Ending::Trouble => Outcome::Alone(format!("the store cannot be used: {}", self.last_failure())),
         }
     }
@@ -159,6 +162,6 @@ impl Driver {
     }
 
     pub(super) fn elapsed_ms(&self) -> f64 {
-        (self.started.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
+        pace::elapsed_ms(self.started)
     }
 }

@@ -6,39 +6,40 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::protocol::{Condition, Event, Found, Record, Written};
-use super::wire::{self, Facts, MAX_RECORD_BYTES};
+use super::wire::{self, Facts, MAX_RECORD_BYTES, RecordResult};
 use crate::core::caches::cache::Cache;
 use crate::core::caches::key::Key;
-use crate::core::caches::pointer::Pointer;
 use crate::core::caches::store::{self, Body, CallContext, Store};
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::cancel::Cancel;
 
 /// What the driver learns from a request.
-pub(super) enum Answer {
+pub(in crate::core::caches) enum Answer<R> {
     /// An event of the protocol, and what the record says beside it.
-    Event(Event<String, Box<Pointer>>, Option<Facts>),
+    Event(Event<String, R>, Option<Facts>),
     /// As [`Answer::Event`], for a request that failed.
-    Failed(Event<String, Box<Pointer>>, Failure),
+    Failed(Event<String, R>, Failure),
     /// The store cannot be used by this caller, or the record must not be.
-    Hopeless(Event<String, Box<Pointer>>, Failure),
+    Hopeless(Event<String, R>, Failure),
     /// The store does not honour conditional writes.
     Unconditional,
 }
 
 /// Where the record of a call is, and how it is reached.
 #[derive(Clone)]
-pub(super) struct RecordStore {
-    pub(super) cache: Cache,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) key: Key,
-    pub(super) fingerprint: String,
+pub(in crate::core::caches) struct RecordStore {
+    pub(in crate::core::caches) cache: Cache,
+    pub(in crate::core::caches) store: Arc<dyn Store>,
+    pub(in crate::core::caches) key: Key,
+    /// The path of the record.
+    pub(in crate::core::caches) path: String,
+    pub(in crate::core::caches) fingerprint: String,
     /// Longest silence of a connection.
-    pub(super) idle: Duration,
+    pub(in crate::core::caches) idle: Duration,
     /// Longest request. A write that takes longer may still land.
-    pub(super) limit: Duration,
+    pub(in crate::core::caches) limit: Duration,
     /// How often one request of the probe may be tried.
-    pub(super) attempts: u32,
+    pub(in crate::core::caches) attempts: u32,
 }
 
 impl RecordStore {
@@ -51,17 +52,9 @@ impl RecordStore {
         ))
     }
 
-    fn path(&self) -> String {
-        wire::record_path(&self.key, &self.fingerprint)
-    }
-
-    fn secret(&self) -> Option<&[u8]> {
-        self.cache.secret.as_deref()
-    }
-
-    pub(super) async fn read(self) -> Answer {
-        let (path, context) = (self.path(), self.context(1));
-        let reading = store::read_small(&*self.store, &path, MAX_RECORD_BYTES, &context);
+    pub(in crate::core::caches) async fn read<R: RecordResult>(self) -> Answer<R> {
+        let context = self.context(1);
+        let reading = store::read_small(&*self.store, &self.path, MAX_RECORD_BYTES, &context);
         let read = match tokio::time::timeout(self.limit, reading).await {
             Ok(read) => read,
             Err(_) => Err(too_long(self.limit)),
@@ -77,20 +70,20 @@ impl RecordStore {
             }
             Err(failure) => return Answer::Failed(Event::Read(None), failure),
         };
-        match wire::decode(&bytes, version, &self.fingerprint, &self.key, self.secret()) {
+        match wire::decode(&bytes, version, &self.fingerprint, &self.key, &self.cache.seal) {
             Ok((found, facts)) => Answer::Event(Event::Read(Some(found)), Some(facts)),
             Err(failure) => Answer::Hopeless(Event::Read(None), failure),
         }
     }
 
     /// Writes the record. `probes` first finds out whether the store honours conditions.
-    pub(super) async fn write(
+    pub(in crate::core::caches) async fn write<R: RecordResult>(
         self,
-        record: Record<Box<Pointer>>,
+        record: Record<R>,
         condition: Condition<String>,
         facts: Facts,
         probes: bool,
-    ) -> Answer {
+    ) -> Answer<R> {
         if probes {
             match self.honours_conditions().await {
                 Ok(true) => {}
@@ -101,14 +94,14 @@ impl RecordStore {
                 Err(failure) => return not_written(failure),
             }
         }
-        let bytes = wire::encode(&record, &facts, &self.fingerprint, &self.key, self.secret());
+        let bytes = wire::encode(&record, &facts, &self.fingerprint, &self.key, &self.cache.seal);
         let condition = match condition {
             Condition::Absent => store::Condition::Absent,
             Condition::Version(version) => store::Condition::Version(version),
             Condition::Always => store::Condition::Always,
         };
-        let (path, context, body) = (self.path(), self.context(1), Body::Bytes(Bytes::from(bytes)));
-        let writing = self.store.write(&path, body, condition, &context);
+        let (context, body) = (self.context(1), Body::Bytes(Bytes::from(bytes)));
+        let writing = self.store.write(&self.path, body, condition, &context);
         match tokio::time::timeout(self.limit, writing).await {
             Ok(Ok(version)) => Answer::Event(Event::Written(Written::Landed(version)), None),
             Ok(Err(failure)) => not_written(failure),
@@ -126,7 +119,7 @@ impl RecordStore {
     }
 }
 
-fn not_written(failure: Failure) -> Answer {
+fn not_written<R>(failure: Failure) -> Answer<R> {
     match failure.cause {
         Cause::Changed | Cause::Conflict => Answer::Failed(Event::Written(Written::Refused), failure),
         cause if is_hopeless(cause) || cause == Cause::Denied => Answer::Hopeless(unknown(), failure),
@@ -134,7 +127,7 @@ fn not_written(failure: Failure) -> Answer {
     }
 }
 
-fn unknown() -> Event<String, Box<Pointer>> {
+fn unknown<R>() -> Event<String, R> {
     Event::Written(Written::Unknown)
 }
 

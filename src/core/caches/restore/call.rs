@@ -112,21 +112,35 @@ impl Restore {
         self.report
     }
 
-    /// Tries the keys in turn, until one is restored or a failure ends the call. If an earlier key was unusable and no
+    /// Reads from this place from now on.
+    fn read_from(&mut self, place: &Cache) {
+        self.cache = place.clone();
+        if let Some(store) = &place.store {
+            self.store = Arc::clone(store);
+        }
+    }
+
+    /// Tries the keys in turn, each at all trust levels, until one is restored or a failure ends the call. If an earlier key was unusable and no
     /// later one is restored, its failure is reported. It is more useful than a missing fallback key.
     async fn attempt(&mut self) -> Result<RestoreOutcome> {
         let mut first: Option<(Failure, RestoreReport)> = None;
-        for (index, key) in self.options.keys.clone().into_iter().enumerate() {
-            let failure = match self.attempt_key(&key, index == 0).await {
+        let places = self.cache.places();
+        let keys = self.options.keys.clone();
+        for at in 0..keys.len() * places.len() {
+            let (key, place) = (&keys[at / places.len()], &places[at % places.len()]);
+            self.read_from(place);
+            let is_first = at < places.len() && place.is_home();
+            let failure = match self.attempt_key(key, is_first).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(failure) => failure.during(self.run.stage()),
             };
             let outcome = RestoreOutcome::from(failure.cause);
-            if index == 0 && outcome == RestoreOutcome::Corrupt {
+            if is_first && outcome == RestoreOutcome::Corrupt {
                 let mut ticket = self.ticket.get();
                 *ticket = ticket.take().map(Ticket::of_damaged);
             }
-            if !is_of_its_key(outcome) {
+            // A policy for each trust level can deny one and allow the next.
+            if !(is_of_its_key(outcome) || places.len() > 1 && outcome == RestoreOutcome::Denied) {
                 return Err(failure);
             }
             let report = std::mem::replace(&mut self.report, RestoreReport::new(RestoreOutcome::Error));
@@ -146,6 +160,7 @@ impl Restore {
         loop {
             let found = self.look_up(key, is_first).await?;
             self.report.key = Some(key.as_str().to_owned());
+            self.report.level = self.cache.level_name();
             match self.restore_found(key, found, is_second).await {
                 // The object was replaced or pruned during the read. Start again from the pointer.
                 Err(failure) if is_missing(failure.cause) && !is_second => is_second = true,
@@ -199,15 +214,13 @@ impl Restore {
                 (Some(*pointer), object)
             }
         };
-        self.report.generation = Some(pointer.as_ref().map_or_else(
-            || object.etag.trim_matches('"').to_owned(),
-            |pointer| pointer.generation.clone(),
-        ));
+        let version = object.etag.trim_matches('"').to_owned();
+        let generation = pointer.as_ref().map(|pointer| pointer.generation.clone());
+        self.report.generation = Some(generation.unwrap_or_else(|| version.clone()));
         self.report.compressed_bytes = object.size;
-        let generation = self.report.generation.clone().unwrap_or_default();
         let pipeline = RestorePipeline::new(
             &self.options,
-            generation,
+            pointer.as_ref().map_or(version, Pointer::manifest_name),
             pointer.as_ref(),
             &self.cache,
             &self.run,

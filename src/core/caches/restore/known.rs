@@ -61,6 +61,7 @@ impl Cache {
 impl Restore {
     async fn attempt_pointer(&mut self, key: &Key, pointer: Pointer) -> Result<RestoreOutcome> {
         self.report.key = Some(key.as_str().to_owned());
+        self.report.level = self.cache.level_name();
         let found = || KeyTarget::Pointer(Box::new(pointer.clone()), String::new());
         let ended = match self.restore_found(key, found(), false).await {
             // A store may name the same bytes differently after they were written again.

@@ -13,6 +13,8 @@ pub struct RestoreReport {
     pub reason: Option<String>,
     /// Key that was restored.
     pub key: Option<String>,
+    /// Trust level that it was restored from, in a cache with trust levels.
+    pub level: Option<String>,
     /// Generation that was restored.
     pub generation: Option<String>,
     /// Stage in which the call failed.
@@ -43,6 +45,7 @@ impl RestoreReport {
             outcome,
             reason: None,
             key: None,
+            level: None,
             generation: None,
             stage: None,
             files: 0,

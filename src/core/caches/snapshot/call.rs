@@ -36,7 +36,7 @@ impl Cache {
             Some(store) if !self.read_only => Arc::clone(store),
             Some(_) => {
                 let mut report = SnapshotReport::new(SnapshotOutcome::Disabled);
-                report.reason = Some("this cache is read-only".to_owned());
+                report.reason = Some(self.read_only_reason());
                 return report;
             }
             None => return SnapshotReport::new(SnapshotOutcome::Disabled),
@@ -116,7 +116,7 @@ impl Snapshot {
             && self.is_restorable(pointer, &current).await?
         {
             self.report.compressed_bytes = pointer.size;
-            self.pack_job().remember(&pointer.generation, packed.tree);
+            self.pack_job().remember(pointer, packed.tree);
             return self.keep(pointer, &current.condition).await;
         }
         self.check_guards(&packed, &current)?;
@@ -134,7 +134,7 @@ impl Snapshot {
         let pointer = putting
             .put_generation(&packed, current.pointer.as_ref(), &current.condition)
             .await?;
-        self.pack_job().remember(&pointer.generation, packed.tree);
+        self.pack_job().remember(&pointer, packed.tree);
         self.report.generation = Some(pointer.generation);
         Ok(SnapshotOutcome::Uploaded)
     }

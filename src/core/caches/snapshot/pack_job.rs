@@ -55,7 +55,7 @@ impl PackJob<'_> {
         let (pointer, cancel) = (pointer.clone(), self.run.context.cancel.clone());
         let looking = thread::run(&self.options.from, move || {
             let mut known = tree_manifest::read(&from).ok().flatten()?;
-            if known.generation == pointer.generation {
+            if known.generation == pointer.manifest_name() {
                 if let Some(totals) = known.find_unchanged(&from, &excludes, &cancel).ok()? {
                     return Some(totals);
                 }
@@ -67,7 +67,7 @@ impl PackJob<'_> {
             }
             if !scan.is_unchanged {
                 // Makes the next check a walk of stats. Without it, the check is only slower.
-                drop(tree_manifest::write(&from, &pointer.generation, &scan.tree));
+                drop(tree_manifest::write(&from, &pointer.manifest_name(), &scan.tree));
             }
             Some(scan.tree.totals())
         });
@@ -89,8 +89,8 @@ impl PackJob<'_> {
 
     /// Writes the tree manifest after the tree has become a generation. The call does not wait for it, because it only
     /// makes the next call faster.
-    pub(super) fn remember(&self, generation: &str, tree: Tree) {
-        let (from, generation) = (self.options.from.clone(), generation.to_owned());
+    pub(super) fn remember(&self, pointer: &Pointer, tree: Tree) {
+        let (from, generation) = (self.options.from.clone(), pointer.manifest_name());
         let work = self.background.begin();
         thread::detach(&self.options.from, move || {
             drop(tree_manifest::write(&from, &generation, &tree));

@@ -168,7 +168,7 @@ impl Upload<'_> {
 
     pub(super) async fn put_pointer(&self, pointer: &Pointer, condition: &Condition) -> Result<()> {
         let key = &self.options.key;
-        let bytes = Bytes::from(pointer.to_bytes(key, self.cache.secret.as_deref()));
+        let bytes = Bytes::from(self.cache.seal.to_bytes(pointer, key));
         let condition = if self.is_guarded {
             condition.clone()
         } else {

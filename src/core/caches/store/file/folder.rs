@@ -26,7 +26,8 @@ use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::{dir, fs};
 
-const OWN_PREFIX: &str = ".warmswap-";
+/// What is no object: the lock of the writers and their temporary files.
+const OWN_PREFIXES: [&str; 2] = [".warmswap-tmp", ".warmswap-writers"];
 /// Longer than any path of an object: a key has at most 512 bytes.
 const MAX_OBJECT_PATH: usize = 1024;
 
@@ -140,7 +141,8 @@ impl Folder {
             for entry in parent.directory.entries(&parent.path)? {
                 let Some(name) = entry.name.to_str() else { continue };
                 let path = format!("{prefix}{name}");
-                if name.starts_with(OWN_PREFIX) || path.len() > MAX_OBJECT_PATH {
+                let is_own = OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+                if is_own || path.len() > MAX_OBJECT_PATH {
                     continue;
                 }
                 let Some(stat) = parent.stat(&entry.name)? else {
