@@ -1017,8 +1017,6 @@ declare function cacheLocationFromEnv(env: Record<string, string | undefined>, p
 };
 //#endregion
 //#region src/js/caches/trust-env.d.ts
-type Env = Record<string, string | undefined>;
-/** The level of this process, or why it has none. */
 /**
  * Reads `<PREFIX>_TRUST_LEVEL`, `_TRUST_SIGN_WITH` (the private key as PEM text), `_TRUST_KEYS` (public keys, such as
  * 'main=ed25519:…', separated by commas or white space) and `_TRUST_READS_FROM` from a record such as `process.env`.
@@ -1032,7 +1030,7 @@ type Env = Record<string, string | undefined>;
  * @returns `trust` for `openCache()`, or undefined if none of the variables exists; and why the level is what it is.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value does not have its form.
  */
-declare function cacheTrustFromEnv(env: Env, prefix: string): {
+declare function cacheTrustFromEnv(env: Record<string, string | undefined>, prefix: string): {
   trust: TrustOptions | undefined;
   reason: string;
 };

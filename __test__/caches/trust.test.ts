@@ -1,6 +1,6 @@
 // Trust levels: which level a cache reads and writes, and how a process gets its level. The attacks are in
 // cve-2025-36852.test.ts and in rust/caches/trust.rs.
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect } from 'vitest'
 import { type Cache, type CacheOptions, cacheTrustFromEnv, openCache, type TrustOptions } from 'warmswap'
@@ -141,6 +141,38 @@ describe('caches/own-level-only: each level has its own objects', () => {
       outcome: 'refused',
       reason: expect.stringContaining('With trust, use a key without a file extension'),
     })
+  })
+})
+
+describe('what only the policy of the store prevents', () => {
+  test('caches/old-pointers-are-accepted: an older pointer of main is restored if another writer puts it back', async ({
+    memory,
+  }) => {
+    const store = join(memory, 'store')
+    const mains = openCache(`file://${store}`, { trust: ofMain })
+    const current = join(store, '.warmswap-level/main/site/current.json')
+    await save(mains, memory, 'with a known flaw')
+    const old = readFileSync(current)
+    expect(await save(mains, memory, 'without the flaw')).toBe('uploaded')
+    expect(await restored(mains, memory)).toBe('main: without the flaw')
+    writeFileSync(current, old)
+    expect(await restored(mains, memory)).toBe('main: with a known flaw')
+  })
+
+  test('caches/levels-can-be-denied: objects of main that another writer deletes or damages are not restored', async ({
+    memory,
+  }) => {
+    const store = join(memory, 'store')
+    const mains = openCache(`file://${store}`, { trust: ofMain })
+    const current = join(store, '.warmswap-level/main/site/current.json')
+    await save(mains, memory, 'content')
+    const pointer = readFileSync(current, 'utf8')
+    writeFileSync(current, 'damaged')
+    expect(await restored(mains, memory)).toBe('corrupt')
+    writeFileSync(current, pointer.replace('"signature":"', '"signature":"00'))
+    expect(await restored(mains, memory)).toBe('refused')
+    rmSync(current)
+    expect(await restored(mains, memory)).toBe('miss')
   })
 })
 

@@ -28,7 +28,10 @@ export interface DetectedLevel {
  * @returns `trust` for `openCache()`, or undefined if none of the variables exists; and why the level is what it is.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value does not have its form.
  */
-export function cacheTrustFromEnv(env: Env, prefix: string): { trust: TrustOptions | undefined; reason: string } {
+export function cacheTrustFromEnv(
+  env: Record<string, string | undefined>,
+  prefix: string,
+): { trust: TrustOptions | undefined; reason: string } {
   if (typeof env !== 'object' || env === null)
     throw invalidArgument('env', env, 'a record of strings, such as process.env')
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(validate.string('prefix', prefix)))

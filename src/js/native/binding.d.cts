@@ -872,6 +872,34 @@ export interface NativeSwept {
   held: Array<string>
 }
 
+/** Trust levels of a cache. */
+export interface NativeTrust {
+  /** Level of this process. */
+  level?: string
+  /** Private key of this level: PKCS#8 in DER. */
+  signWith?: Uint8Array
+  /** Public keys of each level. */
+  trustedKeys: Array<NativeTrustedLevel>
+  /** Levels to read, in this order. By default all levels with public keys. */
+  readsFrom?: Array<string>
+}
+
+/** Public keys of one trust level. */
+export interface NativeTrustedLevel {
+  /** Name of the level. */
+  level: string
+  /** Ed25519 public keys, 32 bytes each. */
+  keys: Array<Uint8Array>
+}
+
+/** What a cache with these trust levels reads and writes. */
+export interface NativeTrustPlan {
+  /** Why nothing is written. Absent if the own level is written. */
+  readOnly?: string
+  /** Levels that are read, in order, with the keys that are accepted. */
+  reads: Array<NativeTrustedLevel>
+}
+
 /** Options of `unpack`. */
 export interface NativeUnpackOptions {
   /** How a target that already contains entries is treated. */
@@ -931,6 +959,9 @@ export declare function panicForTests(): Reply<void>
 /** Panics on a native thread. Does nothing in a published build. */
 export declare function panicLaterForTests(): Promise<Reply<void>>
 
+/** Checks trust levels, and resolves their defaults. */
+export declare function planTrust(trust: NativeTrust): Reply<NativeTrustPlan>
+
 /** Renames `from` to `to`. Rejects with `ERR_FENCED` if a later generation of the lock exists. */
 export declare function publishFenced(path: string, generation: number, from: string, to: string): Promise<Reply<void>>
 
@@ -948,34 +979,3 @@ export declare function sweepLocks(directory: string, unusedMs: number, timeoutM
 
 /** Waits until the lock is free. Resolves with `true` if a dead holder had left it. */
 export declare function waitForLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
-
-/** Checks trust levels, and resolves their defaults. */
-export declare function planTrust(trust: NativeTrust): Reply<NativeTrustPlan>
-
-/** Trust levels of a cache. */
-export interface NativeTrust {
-  /** Level of this process. */
-  level?: string
-  /** Private key of this level: PKCS#8 in DER. */
-  signWith?: Uint8Array
-  /** Public keys of each level. */
-  trustedKeys: Array<NativeTrustedLevel>
-  /** Levels to read, in this order. By default all levels with public keys. */
-  readsFrom?: Array<string>
-}
-
-/** Public keys of one trust level. */
-export interface NativeTrustedLevel {
-  /** Name of the level. */
-  level: string
-  /** Ed25519 public keys, 32 bytes each. */
-  keys: Array<Uint8Array>
-}
-
-/** What a cache with these trust levels reads and writes. */
-export interface NativeTrustPlan {
-  /** Why nothing is written. Absent if the own level is written. */
-  readOnly?: string
-  /** Levels that are read, in order, with the keys that are accepted. */
-  reads: Array<NativeTrustedLevel>
-}
