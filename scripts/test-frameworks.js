@@ -50,7 +50,7 @@ const node =
     : join(root, 'node_modules/node22-linux-x64/bin/node')
 
 const totals = { passed: 0, failed: 0, skipped: 0 }
-/** Rows of the table that `--report` writes. */
+/** Rows of bench/RESULTS.md. */
 const rows = []
 
 const exampleFolder = join(root, 'examples/redwood')

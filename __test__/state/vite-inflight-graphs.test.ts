@@ -22,48 +22,51 @@ const together = (given: Parameters<typeof plugins.default>[0], ...others: Plugi
   }) as typeof plugins
 
 describe.each(versions)('$name', (version) => {
-  test.each(['', '#!/usr/bin/env node\n// an entry\n"use strict";\n'])(
-    'an entry that requests its own server is not waited for (it begins with %j)',
-    async (head) => {
-      let environment: DevEnvironment | undefined
-      const entry: PluginOption = {
-        name: 'fixture:entry',
-        configureServer: (server) => {
-          environment = server.environments.ssr
+  test.each([
+    ['', 'asks'],
+    ['#!/usr/bin/env node\n// an entry\n"use strict";\n', 'asks'],
+    ['', 'imports a module that asks'],
+  ])('an entry that requests its own server is not waited for (it begins with %j, and %s)', async (head, how) => {
+    const asks = 'export const config = await globalThis.__askOwnServer(import.meta.url)'
+    const code: Record<string, string> = {
+      '\0asking': `${head}${how === 'asks' ? asks : `export { config } from 'virtual:imported'`}`,
+      '\0imported': asks,
+    }
+    let environment: DevEnvironment | undefined
+    const entry: PluginOption = {
+      name: 'fixture:entry',
+      configureServer: (server) => {
+        environment = server.environments.ssr
+      },
+      resolveId: (id) => (/^virtual:(asking|imported)$/.test(id) ? id.replace('virtual:', '\0') : undefined),
+      load: (id) => code[id],
+    }
+    const stage = { plugins: together({}, entry), version, rescue: { readyMs: HOUR_MS } }
+    await onStage(
+      {
+        ...stage,
+        handler: async (request, response) => {
+          if (request.url?.includes('config')) return response.end('configured')
+          response.end((await runnerOf(environment).import<{ config: string }>('virtual:asking')).config)
         },
-        resolveId: (id) => (id === 'virtual:asking' ? '\0asking' : undefined),
-        load: (id) =>
-          id === '\0asking'
-            ? `${head}export const config = await globalThis.__askOwnServer(import.meta.url)`
-            : undefined,
-      }
-      const stage = { plugins: together({}, entry), version, rescue: { readyMs: HOUR_MS } }
-      await onStage(
-        {
-          ...stage,
-          handler: async (request, response) => {
-            if (request.url?.includes('config')) return response.end('configured')
-            response.end((await runnerOf(environment).import<{ config: string }>('virtual:asking')).config)
+      },
+      async ({ get, reoptimize }) => {
+        let asked = 0
+        Object.assign(globalThis, {
+          __askOwnServer: async () => {
+            asked += 1
+            return (await get('/handler/config')).text()
           },
-        },
-        async ({ get, reoptimize }) => {
-          let asked = 0
-          Object.assign(globalThis, {
-            __askOwnServer: async () => {
-              asked += 1
-              return (await get('/handler/config')).text()
-            },
-          })
-          const page = async (): Promise<string> => (await soon(get('/handler/page'), 'a page')).text()
-          expect(await page()).toBe('configured')
-          await reoptimize()
-          expect(await page()).toBe('configured')
-          // Once in each graph: the wait was for the entry, and ended with it.
-          expect(asked).toBe(2)
-        },
-      )
-    },
-  )
+        })
+        const page = async (): Promise<string> => (await soon(get('/handler/page'), 'a page')).text()
+        expect(await page()).toBe('configured')
+        await reoptimize()
+        expect(await page()).toBe('configured')
+        // Once in each graph: the wait was for the entry, and ended with it.
+        expect(asked).toBe(2)
+      },
+    )
+  })
 
   test('entries with a URL of their own leave one listener in the runner', async () => {
     await onStage({ plugins, version }, async ({ fixture, reoptimize, get }) => {

@@ -51,7 +51,7 @@ export class Requests {
     const served = this.#recall(request, response)
     const { attempts } = served
     const failure = staleIn(this.#environments(), error)
-    if (this.rescue?.claim(request)) {
+    if (this.rescue?.claim(request, error)) {
       if (failure !== undefined) this.#noteRetry(served, failure, response)
       return
     }

@@ -20,7 +20,7 @@ export interface InFlightRescueOptions {
   holdBytes?: number
   /**
    * Longest time in milliseconds that requests wait for a module runner to report that it has reloaded. A runner that
-   * was late is not waited for until it has reported in time again. Default 5000
+   * did not is not waited for until it reports. Default 5000
    */
   readyMs?: number
 }

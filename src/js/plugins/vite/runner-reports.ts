@@ -20,6 +20,12 @@ const READY = 'warmswap:ready'
 /** What must stay at the top of a module: a hashbang, comments and directives. */
 const PROLOGUE = /^(?:#!.*\n)?(?:\s|\/\/.*\n|\/\*[\s\S]*?\*\/|(['"])use [\w -]+\1;?)*/
 
+/**
+ * The first import of an entry module. Imports are evaluated in their order and before the module itself, so that this
+ * one reports before an import that waits for a request to its own server.
+ */
+const FIRST_IMPORT = 'virtual:warmswap/evaluating'
+
 /** Within the braces of a block: an entry may have any names. The client of the hot channel is that of the runner. */
 const ANSWERING = `
   const hot = import.meta.hot
@@ -43,13 +49,13 @@ export class RunnerReports {
   readonly #open = new Map<number, () => void>()
   /** Clients of the hot channel with a runner that has evaluated the code that answers. */
   readonly #runners = new Set<unknown>()
-  /** Clients whose runner evaluates an entry module since the latest question: it has the new module graph. */
+  /** Clients whose runner evaluates an entry module or its imports since the latest question: it has the new module graph. */
   readonly #evaluating = new Set<unknown>()
   /**
-   * The latest question was answered in time. A runner that was closed never answers. An entry module whose imports wait
-   * for a request to their own server answers only after the limit. Neither may delay each further commit.
+   * False from a question that was not answered within the limit until the next answer, in time or late. A runner that
+   * was closed never answers, and must not delay each further commit.
    */
-  #isPunctual = true
+  #isAnswering = true
   #count = 0
 
   static of(environment: DevEnvironment): RunnerReports {
@@ -76,13 +82,25 @@ export class RunnerReports {
   }
 
   /**
-   * The module's code with the code that reports and answers. `import.meta.hot` is undefined where nothing reloads. One
-   * listener for each runner is enough: entries with a URL of their own for each request would add one each.
+   * The code of module `id` with the code that reports and answers. `import.meta.hot` is undefined where nothing
+   * reloads. One listener for each runner is enough: entries with a URL of their own for each request would add one each.
    */
-  static instrument(code: string): string {
+  static instrument(code: string, id: string): string {
     const [head] = PROLOGUE.exec(code) as RegExpExecArray
-    const begun = `if (import.meta.hot) import.meta.hot.send('${BEGUN}');`
-    return `${head}${begun}${code.slice(head.length)}\n;if (import.meta.hot) {${ANSWERING}}`
+    // A module of its own for each entry: a reload evaluates the entries one after the other.
+    const first = `import '${FIRST_IMPORT}?${Buffer.from(id).toString('base64url')}';`
+    return `${head}${first}${code.slice(head.length)}\n;if (import.meta.hot) {${ANSWERING}}`
+  }
+
+  /** The id of the first import of an entry. Undefined for every other import. */
+  static resolve(source: string): string | undefined {
+    return source.startsWith(FIRST_IMPORT) ? `\0${source}` : undefined
+  }
+
+  /** The code of the first import of an entry. Undefined for every other module. */
+  static load(id: string): string | undefined {
+    if (!id.startsWith(`\0${FIRST_IMPORT}`)) return undefined
+    return `if (import.meta.hot) import.meta.hot.send('${BEGUN}')`
   }
 
   /** Whether a runner evaluates an entry module of the new graph, which may wait for a request to its own server. */
@@ -92,13 +110,13 @@ export class RunnerReports {
 
   /**
    * Resolves when the runner has worked off everything that was sent to it, or after `limitMs`. Resolves immediately if
-   * no runner answers, and if the latest report was late. Never rejects.
+   * no runner answers. Never rejects.
    */
   async settled(limitMs: number): Promise<void> {
     this.#evaluating.clear()
     if (this.#runners.size === 0) return
     const answer = this.#ask(limitMs)
-    if (this.#isPunctual) await answer
+    if (this.#isAnswering) await answer
   }
 
   #ask(limitMs: number): Promise<void> {
@@ -112,7 +130,7 @@ export class RunnerReports {
       }
       const timer = setTimeout(
         () => {
-          this.#isPunctual = false
+          this.#isAnswering = false
           end()
         },
         __WARMSWAP_TESTING__ && isSeeded('rescue-without-bounds') ? FOREVER_MS : limitMs,
@@ -128,11 +146,8 @@ export class RunnerReports {
   }
 
   #answered(latest: number): void {
-    for (const [number, end] of this.#open) {
-      if (number > latest) continue
-      this.#isPunctual = true
-      end()
-    }
+    this.#isAnswering = true
+    for (const [number, end] of this.#open) if (number <= latest) end()
   }
 
   #end(): void {

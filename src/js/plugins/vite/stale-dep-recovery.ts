@@ -71,6 +71,8 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
         }
       },
     },
+    resolveId: { order: 'pre', handler: (source) => RunnerReports.resolve(source) },
+    load: (id) => RunnerReports.load(id),
     transform(code, id) {
       const environment = this.environment as DevEnvironment
       if (environment.config.consumer !== 'server') return
@@ -82,7 +84,7 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
       if (mine === undefined || recovery.rescue === false || !isEntry(environment, id)) return
       // Listens before the code is evaluated.
       RunnerReports.of(environment)
-      return { code: RunnerReports.instrument(code), map: null }
+      return { code: RunnerReports.instrument(code, id), map: null }
     },
     buildEnd() {
       const environment = this.environment as DevEnvironment
