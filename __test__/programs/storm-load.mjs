@@ -150,6 +150,9 @@ process.on('message', async (message) => {
   process.send(report, () => process.disconnect())
 })
 
+// Without its parent nobody would end it.
+process.on('disconnect', () => process.exit())
+
 run(requests, 50, askShort)
 run(streams, 50, readStream)
 run(sockets, 5, useSocket)
