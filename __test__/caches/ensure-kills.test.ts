@@ -93,6 +93,13 @@ const ensure = (child: Child, fingerprint: string, into: string, ttlMs: number, 
 /** On a busy machine a server can be too slow for the lease. Such a round proves nothing, and is repeated with a longer one. */
 const isTooSlow = (ends: string[]): boolean => ends.some((line) => line.includes('the store cannot be used'))
 
+/** Ends a round that proves nothing. */
+async function giveUp(callers: Child[]): Promise<'too slow'> {
+  for (const child of callers) child.signal('SIGKILL')
+  await Promise.all(callers.map(({ ended }) => ended))
+  return 'too slow'
+}
+
 /** Runs the rounds, some at the same time. */
 async function runRounds(
   count: number,
@@ -141,7 +148,7 @@ async function round(
   await victim.ended
   const rest = callers.filter((child) => child !== victim)
   const ends = await Promise.all(rest.map((child) => child.line(/ (end|failed) /)))
-  if (isTooSlow(ends)) return 'too slow'
+  if (isTooSlow(ends)) return await giveUp(rest)
   const history = (): string => callers.map((child) => child.lines.join('\n')).join('\n---\n')
   const generations = new Set(ends.map((line) => line.split(' ')[3]))
   const builds = callers.reduce((sum, child) => sum + linesOf(child, fingerprint, 'building'), 0)
@@ -172,18 +179,18 @@ async function jobRound(
   const store = keyIn(location, `job-${name}`)
   const made = join(folder, `made-${name}`)
   for (const child of callers) child.say(JSON.stringify({ store, made, runMs: BUILD_MS, ttlMs }))
-  const victim = await Promise.race(
-    callers.map(async (child) => {
-      await child.line(/^running /)
-      return child
-    }),
-  )
+  const isRunning = ({ lines }: Child): boolean => lines.some((line) => line.startsWith('running '))
+  const hasFailed = ({ lines }: Child): boolean => lines.some((line) => line.startsWith('failed '))
+  const has = { timeout: 120_000, interval: 2 }
+  await expect.poll(() => callers.some((child) => isRunning(child) || hasFailed(child)), has).toBe(true)
+  const victim = callers.find(isRunning)
+  if (victim === undefined) return await giveUp(callers)
   await new Promise((resolve) => setTimeout(resolve, DELAYS[(3 * index) % DELAYS.length]))
   victim.signal('SIGKILL')
   await victim.ended
   const rest = callers.filter((child) => child !== victim)
   const ends = await Promise.all(rest.map((child) => child.line(/^(end|failed) /)))
-  if (isTooSlow(ends)) return 'too slow'
+  if (isTooSlow(ends)) return await giveUp(rest)
   const history = callers.map((child) => child.lines.join('\n')).join('\n---\n')
   const runs = callers.flatMap(({ lines }) => lines.filter((line) => line.startsWith('running ')))
   const aborted = callers.flatMap(({ lines }) => lines.filter((line) => line === 'aborted'))

@@ -26,6 +26,8 @@ export async function serialize(server: S3Server): Promise<S3Server> {
           (answer) => {
             outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
             answer.pipe(outgoing)
+            // A client that does not wait for the answer must not block the writes that follow.
+            outgoing.on('close', () => answer.unpipe(outgoing).resume())
             answer.on('close', done)
           },
         )
@@ -33,6 +35,7 @@ export async function serialize(server: S3Server): Promise<S3Server> {
           outgoing.destroy()
           done()
         })
+        incoming.on('close', () => incoming.complete || upstream.destroy())
         incoming.pipe(upstream)
       })
     if (incoming.method !== 'PUT' && incoming.method !== 'POST') return void send()
