@@ -2,7 +2,7 @@
 //! writes are slow, the holder cannot reach the store, or it is killed.
 
 use warmswap::core::caches::ensure::protocol::{
-    Action, Condition, Event, Found, Now, Participant, Record, Rules, Written,
+    Action, Condition, Ending, Event, Found, Now, Participant, Record, Rules, Written,
 };
 
 use super::support::seeded_bugs::is_killed_by;
@@ -205,6 +205,38 @@ fn a_killed_holder_is_taken_over_within_one_and_a_half_leases() {
         let taken = timeline.taken_over.expect("taken over");
         let waited = taken - timeline.last_landed;
         assert!(waited <= TTL * 1.5, "{waited} ms: {timeline:?}");
+    }
+}
+
+/// A bucket can answer reads and refuse, delay or lose writes, for example above its quota.
+#[test]
+fn a_store_that_answers_reads_only_ends_the_call_after_its_patience() {
+    let (mut holder, _) = Process::start(1, 1.0, DAY_MS);
+    let written = holder.on(Event::Read(Some(Found::Nothing)), 0.0);
+    let [Action::Write { record, .. }] = written.as_slice() else {
+        panic!("{written:?}");
+    };
+    for answer in [Written::Unknown, Written::Refused] {
+        let (mut waiter, mut actions) = Process::start(2, 1.0, DAY_MS);
+        let mut real = 0.0;
+        let ending = loop {
+            assert!(real < TTL * 2.0 + 60_000.0, "it still waits");
+            actions = match actions.pop() {
+                Some(Action::Read) => {
+                    let found = Found::Record(record.clone(), record.clone());
+                    waiter.on(Event::Read(Some(found)), real)
+                }
+                Some(Action::Write { .. }) => waiter.on(Event::Written(answer.clone()), real),
+                Some(Action::End(ending)) => break ending,
+                Some(action) => panic!("{action:?}"),
+                None => {
+                    real = waiter.wake.expect("it waits");
+                    waiter.on(Event::Wake, real)
+                }
+            };
+        };
+        assert_eq!(ending, Ending::Trouble);
+        assert!(real >= 60_000.0, "{real} ms");
     }
 }
 

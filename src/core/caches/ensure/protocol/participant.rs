@@ -205,10 +205,7 @@ impl<V: Clone + Eq, R: Clone> Participant<V, R> {
             }
             State::Building if is_own => self.found_own(record.seq, version, now),
             State::Building if self.leaving.is_some() => self.left(),
-            State::Building => {
-                self.trouble.end();
-                self.wait_for(record.token, record.ttl_ms, record.written_ms, version, now)
-            }
+            State::Building => self.wait_for(record.token, record.ttl_ms, record.written_ms, version, now),
             State::Failed(Some(message))
                 if self.rules.shares_failures && self.waited_for == Some(record.token) =>
             {
@@ -247,8 +244,10 @@ impl<V: Clone + Eq, R: Clone> Participant<V, R> {
             self.lease_left(ttl_ms, now)
         };
         if left <= 0 {
+            // Patience goes on: the store can answer every read and no write.
             return self.acquire(Condition::Version(version), now);
         }
+        self.trouble.end();
         self.stay(Phase::Pausing(now.monotonic + self.rules.poll_ms.min(left)))
     }
 
