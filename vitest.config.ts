@@ -52,8 +52,8 @@ export default defineConfig({
       test: {
         name,
         include,
-        // Most tests wait for processes, servers and timers: with three workers, two cores were idle for 37 % of the time.
-        maxWorkers: name === 'storm' ? 1 : Number(process.env.WARMSWAP_TEST_WORKERS ?? 4),
+        // Most tests wait for processes, servers and timers. With a fourth worker, tests of milliseconds failed.
+        maxWorkers: name === 'storm' ? 1 : Number(process.env.WARMSWAP_TEST_WORKERS ?? 3),
         sequence: { groupOrder: name === 'storm' ? 1 : 0 },
       },
     })),

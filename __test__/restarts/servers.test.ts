@@ -1,7 +1,7 @@
 // @module-tag system
 /** examples/servers: servers that know nothing of warmswap, over reloads. With WARMSWAP_LONG=1: the chat over 50 reloads. */
 
-import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { expect } from 'vitest'
@@ -32,7 +32,12 @@ async function develop(race: Race, project: string, args: string[] = [], node = 
   return {
     url,
     stderr: () => instance.output.stderr,
-    edit: (change) => writeFileSync(file, change(readFileSync(file, 'utf8'))),
+    edit(change) {
+      // A write in place is empty for a moment. A build of that moment has no server, and its requests get 503.
+      const next = join(project, 'next.mjs')
+      writeFileSync(next, change(readFileSync(file, 'utf8')))
+      renameSync(next, file)
+    },
     async reloaded(count) {
       // The first one is the start.
       const ended = (): number => instance.output.stdout.split('reloaded').length - 2

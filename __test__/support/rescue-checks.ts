@@ -296,12 +296,15 @@ export const lateAnswers: RescueCheck = async (plugins, version) => {
     if (request.url?.includes('fails')) response.statusCode = 500
     response.end('the event')
   }
-  await onStage({ plugins, version, handler, rescue: { holdMs: 1 } }, async ({ get, entered, reoptimize, calls }) => {
+  const stage = { plugins, version, handler, rescue: { holdMs: 1 } }
+  await onStage(stage, async ({ fixture, get, entered, reoptimize, calls }) => {
     const [event, failed] = [get('/handler'), get('/handler/fails')]
     while (calls.count < 2) await entered()
+    const ready = new Signal()
+    fixture.ssr.hot.on('warmswap:ready', () => ready.give())
     await reoptimize()
-    // The gate opens when the runners are ready; the limit of 1 ms begins there.
-    expect(await (await get('/nothing')).text()).toBeDefined()
+    // The limit of 1 ms begins when the runner is ready.
+    await ready.reached
     await new Promise((resolve) => setTimeout(resolve, 20))
     proceed.give()
     expect(await (await soon(event, 'the late answer')).text()).toBe('the event')
