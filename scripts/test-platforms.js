@@ -27,8 +27,8 @@ const addon = join(root, 'build/release')
 const report = join(root, 'build/reports/platforms.json')
 const results = new Results()
 const script = (name, ...args) => [process.execPath, [`scripts/${name}.js`, ...args]]
-/** The addon for Linux x64 has 11.1 MB. */
-const MOST_BYTES = 11.5e6
+/** The addon for Linux x64 has 11.4 MB. */
+const MOST_BYTES = 11.8e6
 const addonsIn = (folder) => readdirSync(folder).filter((name) => name.endsWith('.node'))
 
 async function testPackages({ attempt }) {
