@@ -121,6 +121,26 @@ test('a connection that an overtaken attempt has broken costs no request, and on
   expect(await server.ask('/', { method: 'POST' }), 'a POST').toMatch(/^500 TypeError: fetch failed/)
 })
 
+test('a broken connection costs no request while the runner evaluates the new graph', async () => {
+  const reset = new TypeError('fetch failed', { cause: Object.assign(new Error('read'), { code: 'ECONNRESET' }) })
+  const failed = new Signal()
+  const handler: Handler = (_request, response, next) => {
+    if (server.calls > 1) return response.end('fine')
+    failed.give()
+    next(reset)
+  }
+  const server: FakeDevServer = await open({ handler })
+  RunnerReports.of(server.environment)
+  server.hot.emit('warmswap:runner', undefined, 'client')
+  server.rescue.overtake()
+  while (server.hot.sent.length === 0) await nextTurn()
+  server.hot.emit('warmswap:evaluating', undefined, 'client')
+  const answer = server.ask()
+  await failed.reached
+  server.hot.emit('warmswap:ready', server.hot.sent.at(-1)?.data, 'client')
+  expect(await answer).toBe('200 fine')
+})
+
 test('a connection that breaks without a reload is an error', async () => {
   const reset = new TypeError('fetch failed', { cause: Object.assign(new Error('read'), { code: 'ECONNRESET' }) })
   const server = await open({ handler: (_request, _response, next) => next(reset) })

@@ -56,6 +56,8 @@ async function times(count, plugins) {
   const root = writeApp(count, plugins)
   const child = spawn(node, [join(repository, '__test__/programs/dev-server.mjs'), root], {
     stdio: ['ignore', 'pipe', 'ignore'],
+    // A process group of its own: workerd goes on when the server is killed.
+    detached: true,
   })
   try {
     const url = await new Promise((resolve, reject) => {
@@ -75,7 +77,7 @@ async function times(count, plugins) {
     }
     return took
   } finally {
-    child.kill('SIGKILL')
+    process.kill(-child.pid, 'SIGKILL')
     rmSync(root, { recursive: true, force: true })
   }
 }

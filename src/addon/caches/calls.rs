@@ -21,3 +21,16 @@ static ENDING: PerEnvironment<Cancel> = PerEnvironment::new(Cancel::new, |ending
 pub(super) fn ending(env: &Env) -> napi::Result<Cancel> {
     ENDING.of(env)
 }
+
+/// Runs the work of a call. When the environment ends, the call is cancelled, and gives up what it holds.
+pub(super) async fn until_ending(ending: Cancel, cancel: Cancel, work: impl Future<Output = ()>) {
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        () = &mut work => {}
+        () = ending.cancelled() => {
+            cancel.cancel();
+            work.await;
+        }
+    }
+}

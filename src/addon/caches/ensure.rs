@@ -8,6 +8,7 @@ use napi::bindgen_prelude::PromiseRaw;
 use napi_derive::napi;
 
 use super::NativeCache;
+use super::calls;
 use super::options::{NativeBudget, NativeRestoreOptions};
 use super::reports::NativeRestoreReport;
 use crate::addon::cancel::{self, CancelToken};
@@ -224,17 +225,7 @@ impl NativeCache {
         runtime::guarded(|| {
             let listen = move |event: EnsureEvent| listener.call(event.into());
             let (call, work) = cache.ensure(options.read()?, cancel.clone(), listen)?;
-            runtime::spawn(async move {
-                tokio::pin!(work);
-                tokio::select! {
-                    biased;
-                    () = &mut work => {}
-                    () = ending.cancelled() => {
-                        cancel.cancel();
-                        work.await;
-                    }
-                }
-            })?;
+            runtime::spawn(calls::until_ending(ending, cancel, work))?;
             Ok(NativeEnsure {
                 inner: Arc::new(call),
             })

@@ -8,6 +8,7 @@ use napi::bindgen_prelude::PromiseRaw;
 use napi_derive::napi;
 
 use super::NativeCache;
+use super::calls;
 use super::options::NativeBudget;
 use crate::addon::cancel::{self, CancelToken};
 use crate::addon::error::Reply;
@@ -339,17 +340,7 @@ impl NativeCache {
         runtime::guarded(|| {
             let listen = move |event: LeaseEvent| listener.call(event.into());
             let (call, work) = cache.lease(options.read()?, cancel.clone(), listen)?;
-            runtime::spawn(async move {
-                tokio::pin!(work);
-                tokio::select! {
-                    biased;
-                    () = &mut work => {}
-                    () = ending.cancelled() => {
-                        cancel.cancel();
-                        work.await;
-                    }
-                }
-            })?;
+            runtime::spawn(calls::until_ending(ending, cancel, work))?;
             Ok(NativeLease {
                 inner: Arc::new(call),
             })

@@ -16,7 +16,7 @@ const engines = new Map<string, Engine>()
 
 /** The engine of this runner's store. The first runner of a store decides about its options. */
 export function engineOf({ name, warmswap = {} }: WarmswapRunnerOptions): Engine {
-  const root = resolve(warmswap.store ?? join('.warmswap', name.replaceAll(/[^\w.-]+/g, '-')))
+  const root = resolve(warmswap.store ?? join('.warmswap', name.replaceAll(/[^\w-]+/g, '-')))
   const engine = engines.get(root) ?? new Engine(root, warmswap)
   engines.set(root, engine)
   return engine

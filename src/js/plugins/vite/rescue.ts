@@ -172,7 +172,8 @@ export class Rescue {
   #isResetByOvertaken(flight: Flight, error: unknown): boolean {
     const { cause } = (error ?? {}) as { cause?: { code?: unknown } }
     if (!RESET.has(cause?.code) || flight.wasReset || !flight.answer.isUnsent) return false
-    flight.wasReset = performance.now() - this.#reloadedAt < this.#limits.holdMs
+    // A runner that is evaluating the new graph already gets requests.
+    flight.wasReset = this.#reloaded !== undefined || performance.now() - this.#reloadedAt < this.#limits.holdMs
     return flight.wasReset
   }
 
