@@ -1,6 +1,6 @@
 /** A full disk does not change the current generation (bundles/failed-build-changes-nothing). */
 
-import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test as plain } from 'vitest'
 import { openBundles } from 'warmswap'
@@ -62,18 +62,25 @@ plain.skipIf(!isRoot)(
   `vercel/eve#1557: a disk that old generations fill is emptied by the failure to publish on it${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`,
   async () => {
     await using mounted = mountTmpfs('4m')
-    await using store = await openBundles(join(mounted.path, 'store'), { keep: 0 })
+    const root = join(mounted.path, 'store')
+    await using store = await openBundles(root, { keep: 0 })
+    const writer = await openBundles(root, { keep: 0 })
     const pins = []
     for (let index = 0; index < 3; index += 1) {
-      await publish(store, { a: 'x'.repeat(500_000) })
+      await publish(writer, { a: 'x'.repeat(500_000) })
       pins.push(store.pin())
     }
-    for (const pin of pins) pin.release()
+    // A collection of these publishes that ran after the pins were released would empty the disk before the failure.
+    await writer.close()
     fill(mounted.path)
+    for (const pin of pins) pin.release()
     await expect(publish(store, { a: 'y'.repeat(600_000) })).rejects.toMatchObject({ code: 'ERR_IO' })
     // The collection that the failure started runs in the background.
     const numbers = async (): Promise<number[]> => (await store.list()).map(({ number }) => number)
     await expect.poll(numbers, { timeout: 20_000 }).toEqual([3])
+    // A generation leaves the list when it is renamed. The filesystem has its blocks back only after the removal.
+    const freeBytes = (): number => statfsSync(mounted.path).bavail * statfsSync(mounted.path).bsize
+    await expect.poll(freeBytes, { timeout: 20_000 }).toBeGreaterThan(700_000)
     expect(await publish(store, { a: 'y'.repeat(600_000) })).toMatchObject({ number: 4 })
   },
 )
