@@ -1,4 +1,4 @@
-// @module-tag storm
+// @module-tag system
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
