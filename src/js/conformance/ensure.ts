@@ -13,7 +13,7 @@ const WAIT_MS = 20_000
 /** A lease that is not expected to expire. */
 const LONG_MS = 30_000
 /** A lease that a case waits for. */
-const SHORT_MS = 1_000
+const SHORT_MS = 1_500
 
 /** A store with its cache, and what the operations of the program get. */
 function setUp(folder: string) {
@@ -99,7 +99,7 @@ const cases = [
     run: async ({ folder, program }: CaseContext) => {
       const result = await makeResult(folder)
       const { cache, lease, into } = setUp(folder)
-      const acquired = await program.expect('ensure/acquire', { ...lease, ttlMs: 1_500 })
+      const acquired = await program.expect('ensure/acquire', { ...lease, ttlMs: 3_000 })
       await program.expect('ensure/renew', { lease: acquired.lease, phase: 'compiling' })
       const { ended, events } = await startWaiter(cache, into)
       same('the phase', events[0]?.phase, 'compiling')
@@ -245,7 +245,7 @@ const cases = [
     needs: ['ensure/acquire', 'ensure/renew'],
     run: async ({ folder, program }: CaseContext) => {
       const { store, lease } = setUp(folder)
-      const { lease: number } = await program.expect('ensure/acquire', { ...lease, ttlMs: 1_500 })
+      const { lease: number } = await program.expect('ensure/acquire', { ...lease, ttlMs: 3_000 })
       const first = read(store)
       await program.expect('ensure/renew', { lease: number, phase: 'linking' })
       const second = read(store)
@@ -258,7 +258,7 @@ const cases = [
         { v, ttlMs, fingerprint, state, phase },
         {
           v: 1,
-          ttlMs: 1_500,
+          ttlMs: 3_000,
           fingerprint: FINGERPRINT,
           state: 'building',
           phase: 'linking',
