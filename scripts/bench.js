@@ -5,7 +5,7 @@ import { root, run } from './lib/process.js'
 import { ensureInstalled } from './lib/setup.js'
 
 const wanted = process.argv.slice(2)
-const all = ['bundles', 'locks', 'caches', 'state', 'restarts'].filter((name) =>
+const all = ['bundles', 'locks', 'caches', 'fleet', 'state', 'restarts'].filter((name) =>
   existsSync(join(root, `bench/${name}.js`)),
 )
 ensureInstalled()

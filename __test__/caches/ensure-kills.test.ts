@@ -90,8 +90,12 @@ const CALLERS = 3
 const ensure = (child: Child, fingerprint: string, into: string, ttlMs: number, buildMs = BUILD_MS): void =>
   child.say(JSON.stringify({ key: 'site', fingerprint, into, buildMs, ttlMs }))
 
-/** On a busy machine a server can be too slow for the lease. Such a round proves nothing, and is repeated with a longer one. */
-const isTooSlow = (ends: string[]): boolean => ends.some((line) => line.includes('the store cannot be used'))
+/**
+ * On a busy machine a server can be too slow for the lease. Such a round proves nothing, and is repeated with a longer
+ * one. A lost race (409, 412) is no reason, however slow the server is.
+ */
+const isTooSlow = (ends: string[]): boolean =>
+  ends.some((line) => line.includes('the store cannot be used') && !/ 4(09|12) /.test(line))
 
 /** Ends a round that proves nothing. */
 async function giveUp(callers: Child[]): Promise<'too slow'> {

@@ -1,6 +1,6 @@
 // cache.ensure(): one caller builds, the others wait and restore; whatever goes wrong, there is one result or a named
 // reason, and the target is unchanged after every outcome that is not a success.
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type EnsureEvent, type EnsureOptions, openCache } from 'warmswap'
 import { afterAll, beforeAll, beforeEach, describe, expect } from 'vitest'
@@ -71,15 +71,19 @@ describe('in a folder', () => {
     expect(again).toMatchObject({ role: 'restored', restore: { outcome: 'unchanged' } })
   })
 
-  test('fleet/own-fingerprint: another fingerprint is built apart, under the same key', async ({ memory }) => {
+  test('fleet/own-fingerprint: fingerprints that alternate under one key are each built once', async ({ memory }) => {
     const cache = openCache(`file://${join(memory, 'store')}`)
+    const into = join(memory, 'into')
+    const builds: string[] = []
     for (const fingerprint of ['one', 'other', 'one', 'other']) {
-      const into = join(memory, fingerprint)
-      rmSync(into, { recursive: true, force: true })
-      const build: EnsureOptions['build'] = ({ dir }) => writeFileSync(join(dir, 'file'), fingerprint)
-      await cache.ensure('site', call(into, { fingerprint, build }))
+      const build: EnsureOptions['build'] = ({ dir }) => {
+        builds.push(fingerprint)
+        writeFileSync(join(dir, 'file'), fingerprint)
+      }
+      await cache.ensure('site', call(into, { fingerprint, build, mode: 'replace' }))
       expect(readFileSync(join(into, 'file'), 'utf8')).toBe(fingerprint)
     }
+    expect(builds).toEqual(['one', 'other'])
     expect(readdirSync(join(memory, 'store/site/.warmswap-ensure'))).toHaveLength(2)
     expect(await cache.restore({ key: 'site', into: join(memory, 'plain') })).toMatchObject({ outcome: 'miss' })
     expect(await cache.remove('site')).toEqual({ outcome: 'removed' })
@@ -155,7 +159,7 @@ describe('in a folder', () => {
       }),
     )
     await building.promise
-    const alone = await cache.ensure('site', call(join(memory, 'second'), { deadlineMs: 50 }))
+    const alone = await cache.ensure('site', call(join(memory, 'second'), { deadlineMs: 500 }))
     expect(alone).toMatchObject({ role: 'alone', reason: expect.stringContaining(`process ${process.pid}`) })
     expect(readFileSync(join(memory, 'second/file'), 'utf8')).toBe('built')
     over.done()
@@ -249,7 +253,12 @@ describe('in a folder', () => {
     const cache = openCache(`file://${join(memory, 'store')}`)
     const into = join(memory, 'into')
     await expect(cache.ensure('site', call(into, { build: () => {} }))).rejects.toThrow(/0 files/)
-    expect(existsSync(into)).toBe(false)
+    const build: EnsureOptions['build'] = ({ dir }) => {
+      writeFileSync(join(dir, 'file'), 'built')
+      symlinkSync('/etc/hostname', join(dir, 'outside'))
+    }
+    await expect(cache.ensure('site', call(into, { build }))).rejects.toMatchObject({ outcome: 'refused' })
+    await expectNames(memory, ['store'])
   })
 
   test('fleet/alone-has-a-reason: without a store, read-only and without conditions it builds alone and says so', async ({
@@ -323,7 +332,7 @@ describe('in a bucket', () => {
     ])
   })
 
-  const faults = ['lose-answer', 'conflict', 'precondition', 'slow-down', 'reset'] as const
+  const faults = ['lose-answer', 'double', 'conflict', 'precondition', 'slow-down', 'reset'] as const
   for (const what of faults) {
     test(`fleet/lost-answers: ${what} of a write of the record is survived`, async ({ memory }) => {
       const cache = openCache(server.store('p'))
@@ -374,11 +383,31 @@ describe('in a bucket', () => {
       role: 'alone',
       reason: expect.stringContaining('403'),
     })
-    for (const what of ['slow-down', 'conflict'] as const) {
-      server.fault = { what, when: isRecord }
+    for (const [what, status] of [
+      ['slow-down', /503/],
+      ['conflict', /409/],
+      ['precondition', /412/],
+    ] as const) {
+      server.fault = { what, when: (request) => isRecord(request) && request.method === 'PUT' }
       const result = await cache.ensure('site', call(join(memory, what), { ttlMs: 1_000 }))
-      expect(result).toMatchObject({ role: 'alone', reason: expect.stringMatching(/503|409/) })
+      expect(result).toMatchObject({ role: 'alone', reason: expect.stringMatching(status) })
     }
+  })
+
+  test('fleet/alone-has-a-reason: a store that refuses every write after the first leaves the builder with its tree, after a few requests', async ({
+    memory,
+  }) => {
+    const cache = openCache(server.store('p'))
+    let writes = 0
+    server.fault = {
+      what: 'conflict',
+      when: (request) => isRecord(request) && request.method === 'PUT' && ++writes > 1,
+    }
+    const result = await cache.ensure('site', call(join(memory, 'into'), { ttlMs: 1_000 }))
+    expect(result).toMatchObject({ role: 'alone', reason: expect.stringMatching(/not published.*409/) })
+    expect(readFileSync(join(memory, 'into/file'), 'utf8')).toBe('built')
+    // Patience is 500 ms, with pauses of 100, 200 and 400 ms.
+    expect(writes).toBeLessThanOrEqual(5)
   })
 
   test('fleet/build-stops-in-time, fleet/deaf-builds-run-on: a builder that cannot renew is stopped, and builds again once the store answers', async ({

@@ -245,7 +245,7 @@ describe('in a bucket', () => {
   const isRecord = ({ path }: { path: string }): boolean => path.endsWith('/site/.warmswap-ensure/prewarm.json')
   const store = () => server.store('p/site')
 
-  const faults = ['lose-answer', 'conflict', 'precondition', 'slow-down', 'reset'] as const
+  const faults = ['lose-answer', 'double', 'conflict', 'precondition', 'slow-down', 'reset'] as const
   for (const what of faults) {
     test(`fleet/lost-answers: ${what} of a write of the lease is survived`, async ({ memory }) => {
       for (const nth of [1, 2]) {

@@ -36,6 +36,8 @@ export interface Fault {
     | 'denied'
     | 'swap-object'
     | 'lose-answer'
+    // The request arrives twice, and the answer to the second one comes back.
+    | 'double'
     | 'garbage'
   /** After how many bytes of the body, for faults in its middle. Half of it if absent. */
   at?: number
@@ -245,10 +247,12 @@ export async function startFaultServer(): Promise<FaultServer> {
     multipart = false,
   ): void {
     const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
+    const holds = (object = objects.get(path)): boolean =>
+      ifMatch === undefined ? ifNoneMatch !== '*' || object === undefined : object?.etag === ifMatch
+    if (what === 'double' && holds()) put(path, body)
     const current = objects.get(path)
     if (ifMatch !== undefined && current === undefined) return void fail(response, 404, 'NoSuchKey')
-    if ((ifNoneMatch === '*' && current !== undefined) || (ifMatch !== undefined && current?.etag !== ifMatch))
-      return void fail(response, 412, 'PreconditionFailed')
+    if (!holds(current)) return void fail(response, 412, 'PreconditionFailed')
     const { etag } = put(path, body)
     if (what === 'lose-answer') return void request.socket.destroy()
     if (multipart)

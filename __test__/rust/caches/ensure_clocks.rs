@@ -2,7 +2,7 @@
 //! writes are slow, the holder cannot reach the store, or it is killed.
 
 use warmswap::core::caches::ensure::protocol::{
-    Action, Condition, Ending, Event, Found, Now, Participant, Record, Rules, Written,
+    Action, Built, Condition, Ending, Event, Found, Now, Participant, Record, Rules, State, Written,
 };
 
 use super::support::seeded_bugs::is_killed_by;
@@ -25,11 +25,15 @@ struct Process {
 
 impl Process {
     fn start(token: u128, rate: f64, wall: u64) -> (Self, Actions) {
+        Self::patient(token, rate, wall, 60_000)
+    }
+
+    fn patient(token: u128, rate: f64, wall: u64, patience_ms: i64) -> (Self, Actions) {
         let rules = Rules {
             token,
             ttl_ms: TTL_MS,
             poll_ms: 300,
-            patience_ms: 60_000,
+            patience_ms,
             may_write: true,
             shares_failures: true,
         };
@@ -238,6 +242,78 @@ fn a_store_that_answers_reads_only_ends_the_call_after_its_patience() {
         assert_eq!(ending, Ending::Trouble);
         assert!(real >= 60_000.0, "{real} ms");
     }
+}
+
+/// A lost race is no failure, however slow the store is: the record says who was faster.
+#[test]
+fn a_race_that_is_lost_after_failures_is_no_trouble() {
+    let (mut caller, _) = Process::patient(2, 1.0, DAY_MS, 1500);
+    let nothing = || Event::Read(Some(Found::Nothing));
+    let is_write = |actions: &Actions| matches!(actions.as_slice(), [Action::Write { .. }]);
+    // Each request takes 500 ms, and two writes get no answer.
+    assert!(is_write(&caller.on(nothing(), 500.0)));
+    assert_eq!(caller.on(Event::Written(Written::Unknown), 1000.0), vec![]);
+    assert_eq!(caller.on(Event::Wake, 1101.0), vec![Action::Read]);
+    assert!(is_write(&caller.on(nothing(), 1600.0)));
+    assert_eq!(caller.on(Event::Written(Written::Unknown), 2100.0), vec![]);
+    assert_eq!(caller.on(Event::Wake, 2301.0), vec![Action::Read]);
+    // Patience runs out while the third one is on its way.
+    assert!(is_write(&caller.on(nothing(), 2400.0)));
+    let mut actions = caller.on(Event::Written(Written::Refused), 2600.0);
+    // Other callers are faster ten times, and give up.
+    for token in 10..20 {
+        assert_eq!(actions, vec![Action::Read]);
+        let record = Record {
+            token,
+            seq: 1,
+            ttl_ms: TTL_MS,
+            written_ms: 0,
+            state: State::Failed(None),
+        };
+        assert!(is_write(
+            &caller.on(Event::Read(Some(Found::Record(record.clone(), record))), 3100.0)
+        ));
+        actions = caller.on(Event::Written(Written::Refused), 3600.0);
+    }
+    assert_eq!(actions, vec![Action::Read]);
+}
+
+/// The end of a holder whose store answers reads, and refuses every write after the first one.
+#[test]
+fn a_holder_whose_writes_are_refused_pauses_and_ends() {
+    let (mut holder, _) = Process::patient(1, 1.0, DAY_MS, 1500);
+    let written = holder.on(Event::Read(Some(Found::Nothing)), 0.0);
+    let [Action::Write { record, .. }] = written.as_slice() else {
+        panic!("{written:?}");
+    };
+    let record = record.clone();
+    assert_eq!(
+        holder.on(Event::Written(Written::Landed(record.clone())), 1.0),
+        vec![Action::Build]
+    );
+    let (mut real, mut writes) = (10.0, 0);
+    let mut actions = holder.on(Event::BuildEnded(Built::Ready(7)), real);
+    let ending = loop {
+        actions = match actions.pop() {
+            Some(Action::Write { .. }) => {
+                writes += 1;
+                assert!(writes < 20, "it does not pause");
+                holder.on(Event::Written(Written::Refused), real)
+            }
+            Some(Action::Read) => {
+                let found = Found::Record(record.clone(), record.clone());
+                holder.on(Event::Read(Some(found)), real)
+            }
+            Some(Action::End(ending)) => break ending,
+            Some(action) => panic!("{action:?}"),
+            None => {
+                real = holder.wake.expect("it waits");
+                holder.on(Event::Wake, real)
+            }
+        };
+    };
+    assert_eq!(ending, Ending::Unpublished(7));
+    assert!((1500.0..4000.0).contains(&real), "{real} ms");
 }
 
 #[test]

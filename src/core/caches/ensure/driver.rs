@@ -42,7 +42,6 @@ pub(super) struct Driver {
     pending: Pending<Answer<Result>, Work>,
     /// Raised when the build that runs must stop.
     stop: Cancel,
-    has_probed: bool,
     /// The tree that was built, until it is committed.
     pub(super) built: Option<(OwnedStage, Option<Box<UploadedTree>>)>,
     /// Why the last build or the last request failed.
@@ -94,7 +93,6 @@ impl Driver {
             started: Instant::now(),
             pending: Pending::nothing(),
             stop: Cancel::new(),
-            has_probed: false,
             built: None,
             failure: None,
             token: uuid::Uuid::new_v4().as_u128(),
@@ -229,8 +227,9 @@ impl Driver {
             since: self.since.clone(),
             ..Facts::default()
         };
-        let probes = !std::mem::replace(&mut self.has_probed, true);
-        self.pending.request = Some(records.clone().write(record, condition, facts, probes).boxed());
+        let acquires = !participant.is_holding();
+        let writing = records.clone().write(record, condition, facts, acquires);
+        self.pending.request = Some(writing.boxed());
     }
 
     fn build(&mut self, store: Option<Arc<dyn Store>>, alone: Option<String>) {

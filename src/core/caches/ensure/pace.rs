@@ -19,8 +19,8 @@ pub(in crate::core::caches) fn rules(
     shares_failures: bool,
 ) -> Rules {
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    // 0.87 to 1.13, so that callers that started together do not ask together, and none asks 70 times a minute.
-    let jitter = 870 + i64::try_from(token % 261).unwrap_or(130);
+    // 0.87 to 0.99, so that callers that started together do not ask together, and none asks 70 times a minute.
+    let jitter = 870 + i64::try_from(token % 121).unwrap_or(60);
     let poll = LONGEST_POLL.min(ttl / 10).as_millis();
     Rules {
         token,

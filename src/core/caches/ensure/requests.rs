@@ -13,6 +13,9 @@ use crate::core::caches::store::{self, Body, CallContext, Store};
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::cancel::Cancel;
 
+/// How many times longer than a request the probe may take: it sends up to eight, one after the other.
+const PROBE_LIMITS: u32 = 3;
+
 /// What the driver learns from a request.
 pub(in crate::core::caches) enum Answer<R> {
     /// An event of the protocol, and what the record says beside it.
@@ -76,15 +79,16 @@ impl RecordStore {
         }
     }
 
-    /// Writes the record. `probes` first finds out whether the store honours conditions.
+    /// Writes the record. A write that acquires the lease first finds out whether the store honours conditions, unless
+    /// that is known.
     pub(in crate::core::caches) async fn write<R: RecordResult>(
         self,
         record: Record<R>,
         condition: Condition<String>,
         facts: Facts,
-        probes: bool,
+        acquires: bool,
     ) -> Answer<R> {
-        if probes {
+        if acquires {
             match self.honours_conditions().await {
                 Ok(true) => {}
                 Ok(false) => return Answer::Unconditional,
@@ -112,9 +116,10 @@ impl RecordStore {
     async fn honours_conditions(&self) -> Result<bool, Failure> {
         let context = self.context(self.attempts);
         let asking = self.cache.honours_conditions(&*self.store, &self.key, &context);
-        match tokio::time::timeout(self.limit, asking).await {
+        let limit = self.limit * PROBE_LIMITS;
+        match tokio::time::timeout(limit, asking).await {
             Ok(answer) => answer,
-            Err(_) => Err(too_long(self.limit)),
+            Err(_) => Err(too_long(limit)),
         }
     }
 }

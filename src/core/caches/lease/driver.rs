@@ -51,7 +51,6 @@ pub(super) struct Driver {
     settled: Option<Settled>,
     started: Instant,
     pending: Pending<Answer<Elsewhere>, Work>,
-    has_probed: bool,
     has_answered: bool,
     token: u128,
     /// The number of this call's acquisition, or of the last one that it has read.
@@ -99,7 +98,6 @@ impl Driver {
             settled: Some(caller.settled),
             started: Instant::now(),
             pending: Pending::nothing(),
-            has_probed: false,
             has_answered: false,
             token,
             generation: 0,
@@ -235,8 +233,7 @@ impl Driver {
             generation: self.generation,
             metadata: self.options.metadata.clone(),
         };
-        let probes = !std::mem::replace(&mut self.has_probed, true);
-        let writing = self.records.clone().write(record, condition, facts, probes);
+        let writing = self.records.clone().write(record, condition, facts, !is_holding);
         self.pending.request = Some(writing.boxed());
     }
 

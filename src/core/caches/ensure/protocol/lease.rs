@@ -32,7 +32,10 @@ pub(super) enum Goal<R> {
 enum Request {
     None,
     Writing(Kind),
-    Reading,
+    Reading {
+        /// Whether a write was refused just before.
+        after_refusal: bool,
+    },
     /// The outcome of a write is unknown. It is read at this time of the monotonic clock.
     Waiting(i64),
 }
@@ -85,7 +88,7 @@ impl<V: Clone + Eq, R: Clone> Lease<V, R> {
         let next = match self.request {
             Request::None => Some(rules.renew_after() - age),
             Request::Waiting(until) => Some(until - now.monotonic),
-            Request::Writing(_) | Request::Reading => None,
+            Request::Writing(_) | Request::Reading { .. } => None,
         };
         stop.into_iter().chain(next).min()
     }
@@ -107,9 +110,11 @@ impl<V: Clone + Eq, R: Clone> Lease<V, R> {
             (Event::Written(written), Request::Writing(kind)) => {
                 self.written(written, kind, own, trouble, rules, now)
             }
-            (Event::Read(found), Request::Reading) => self.read(found, own, trouble, rules, now),
+            (Event::Read(found), Request::Reading { after_refusal }) => {
+                self.read(found, after_refusal, own, trouble, rules, now)
+            }
             (Event::Wake, Request::Waiting(until)) if now.monotonic >= until => {
-                self.request = Request::Reading;
+                self.request = Request::Reading { after_refusal: false };
                 Step::Read
             }
             (Event::Wake, Request::None) => Step::Idle,
@@ -135,7 +140,7 @@ impl<V: Clone + Eq, R: Clone> Lease<V, R> {
             Written::Refused if fault::is_seeded("ensure-412-is-loss") => Step::Lost,
             // An earlier copy of the same write may have landed: a repetition is refused then.
             Written::Refused => {
-                self.request = Request::Reading;
+                self.request = Request::Reading { after_refusal: true };
                 Step::Read
             }
             Written::Unknown => self.wait(trouble, rules, now),
@@ -156,6 +161,7 @@ impl<V: Clone + Eq, R: Clone> Lease<V, R> {
     fn read(
         &mut self,
         found: Option<Found<V, R>>,
+        after_refusal: bool,
         own: &mut OwnWrites,
         trouble: &mut Trouble,
         rules: &Rules,
@@ -165,7 +171,16 @@ impl<V: Clone + Eq, R: Clone> Lease<V, R> {
             return self.wait(trouble, rules, now);
         };
         match found {
+            // The store refuses a write whose condition holds.
+            Found::Record(version, record)
+                if record.token == rules.token && after_refusal && version == self.version =>
+            {
+                self.wait(trouble, rules, now)
+            }
             Found::Record(version, record) if record.token == rules.token => {
+                if version != self.version {
+                    trouble.end();
+                }
                 let begun = own.confirm(record.seq).unwrap_or(self.since);
                 let is_last = !matches!(record.state, State::Building);
                 self.landed(version, begun, is_last, now)

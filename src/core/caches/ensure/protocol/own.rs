@@ -74,15 +74,16 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) fn is_none(self) -> bool {
-        self.since.is_none()
+    /// Whether patience has run out.
+    pub(super) fn is_over(self, now: Now, patience: i64) -> bool {
+        self.since.is_some_and(|since| now.monotonic - since >= patience)
     }
 
     /// Counts a failure. Returns how long to pause, or none if patience has run out.
     pub(super) fn add(&mut self, now: Now, patience: i64) -> Option<i64> {
-        let since = *self.since.get_or_insert(now.monotonic);
+        self.since.get_or_insert(now.monotonic);
         self.failures = (self.failures + 1).min(MAX_FAILURES);
-        (now.monotonic - since < patience).then(|| Rules::backoff(self.failures))
+        (!self.is_over(now, patience)).then(|| Rules::backoff(self.failures))
     }
 
     pub(super) fn end(&mut self) {

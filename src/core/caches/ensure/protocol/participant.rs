@@ -21,8 +21,18 @@ pub struct Participant<V, R> {
     waited_for: Option<u128>,
     /// The version of the record whose result did not verify.
     unusable: Option<V>,
+    /// The last write that should have acquired the lease, until a record of another participant explains its end.
+    attempt: Option<Attempt<V>>,
     trouble: Trouble,
     leaving: Option<Leaving>,
+}
+
+/// A write that should have acquired the lease.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Attempt<V> {
+    condition: Condition<V>,
+    /// Whether it was refused, and the record has not been read since.
+    was_refused: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +62,7 @@ impl<V: Clone + Eq, R: Clone> Participant<V, R> {
             sight: None,
             waited_for: None,
             unusable: None,
+            attempt: None,
             trouble: Trouble::default(),
             leaving: None,
         };
@@ -248,6 +259,7 @@ impl<V: Clone + Eq, R: Clone> Participant<V, R> {
             return self.acquire(Condition::Version(version), now);
         }
         self.trouble.end();
+        self.attempt = None;
         self.stay(Phase::Pausing(now.monotonic + self.rules.poll_ms.min(left)))
     }
 
@@ -257,6 +269,21 @@ impl<V: Clone + Eq, R: Clone> Participant<V, R> {
         }
         if !self.rules.may_write {
             return self.end(Ending::ReadOnly);
+        }
+        let last = self.attempt.take().filter(|last| last.condition == condition);
+        let is_refused = last.as_ref().is_some_and(|last| last.was_refused);
+        self.attempt = Some(Attempt {
+            condition: condition.clone(),
+            was_refused: false,
+        });
+        if last.is_none() {
+            // Nobody has tried to replace this version: the store works.
+            self.trouble.end();
+        } else if is_refused {
+            // The store refuses a write whose condition holds.
+            return self.back_off(now);
+        } else if self.trouble.is_over(now, self.rules.patience_ms) {
+            return self.end(Ending::Trouble);
         }
         self.phase = Phase::Acquiring;
         let record = self.own.begin(State::Building, &self.rules, now);
@@ -269,12 +296,20 @@ impl<V: Clone + Eq, R: Clone> Participant<V, R> {
                 let seq = self.own.last_seq();
                 self.found_own(seq, version, now)
             }
-            // Usually another participant was faster, and the record says so.
-            Written::Refused if self.trouble.is_none() => {
-                let _first = self.trouble.add(now, self.rules.patience_ms);
+            Written::Refused if fault::is_seeded("ensure-lost-race-is-trouble") => self.back_off(now),
+            // Usually another participant was faster, and the record says so. Then this is no failure, however slow the
+            // store is.
+            Written::Refused => {
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.was_refused = true;
+                }
                 self.look()
             }
-            Written::Refused | Written::Unknown => self.back_off(now),
+            Written::Unknown => match self.trouble.add(now, self.rules.patience_ms) {
+                Some(pause) => self.stay(Phase::Pausing(now.monotonic + pause)),
+                // It can have landed.
+                None => self.look(),
+            },
         }
     }
 
@@ -282,6 +317,7 @@ impl<V: Clone + Eq, R: Clone> Participant<V, R> {
         self.trouble.end();
         self.sight = None;
         self.unusable = None;
+        self.attempt = None;
         let mut lease = Lease::new(version, begun);
         if self.leaving == Some(Leaving::Cancelled) {
             lease.goal = Goal::Release(None);
