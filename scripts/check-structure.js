@@ -14,22 +14,24 @@ import { rustImports, withoutTests } from './lib/rust-imports.js'
 
 const MAX_LINES = 400
 const SYSTEM_TYPES =
-  /\b((?:rustix|libc|fs2|memmap2|windows_sys)(?=::|;)|OFlags|Errno|OpenOptionsExt|MetadataExt|PermissionsExt|std::os::\w+)\b/g
-/** In `cfg(…)`, `cfg_attr(…)` and `cfg!(…)`. */
-const SYSTEM_QUESTION = /\bcfg(?:_attr)?!?\(.*?\b(unix|windows|target_\w+)\b/g
+  /\b((?:rustix|libc|fs2|memmap2|windows_sys)(?=::|;| as\b)|OFlags|Errno|OpenOptionsExt|MetadataExt|PermissionsExt|std::os::\w+)\b/g
+/** In `cfg(…)`, `cfg_attr(…)`, `cfg!(…)` and `cfg_select!`, which may have several lines, and the constants of std. */
+const SYSTEM_QUESTION =
+  /\bcfg(?:_attr|_select)?!?\s*[({][^\];{}]*?\b(unix|windows|target_\w+)\b|\b(consts::(?:OS|ARCH|FAMILY))\b/g
 /** Each layer may import itself and the layers before it. */
 const CORE_LAYERS = [['error', 'failure', 'sys'], ['bundles', 'locks', 'archives', 'state'], ['caches']]
 
 /** The problems of the code below `directory`, which has the layout of this repository. One line each. */
 function problemsOf(directory) {
-  const rust = sources(directory, 'src/core', '.rs').concat(sources(directory, 'src/addon', '.rs'))
+  const rust = ['src/core', 'src/addon'].flatMap((folder) => sources(directory, folder, '.rs'))
+  const roots = ['src/lib.rs', 'src/core.rs', 'src/addon.rs'].filter((file) => existsSync(join(directory, file)))
   const script = sources(directory, 'src/js', '.ts')
   const rustGraph = rustImports(directory, rust)
   return [
     ...circles(rustGraph).map((files) => `import circle: ${files.join(' → ')}`),
     ...circles(scriptImports(directory, script)).map((files) => `import circle: ${files.join(' → ')}`),
     ...layerViolations(rustGraph),
-    ...systemTypes(directory, rust),
+    ...systemTypes(directory, [...roots, ...rust]),
     ...longFiles(directory, [...rust, ...script]),
     ...platformProblems(directory),
   ]
@@ -103,15 +105,14 @@ const capabilityOf = (file) => file.split('/')[2].replace(/\.rs$/, '')
 function systemTypes(directory, files) {
   return files
     .filter((file) => !file.startsWith('src/core/sys/'))
-    .flatMap((file) =>
-      withoutTests(readFileSync(join(directory, file), 'utf8'))
-        .split('\n')
-        .flatMap((line, index) => {
-          const code = line.replace(/\/\/.*$/, '')
-          const found = [...code.matchAll(SYSTEM_TYPES), ...code.matchAll(SYSTEM_QUESTION)]
-          return found.map(([, name]) => `${file}:${index + 1} names ${name}, which belongs in src/core/sys`)
-        }),
-    )
+    .flatMap((file) => {
+      const code = withoutTests(readFileSync(join(directory, file), 'utf8')).replace(/\/\/.*$/gm, '')
+      const found = [...code.matchAll(SYSTEM_TYPES), ...code.matchAll(SYSTEM_QUESTION)]
+      return found.map(({ index, 1: type, 2: constant }) => {
+        const line = code.slice(0, index).split('\n').length
+        return `${file}:${line} names ${type ?? constant}, which belongs in src/core/sys`
+      })
+    })
 }
 
 function longFiles(directory, files) {

@@ -1,6 +1,7 @@
 // The steps of a release (.github/workflows/release.yml). Each can be repeated after a partial failure.
 //   node scripts/release.js check              the tag, the version and the repository field agree with the run
-//   node scripts/release.js try FOLDER         installs the packed tarballs into an empty folder and uses every capability
+//   node scripts/release.js try FOLDER         installs the packed tarballs into an empty folder and uses every capability;
+//                                              with --portable, it also runs __test__/portable with what is installed
 //   node scripts/release.js publish FOLDER     publishes the platform packages, waits until the registry has each of them,
 //                                              then publishes the root package under the tag `next`
 //   node scripts/release.js verify             installs this version from the registry and uses every capability
@@ -20,6 +21,7 @@ const { values: options, positionals } = parseArgs({
     registry: { type: 'string' },
     userconfig: { type: 'string' },
     provenance: { type: 'boolean', default: false },
+    portable: { type: 'boolean', default: false },
     'wait-minutes': { type: 'string', default: '10' },
   },
 })
@@ -98,6 +100,14 @@ function use(project) {
   )
 }
 
+/** Runs the portable suite with the package that is installed in a folder. */
+function runPortable(project) {
+  const { status } = attempt(process.execPath, ['__test__/portable/run.js'], {
+    env: { WARMSWAP_PKG: join(project, 'node_modules', main.name) },
+  })
+  if (status !== 0) fail(`the portable suite ended with exit code ${status}`)
+}
+
 /** Creates an empty project, installs warmswap into it with `install`, and uses it. */
 function inEmptyFolder(install) {
   const project = mkdtempSync(join(tmpdir(), 'warmswap-release-'))
@@ -105,6 +115,7 @@ function inEmptyFolder(install) {
     writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'app', private: true, type: 'module' }))
     install(project)
     use(project)
+    if (options.portable) runPortable(project)
   } finally {
     rmSync(project, { recursive: true, force: true })
   }

@@ -12,7 +12,7 @@ const usage = `npm run test:platforms [-- <what> …] [--long]
 
 Builds the addon that ships for this machine and runs the tests of the packed packages with it. Then it runs the portable
 suite in other runtimes, and on other platforms in emulation. What these need is downloaded into .cache/cross. With names,
-only these run: packages, ${Object.keys(platforms).join(', ')}.
+only these run, and the addon that ships is built only if one of them uses it: packages, ${Object.keys(platforms).join(', ')}.
 
   --long   also the platforms that take long: ${longNames.join(', ')}`
 
@@ -27,6 +27,8 @@ const addon = join(root, 'build/release')
 const report = join(root, 'build/reports/platforms.json')
 const results = new Results()
 const script = (name, ...args) => [process.execPath, [`scripts/${name}.js`, ...args]]
+/** Platforms without a target run with this machine's addon. */
+const needsRelease = wanted.some((name) => name === 'packages' || (!platforms[name].target && !platforms[name].own))
 /** The addon for Linux x64 has 11.4 MB. */
 const MOST_BYTES = 11.8e6
 const addonsIn = (folder) => readdirSync(folder).filter((name) => name.endsWith('.node'))
@@ -39,11 +41,8 @@ async function testPackages({ attempt }) {
   results.addVitest(report, await attempt(process.execPath, [...vitest, `--outputFile.json=${report}`], { env }))
 }
 
-try {
-  await phase('install', async ({ run }) => {
-    for (const what of ['npm', 'install-tools']) await run(...script('setup', what))
-  })
-  await phase('build release', async ({ run }) => {
+const buildRelease = () =>
+  phase('build release', async ({ run }) => {
     await run(...script('build', '--addon-only', '--out', addon))
     for (const file of addonsIn(addon)) {
       const { size } = statSync(join(addon, file))
@@ -53,6 +52,12 @@ try {
     if (addonsIn(join(root, 'dist')).length === 0)
       for (const file of addonsIn(addon)) cpSync(join(addon, file), join(root, 'dist', file))
   })
+
+try {
+  await phase('install', async ({ run }) => {
+    for (const what of ['npm', 'install-tools']) await run(...script('setup', what))
+  })
+  if (needsRelease) await buildRelease()
   await phase('types', ({ run }) => run(...script('build', '--js-only')))
   if (wanted.includes('packages')) await phase('packages', testPackages)
   const names = wanted.filter((name) => name !== 'packages')

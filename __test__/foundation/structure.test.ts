@@ -55,6 +55,22 @@ const cases: [name: string, files: Record<string, string>, problem: RegExp | und
     { 'src/core/locks/mod.rs': '#[cfg(all(feature = "addon", target_os = "linux"))]\nfn open() {}\n' },
     /^src\/core\/locks\/mod\.rs:1 names target_os/,
   ],
+  ...[
+    [
+      'over several lines',
+      'src/core/locks/mod.rs',
+      '\n#[cfg(any(\n    feature = "testing",\n    windows,\n))]\nfn open() {}\n',
+      'windows',
+    ],
+    ['in the root of the crate', 'src/lib.rs', '\n#[cfg(unix)]\nmod core;\n', 'unix'],
+    ['by a constant', 'src/addon/mod.rs', '\nconst NAME: &str = std::env::consts::OS;\n', 'consts::OS'],
+    ['by a macro', 'src/addon/mod.rs', '\nconst IS: bool = cfg!(target_os = "macos");\n', 'target_os'],
+    ['by a crate with another name', 'src/core/locks/mod.rs', '\nuse rustix as other;\n', 'rustix'],
+  ].map(([name, file = '', text = '', found]): (typeof cases)[number] => [
+    `a question for the system ${name}`,
+    { [file]: text },
+    new RegExp(`^${file}:2 names ${found},`),
+  ]),
   [
     'a function that one system does not have',
     {

@@ -33,7 +33,7 @@ const HEADERS = `
 /** Names that the headers of zig do not declare. Each is in every macOS since 10.15. */
 const UNDECLARED = new Set(
   `
-  dyld_stub_binder _availability_version_check _Unwind_GetDataRelBase _Unwind_GetTextRelBase
+  dyld_stub_binder _availability_version_check __bzero _Unwind_GetDataRelBase _Unwind_GetTextRelBase
   fgetxattr flistxattr fremovexattr fsetxattr getxattr listxattr removexattr setxattr
 `
     .trim()

@@ -1,9 +1,23 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
 import { assert, bytesOf, fails, noise, readTree, streamOf, tar, tarEntry, warmswap, writeTree } from '../support.js'
 
 const { pack, unpack } = warmswap
 
+const windows = process.platform === 'win32'
 const tree = { 'a.txt': 'text', 'empty/': '', 'lib/b.txt': 'b', 'lib/deep/er/c.txt': 'c' }
+
+/** A name as tarEntry() takes it: one letter for each byte. */
+const utf8 = (name) => Buffer.from(name).toString('latin1')
 
 async function outcomeOf(call) {
   const { outcome } = await call
@@ -58,6 +72,47 @@ export const cases = [
       const archive = tar(tarEntry('a', { content: 'text' }), tarEntry('b', { type: '2', link: 'a' }))
       assert.equal(await outcomeOf(unpack(streamOf(archive), t.path('into'))), 'restored')
       assert.deepEqual(readTree(t.path('into')), { a: 'text', b: '-> a' })
+    },
+  ],
+  [
+    'a junction in the tree is packed as a relative link',
+    async (t) => {
+      const from = writeTree(t.path('from'), { 'store/a/file': 'text', 'modules/b': 'b' })
+      // As pnpm makes them. A junction has an absolute path; other systems make a symbolic link.
+      symlinkSync(windows ? join(from, 'store', 'a') : '../store/a', join(from, 'modules', 'a'), 'junction')
+      const archive = await bytesOf(pack(from))
+      rmSync(from, { recursive: true })
+      assert.equal(await outcomeOf(unpack(streamOf(archive), t.path('into'))), 'restored')
+      assert.equal(readFileSync(t.path('into', 'modules', 'a', 'file'), 'utf8'), 'text')
+      assert.equal(realpathSync(t.path('into', 'modules', 'a')), realpathSync(t.path('into', 'store', 'a')))
+    },
+  ],
+  [
+    'two names that the filesystem treats as one are refused',
+    async (t) => {
+      for (const [index, [one, other]] of [
+        ['a', 'A'],
+        ['\u00e9', 'e\u0301'],
+      ].entries()) {
+        const into = t.path(`into-${index}`)
+        writeTree(t.path(`probe-${index}`), { [one]: '' })
+        const isOne = existsSync(t.path(`probe-${index}`, other))
+        const archive = tar(tarEntry(utf8(one), { content: '1' }), tarEntry(utf8(other), { content: '2' }))
+        const { outcome, reason } = await unpack(streamOf(archive), into)
+        if (isOne) assert.ok(['refused', 'corrupt'].includes(outcome) && !existsSync(into), `${outcome}: ${reason}`)
+        else assert.deepEqual(readTree(into), { [one]: '1', [other]: '2' })
+      }
+    },
+  ],
+  [
+    'a link that leaves the tree only on Windows is refused there',
+    async (t) => {
+      for (const [index, link] of ['C:\\a', 'c:a', '\\a', '\\\\server\\share', '..\\..\\a', 'nul/a'].entries()) {
+        const into = t.path(`into-${index}`)
+        const { outcome, reason } = await unpack(streamOf(tar(tarEntry('b', { type: '2', link }))), into)
+        assert.equal(outcome, windows ? 'refused' : 'restored', `${link}: ${reason}`)
+        if (!windows) assert.deepEqual(readTree(into), { b: `-> ${link}` })
+      }
     },
   ],
   ...[

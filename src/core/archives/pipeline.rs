@@ -69,11 +69,17 @@ impl Replacement<'_> {
         let started = Instant::now();
         let stage = commit::StagedTree::beside(self.target, self.mode).map_err(during(Stage::Write))?;
         let tree = stage.open().map_err(during(Stage::Write))?;
-        let extracted =
-            archives::extract_into(&mut source, tree, stage.path(), self.options).map_err(|failure| {
-                let stage = stage_of(&failure);
-                failure.during(stage)
-            })?;
+        let extracted = archives::extract_into(
+            &mut source,
+            tree,
+            stage.path(),
+            Some(stage.target()),
+            self.options,
+        )
+        .map_err(|failure| {
+            let stage = stage_of(&failure);
+            failure.during(stage)
+        })?;
         prove(source)?;
         let unpack_ms = milliseconds(started);
         let committing = Instant::now();

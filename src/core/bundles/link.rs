@@ -209,7 +209,7 @@ fn make_temporary(store: &Store, link: &Path) -> Result<PathBuf> {
     fs::create_directories(parent)?;
     let parent = fs::canonicalize(parent)?;
     sweep_temporary(store, link)?;
-    fs::symlink(&relative_to(&parent, &store.layout.view()), &temporary)?;
+    fs::link_directory(&relative_to(&parent, &store.layout.view()), &temporary)?;
     Ok(temporary)
 }
 

@@ -113,7 +113,7 @@ fn set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
         Err(error) if error.crosses_devices() => {
             let parent = link.parent().unwrap_or(Path::new("/"));
             let neighbour = free_name(parent, &name)?;
-            fs::symlink(&neighbour, &kept)?;
+            fs::link_directory(&neighbour, &kept)?;
             fs::rename(directory, &neighbour).map(|()| neighbour)?
         }
         renamed => renamed.map(|()| kept)?,

@@ -160,7 +160,7 @@ pub(super) fn link_to(layout: &Layout, view: View) -> Result<()> {
     } else {
         format!("views/{}/tree", view.name())
     };
-    fs::symlink(Path::new(&target), &temporary)?;
+    fs::link_directory(Path::new(&target), &temporary)?;
     fs::rename(&temporary, &layout.view())
 }
 

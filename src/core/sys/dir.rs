@@ -15,7 +15,7 @@ use crate::core::sys::name;
 use crate::core::sys::platform::files::{self, Base, CURRENT, Handle};
 use crate::core::sys::platform::{Create, OpenOptions, Times, lock, volume};
 
-pub use crate::core::sys::platform::DirectoryLock;
+pub use crate::core::sys::platform::{DirectoryLock, LinkUse};
 
 pub use crate::core::sys::fs::{append_from, read_at, read_exact_at, set_file_modified, set_size, write_at};
 
@@ -133,9 +133,9 @@ impl Directory {
     }
 
     /// Creates a symbolic link whose text is `target`.
-    pub fn symlink(&self, target: &OsStr, name: &OsStr, path: &Path) -> Result<()> {
+    pub fn symlink(&self, target: &OsStr, name: &OsStr, link_use: LinkUse<'_>, path: &Path) -> Result<()> {
         call("symlinkat", path, || {
-            files::symlink(Path::new(target), self.base(), Path::new(name))
+            files::symlink(Path::new(target), self.base(), Path::new(name), link_use)
         })
         .map_err(fs::explain_symlink)
     }

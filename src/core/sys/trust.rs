@@ -13,6 +13,9 @@
 //! root squash, in user namespaces, and on CIFS and 9p. On a filesystem where all entries have the same owner, the
 //! second condition makes all of them trusted.
 //!
+//! On Windows, the access rights of a directory decide whether every user may write to it, and the owner of an entry is
+//! its SID. SYSTEM, TrustedInstaller and the group of administrators count as root.
+//!
 //! In a user namespace, all users that it does not map appear as one uid (65534). In a sticky directory this uid proves
 //! nothing, so the second and third conditions do not apply to it there.
 
@@ -24,7 +27,6 @@ use crate::core::sys::fs::{self, Stat};
 use crate::core::sys::identity;
 use crate::core::sys::platform::users;
 
-const OTHERS_MAY_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 const ROOT: u32 = 0;
 
@@ -65,7 +67,7 @@ impl Surroundings {
 
     /// Whether every user may write to this directory, so that its entries have to be judged by their owner.
     pub fn anyone_may_write(&self) -> bool {
-        self.stat.mode & OTHERS_MAY_WRITE != 0
+        self.stat.others_may_write
     }
 
     /// Whether an entry of this directory may be replayed, removed, renamed into, or trusted without reading it.
@@ -116,7 +118,18 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         let stat = fs::stat(root.path()).expect("lstat");
         let me = stat.uid;
-        let directory = |mode, uid| Surroundings::new(root.path(), Stat { mode, uid, ..stat });
+        let directory = |mode: u32, uid| {
+            let others_may_write = mode & 0o002 != 0;
+            Surroundings::new(
+                root.path(),
+                Stat {
+                    mode,
+                    uid,
+                    others_may_write,
+                    ..stat
+                },
+            )
+        };
         for mode in [0o755, 0o775, 0o2775, 0o700] {
             assert!(
                 directory(mode, 7).trusts(&owned(stat, 12345)),

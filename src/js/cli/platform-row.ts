@@ -34,7 +34,7 @@ export const PLATFORM_ROWS: readonly PlatformRow[] = [
   },
   {
     name: 'darwin-x64, darwin-arm64',
-    built: 'for tests (arm64 is linked, x64 is type-checked)',
+    built: 'for tests',
     tested: 'types, lints and link only: no Mac has run it yet',
     guarantees: 'expected as on Linux, but not seen; no exchange of directories on HFS+',
   },
@@ -42,7 +42,7 @@ export const PLATFORM_ROWS: readonly PlatformRow[] = [
     name: 'win32-x64',
     built: 'for tests (GNU ABI)',
     tested: 'portable suite under Wine; no Windows has run it yet',
-    guarantees: 'expected; access rights are not judged; see "Windows" in docs/reference/platforms.md',
+    guarantees: 'expected; see "Windows" in docs/reference/platforms.md',
   },
   { name: 'win32-arm64', built: 'not yet', tested: 'no', guarantees: 'expected as on win32-x64' },
   { name: 'Bun', built: 'as on its platform', tested: 'portable suite on linux-x64-gnu', guarantees: WHOLE },

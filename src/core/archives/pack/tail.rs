@@ -128,7 +128,10 @@ impl Tail<'_, '_> {
             size: 0,
             modified_ns: tree.facts(index).modified_ns,
         })?;
-        Ok(Some((leaves_by_text(&path, &target), target.starts_with(b"/"))))
+        Ok(Some((
+            leaves_by_text(&path, &target),
+            name::is_absolute_link(&target),
+        )))
     }
 
     fn directory(&mut self, tree: &Tree, index: usize) -> Result<()> {

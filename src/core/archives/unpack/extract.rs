@@ -45,14 +45,15 @@ pub struct ExtractSummary {
 /// A blocked read of `source` must end with an error soon after `options.cancel` is raised. An error that wraps a
 /// [`Failure`] is returned as it is.
 pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions) -> Result<ExtractSummary> {
-    extract_into(source, Directory::open(stage)?, stage, options)
+    extract_into(source, Directory::open(stage)?, stage, Some(stage), options)
 }
 
-/// Extracts into an open directory, like [`extract`]. `stage` is its path.
+/// Extracts into an open directory, like [`extract`]. `stage` is its path, and `home` its path after the commit.
 pub fn extract_into(
     source: impl Read + Send,
     root: Directory,
     stage: &Path,
+    home: Option<&Path>,
     options: &ExtractOptions,
 ) -> Result<ExtractSummary> {
     let umask = umask(&root, stage)?;
@@ -71,7 +72,7 @@ pub fn extract_into(
         drop(thread::spawn_scoped(scope, "warmswap-decode", move || {
             decode(source, options, counters, &sender, &recycled);
         })?);
-        let mut extraction = Extraction::new(options, stage, umask, root, writers);
+        let mut extraction = Extraction::new(options, stage, home, umask, root, writers);
         // The stream ends with this scope. The decoder, which may be waiting to send a chunk, ends with it.
         let mut stream = Stream::new(chunks, spent, options.cancel.clone(), &is_complete);
         let result = extraction

@@ -31,6 +31,8 @@ const SPACE_EVERY: u64 = 64 << 20;
 pub(super) struct Extraction<'a, 'scope> {
     options: &'a ExtractOptions,
     stage: &'a Path,
+    /// Path of the tree after the commit.
+    home: Option<&'a Path>,
     umask: u32,
     directories: DirectoryTracker,
     tree: Tree,
@@ -46,10 +48,11 @@ pub(super) struct Extraction<'a, 'scope> {
 }
 
 impl<'a, 'scope> Extraction<'a, 'scope> {
-    /// Creates an extraction into `root`, whose path is `stage`.
+    /// Creates an extraction into `root`, whose path is `stage` now and `home` after the commit.
     pub(super) fn new(
         options: &'a ExtractOptions,
         stage: &'a Path,
+        home: Option<&'a Path>,
         umask: u32,
         root: Directory,
         writers: Writers<'scope>,
@@ -57,6 +60,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         Self {
             options,
             stage,
+            home,
             umask,
             directories: DirectoryTracker::new(root),
             tree: Tree::new(),

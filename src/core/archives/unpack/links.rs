@@ -1,6 +1,7 @@
 //! Checks whether symbolic links stay inside the tree, with the archive's own entries, never with the disk.
 
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::name;
 
 use crate::core::archives::directory_cache::split_path;
 use crate::core::archives::tree::Tree;
@@ -54,10 +55,15 @@ impl Links {
         };
         match symlinks {
             Symlinks::Reject => return refuse("is not allowed, because symlinks is 'reject'"),
-            Symlinks::Contained | Symlinks::Relative if target.starts_with(b"/") => {
+            Symlinks::Contained | Symlinks::Relative if name::is_absolute_link(target) => {
                 return refuse("is absolute. Use symlinks 'verbatim' to create it");
             }
-            _ => {}
+            Symlinks::Contained | Symlinks::Relative => {
+                if let Some(why) = name::link_refusal(target) {
+                    return refuse(&format!("cannot be created on this system: {why}"));
+                }
+            }
+            Symlinks::Verbatim => {}
         }
         self.all.push(Kept {
             index,
@@ -131,7 +137,7 @@ impl Links {
 /// Whether a text alone would lead out of the tree, without other links.
 pub(in crate::core::archives) fn leaves_by_text(path: &[u8], target: &[u8]) -> bool {
     let mut parts_left = PARTS;
-    target.starts_with(b"/") || leaves(path, target, |_| None, &mut parts_left).unwrap_or(true)
+    name::is_absolute_link(target) || leaves(path, target, |_| None, &mut parts_left).unwrap_or(true)
 }
 
 /// Follows a link like the kernel: `a/..` is not its starting point if `a` is itself a link. `target_of` returns the

@@ -6,7 +6,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::call::call;
 use crate::core::sys::platform::errno;
 use crate::core::sys::platform::files::{self, AsHandle, CURRENT};
-use crate::core::sys::platform::{Kind, Stat, Times, pointer};
+use crate::core::sys::platform::{Kind, LinkUse, Stat, Times, pointer};
 
 /// Stat of an entry. Links are not followed.
 pub fn stat(path: &Path) -> Result<Stat> {
@@ -49,7 +49,27 @@ pub fn canonicalize(path: &Path) -> Result<PathBuf> {
 /// # Errors
 /// Errors of the system call, and `ERR_UNSUPPORTED` if this user may not create links.
 pub fn symlink(target: &Path, path: &Path) -> Result<()> {
-    call("symlink", path, || files::symlink(target, CURRENT, path)).map_err(explain_symlink)
+    create_link(target, path, LinkUse::default())
+}
+
+/// Creates a link to a directory that may not exist yet. The link must not be moved to another directory: Windows creates
+/// a junction if this user may not create symbolic links.
+///
+/// # Errors
+/// Errors of the system call, and `ERR_UNSUPPORTED` if this user may not create links.
+pub fn link_directory(target: &Path, path: &Path) -> Result<()> {
+    let link_use = LinkUse {
+        home: path.parent(),
+        to_directory: true,
+    };
+    create_link(target, path, link_use)
+}
+
+fn create_link(target: &Path, path: &Path, link_use: LinkUse<'_>) -> Result<()> {
+    call("symlink", path, || {
+        files::symlink(target, CURRENT, path, link_use)
+    })
+    .map_err(explain_symlink)
 }
 
 /// Adds advice if the system does not allow this user to create links.

@@ -11,9 +11,9 @@ mod remove;
 pub use super::platform::{Access, Entry, Kind, Stat};
 pub(super) use entry::explain_symlink;
 pub use entry::{
-    POINTER, born_ns, canonicalize, create_directories, create_directory, exchange, link, make_pointer,
-    read_link, read_pointer, remove_directory, remove_file, rename, rename_new, set_mode, set_modified, stat,
-    stat_file, stat_followed, symlink, touch,
+    POINTER, born_ns, canonicalize, create_directories, create_directory, exchange, link, link_directory,
+    make_pointer, read_link, read_pointer, remove_directory, remove_file, rename, rename_new, set_mode,
+    set_modified, stat, stat_file, stat_followed, symlink, touch,
 };
 pub use file::{
     append_from, can_clone, clone_file, copy_file, descriptor, read, read_at, read_capped, read_exact_at,

@@ -203,6 +203,7 @@ fn open_directory_at(parent: Base<'_>, name: &OsStr, path: &Path) -> Result<Hand
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::sys::dir::LinkUse;
     use crate::core::sys::fs::{create_directories, read, rename, set_mode, symlink, write_new};
 
     /// Creates `levels` nested directories, far beyond the longest path.
@@ -214,7 +215,13 @@ mod tests {
             files::make_directory(files::base(&present), name, 0o755).expect("mkdirat");
             present = files::open(files::base(&present), name, OpenOptions::DIRECTORY).expect("openat");
         }
-        files::symlink(Path::new("/"), files::base(&present), Path::new("link")).expect("symlinkat");
+        files::symlink(
+            Path::new("/"),
+            files::base(&present),
+            Path::new("link"),
+            LinkUse::default(),
+        )
+        .expect("symlinkat");
     }
 
     #[test]

@@ -35,7 +35,7 @@ use windows as system;
 pub use common::child_file::ChildFile;
 pub use common::lock::DirectoryLock;
 pub use system::events::{Events, ProcessWatch, Waker};
-pub use types::{Access, Entry, Filesystem, Kind, LockedEntry, Stat};
+pub use types::{Access, Entry, Filesystem, Kind, LinkUse, LockedEntry, Stat};
 
 pub(super) use common::{child_file, errno, files, host, lock, name, pointer};
 pub(super) use system::{clock, filesystem, limits, mark, mounts, process, users, volume};

@@ -1,7 +1,7 @@
 //! Types that all systems share.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Access to an open file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,12 +109,24 @@ pub struct Stat {
     pub inode: u64,
     /// Number of hard links.
     pub links: u64,
-    /// Uid of the owner.
+    /// Uid of the owner. On Windows, a number that stands for the SID of the owner.
     pub uid: u32,
+    /// Whether every user may create, replace or remove entries of this directory. On Windows, its access rights decide.
+    pub others_may_write: bool,
     /// Last change of the bytes, in nanoseconds since the epoch.
     pub modified_ns: i128,
     /// Last change of the inode, in nanoseconds since the epoch.
     pub changed_ns: i128,
+}
+
+/// How a new link is used. Only Windows needs that: without the right to create symbolic links it creates junctions, which
+/// have an absolute path and lead to directories only.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LinkUse<'a> {
+    /// Directory that the link is used in. `None` if it is moved to an unknown one.
+    pub home: Option<&'a Path>,
+    /// Whether the link leads to a directory that may not exist yet.
+    pub to_directory: bool,
 }
 
 /// An entry of a directory.

@@ -7,6 +7,7 @@ use crate::core::archives::unpack::extraction::Extraction;
 use crate::core::archives::unpack::files;
 use crate::core::archives::unpack::options::Symlinks;
 use crate::core::failure::Result;
+use crate::core::sys::dir::LinkUse;
 use crate::core::sys::name;
 
 impl Extraction<'_, '_> {
@@ -56,7 +57,12 @@ impl Extraction<'_, '_> {
             let (parent, name) = split_path(link.path);
             let directory = self.directories.enter(parent)?;
             let name = name::from_bytes(name);
-            match directory.symlink(name::from_bytes(link.target), name, as_path(link.path)) {
+            let home = self.home.map(|home| home.join(as_path(parent)));
+            let link_use = LinkUse {
+                home: home.as_deref(),
+                to_directory: false,
+            };
+            match directory.symlink(name::from_bytes(link.target), name, link_use, as_path(link.path)) {
                 Err(error) if error.is_exists() => return Err(twice(link.path)),
                 result => result?,
             }

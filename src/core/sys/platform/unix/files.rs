@@ -13,7 +13,9 @@ use rustix::fs::{
     UTIME_OMIT,
 };
 
-use super::super::types::{Access, Create, Entry, Kind, OpenOptions, Stat, Times};
+use super::super::types::{Access, Create, Entry, Kind, LinkUse, OpenOptions, Stat, Times};
+
+const OTHERS_MAY_WRITE: u32 = 0o002;
 
 /// An open file or directory.
 pub(crate) type Handle = OwnedFd;
@@ -105,6 +107,7 @@ fn convert(stat: &rustix::fs::Stat) -> Stat {
         inode: stat.st_ino as u64,
         links: stat.st_nlink as u64,
         uid: stat.st_uid,
+        others_may_write: u32::from(stat.st_mode) & OTHERS_MAY_WRITE != 0,
         modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec as i64),
         changed_ns: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec as i64),
     }
@@ -126,7 +129,7 @@ pub(crate) fn read_link(base: Base<'_>, name: &Path) -> io::Result<PathBuf> {
 }
 
 /// Creates a symbolic link whose text is `target`.
-pub(crate) fn symlink(target: &Path, base: Base<'_>, name: &Path) -> io::Result<()> {
+pub(crate) fn symlink(target: &Path, base: Base<'_>, name: &Path, _use: LinkUse<'_>) -> io::Result<()> {
     Ok(rustix::fs::symlinkat(target, base, name)?)
 }
 

@@ -16,3 +16,13 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> &OsStr {
 pub(crate) fn refusal(_name: &[u8]) -> Option<&'static str> {
     None
 }
+
+/// Whether the text of a symbolic link is an absolute path.
+pub(crate) fn is_absolute_link(text: &[u8]) -> bool {
+    text.starts_with(b"/")
+}
+
+/// Why the relative text of a symbolic link is not supported. Always `None`.
+pub(crate) fn link_refusal(_text: &[u8]) -> Option<&'static str> {
+    None
+}

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::super::types::LinkUse;
 use super::files::{self, CURRENT};
 
 /// Description of a pointer.
@@ -15,5 +16,5 @@ pub(crate) fn read_pointer(path: &Path) -> io::Result<PathBuf> {
 
 /// Creates a pointer. [`files::rename`] can replace it atomically while others read it.
 pub(crate) fn make_pointer(target: &Path, path: &Path) -> io::Result<()> {
-    files::symlink(target, CURRENT, path)
+    files::symlink(target, CURRENT, path, LinkUse::default())
 }

@@ -11,6 +11,7 @@ use windows_sys::Wdk::Storage::FileSystem::{
 use windows_sys::Wdk::System::SystemServices::{FILE_FS_DEVICE_INFORMATION, FILE_REMOTE_DEVICE};
 use windows_sys::Win32::Storage::FileSystem::FILE_READ_ATTRIBUTES;
 use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0};
+use windows_sys::Win32::System::SystemServices::FILE_SUPPORTS_BLOCK_REFCOUNTING;
 
 use super::super::types::Filesystem;
 use super::nt::{self, Base, Request};
@@ -51,6 +52,14 @@ pub(crate) fn of(path: &Path) -> io::Result<Filesystem> {
         return Ok(untrusted("remote"));
     }
     Ok(by_name(&name))
+}
+
+/// Whether files on the filesystem of an existing path can share blocks.
+pub(super) fn can_share_blocks(path: &Path) -> io::Result<bool> {
+    let entry = nt::open(Base::Current, path, Request::existing(FILE_READ_ATTRIBUTES, 0))?;
+    // SAFETY: the structure belongs to this class and contains numbers.
+    let found = unsafe { query::<Attributes>(entry.as_handle(), FileFsAttributeInformation)? };
+    Ok(found.fixed.FileSystemAttributes & FILE_SUPPORTS_BLOCK_REFCOUNTING != 0)
 }
 
 /// # Safety

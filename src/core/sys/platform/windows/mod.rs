@@ -2,7 +2,10 @@
 //!
 //! * `nt`: opens entries and changes them through handles.
 //! * `path`: names and paths in the form that these calls need.
-//! * `stat`, `listing`, `links`: facts about entries.
+//! * `stat`, `listing`: facts about entries.
+//! * `links`, `reparse`: symbolic links and junctions.
+//! * `security`: owners and access rights.
+//! * `clone`: files that share blocks, on `ReFS`.
 //! * `names`: creates, changes and removes names.
 //! * `pointer`: files in place of links.
 //! * `child_file`: the files that children inherit of a lock.
@@ -12,6 +15,7 @@
 
 pub(crate) mod child_file;
 pub(crate) mod clock;
+mod clone;
 pub(crate) mod errno;
 pub(crate) mod events;
 pub(crate) mod files;
@@ -28,6 +32,8 @@ mod nt;
 mod path;
 pub(crate) mod pointer;
 pub(crate) mod process;
+mod reparse;
+mod security;
 mod stat;
 pub(crate) mod users;
 pub(crate) mod volume;

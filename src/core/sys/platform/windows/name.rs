@@ -34,6 +34,19 @@ pub(crate) fn refusal(name: &[u8]) -> Option<&'static str> {
     is_device(text).then_some("it is the name of a device")
 }
 
+/// Whether the text of a symbolic link is an absolute path, or one that depends on the current drive or directory.
+pub(crate) fn is_absolute_link(text: &[u8]) -> bool {
+    matches!(text, [b'/' | b'\\', ..]) || matches!(text, [drive, b':', ..] if drive.is_ascii_alphabetic())
+}
+
+/// Why the relative text of a symbolic link is not supported. A backslash separates components here, so that a text with
+/// one would lead elsewhere than on the system that wrote it.
+pub(crate) fn link_refusal(text: &[u8]) -> Option<&'static str> {
+    text.split(|byte| *byte == b'/')
+        .filter(|part| !matches!(*part, b"" | b"." | b".."))
+        .find_map(refusal)
+}
+
 /// Whether a name is CON, NUL, COM1 …, with or without an extension.
 pub(super) fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end();
@@ -65,6 +78,16 @@ mod tests {
         }
         assert!(refusal(b"\xff").is_some());
         assert!(refusal("x".repeat(256).as_bytes()).is_some());
+        for text in ["..\\..\\a", "a/b:c", "a/...", "nul/a", "C:a", "\\\\server\\share"] {
+            assert!(link_refusal(text.as_bytes()).is_some(), "{text:?}");
+        }
+        for text in ["../a", "./a", "a//b", "..", "../.pnpm/a@1.0.0/node_modules/a"] {
+            assert_eq!(link_refusal(text.as_bytes()), None, "{text:?}");
+            assert!(!is_absolute_link(text.as_bytes()), "{text:?}");
+        }
+        for text in ["/a", "\\a", "C:\\a", "c:a"] {
+            assert!(is_absolute_link(text.as_bytes()), "{text:?}");
+        }
         for name in ["a", ".a", "com10", "console", "größe.js", "a b", "null"] {
             assert_eq!(refusal(name.as_bytes()), None, "{name:?}");
         }

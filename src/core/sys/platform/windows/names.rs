@@ -20,7 +20,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 use super::super::types::Kind;
 use super::listing::Entries;
 use super::nt::{self, Base, IN_USE, Request};
-use super::{errno, stat};
+use super::{errno, links, stat};
 
 /// Creates a hard link.
 pub(crate) fn link(from: Base<'_>, existing: &Path, base: Base<'_>, name: &Path) -> io::Result<()> {
@@ -58,6 +58,13 @@ pub(crate) fn rename(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) -> i
                 // The filesystem cannot replace directories. For a moment, another process may see no directory.
                 remove_directory(to, new)?;
                 replace(&source, to, new)
+            }
+            // Filesystems that cannot replace a link to a directory either.
+            Ok(found)
+                if found.kind == Kind::Symlink
+                    && links::replace_link(&source, to, new, || replace(&source, to, new))? =>
+            {
+                Ok(())
             }
             _ => Err(error),
         }

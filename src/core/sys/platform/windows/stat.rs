@@ -9,12 +9,13 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_ATTRIBUTE_TAG_INFO,
     FILE_BASIC_INFO, FILE_ID_INFO, FILE_INFO_BY_HANDLE_CLASS, FILE_READ_ATTRIBUTES, FILE_STANDARD_INFO,
     FILE_TYPE_DISK, FileAttributeTagInfo, FileBasicInfo, FileIdInfo, FileStandardInfo,
-    GetFileInformationByHandleEx, GetFileType,
+    GetFileInformationByHandleEx, GetFileType, READ_CONTROL,
 };
 use windows_sys::Win32::System::SystemServices::{IO_REPARSE_TAG_MOUNT_POINT, IO_REPARSE_TAG_SYMLINK};
 
 use super::super::types::{Kind, Stat};
 use super::nt::{self, Base, Request};
+use super::{errno, security};
 
 /// Time from 1601 to 1970, in units of 100 ns.
 const EPOCH: i128 = 116_444_736_000_000_000;
@@ -40,7 +41,7 @@ unsafe fn query<T>(handle: BorrowedHandle<'_>, class: FILE_INFO_BY_HANDLE_CLASS)
 }
 
 /// Stat of an open entry. Access rights are not part of the mode: the owner may do everything except write to a
-/// read-only file. The uid is 0 for all entries.
+/// read-only file.
 pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
     // SAFETY: the structures belong to these classes and contain numbers.
     let (basic, standard, id) = unsafe {
@@ -55,6 +56,7 @@ pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
     } else {
         Kind::Other
     };
+    let owner = security::of(handle, kind == Kind::Directory);
     let is_read_only = basic.FileAttributes & FILE_ATTRIBUTE_READONLY != 0;
     Ok(Stat {
         kind,
@@ -72,7 +74,8 @@ pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
         } else {
             standard.NumberOfLinks.into()
         },
-        uid: 0,
+        uid: owner.uid,
+        others_may_write: owner.others_may_write,
         modified_ns: nanoseconds(basic.LastWriteTime),
         changed_ns: nanoseconds(basic.ChangeTime),
     })
@@ -81,7 +84,12 @@ pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
 /// Stat of an entry. `follow` decides whether links are followed.
 pub(super) fn at(base: Base<'_>, name: &Path, follow: bool) -> io::Result<Stat> {
     let options = if follow { 0 } else { FILE_OPEN_REPARSE_POINT };
-    let entry = nt::open(base, name, Request::existing(FILE_READ_ATTRIBUTES, options))?;
+    let open = |access| nt::open(base, name, Request::existing(access, options));
+    let entry = match open(FILE_READ_ATTRIBUTES | READ_CONTROL) {
+        // The owner is then unknown.
+        Err(error) if errno::is_access_denied(&error) => open(FILE_READ_ATTRIBUTES),
+        opened => opened,
+    }?;
     of(entry.as_handle())
 }
 

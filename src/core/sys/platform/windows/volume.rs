@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::super::types::Entry;
 use super::files::{self, Base, Handle};
+use super::filesystem;
 
 /// Whether [`sync_filesystem`] is supported.
 pub(crate) const HAS_SYNC_FILESYSTEM: bool = false;
@@ -20,14 +21,11 @@ pub(crate) fn open_anonymous(_directory: &Path) -> io::Result<Handle> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Not used, because only ReFS can share blocks.
-pub(crate) fn clone_file(_source: &File, _copy: &Path, _mode: u32) -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
-}
+pub(crate) use super::clone::clone_file;
 
-/// Not used.
-pub(crate) fn can_clone_blocks(_directory: &Path) -> bool {
-    false
+/// Whether files in this directory can share blocks.
+pub(crate) fn can_clone_blocks(directory: &Path) -> bool {
+    filesystem::can_share_blocks(directory).unwrap_or(false)
 }
 
 /// Flushes the data and metadata of an open entry to the medium.
