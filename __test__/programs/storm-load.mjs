@@ -18,7 +18,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 /** Most examples of one kind of failure that are reported. */
 const MOST = 20
 const report = {
-  short: { sent: 0, answered: 0, old: 0, failed: 0, reasons: {}, examples: [], times: [] },
+  short: { sent: 0, answered: 0, old: 0, failed: 0, reasons: {}, examples: [], times: [], timesWithConnect: [] },
   streams: { opened: 0, whole: 0, failed: 0, reasons: {}, examples: [], cuts: [] },
   sockets: { opened: 0, echoed: 0, failed: 0, reasons: {}, examples: [], closes: [] },
 }
@@ -51,10 +51,10 @@ async function askShort(client) {
   const id = ids
   const method = id % 3 === 0 ? 'POST' : 'GET'
   const before = least
+  const agent = client % 2 === 0 && kept
   const started = now()
   report.short.sent += 1
   try {
-    const agent = client % 2 === 0 ? kept : false
     const response = await ask(`/short?id=${id}`, { method, agent, body: method === 'POST' ? 'x' : undefined })
     let text = ''
     for await (const chunk of response.setEncoding('utf8')) text += chunk
@@ -66,7 +66,7 @@ async function askShort(client) {
     if (Number(answeredId) !== id) return fail('short', { method, id, text: text.slice(0, 200) })
     report.short.answered += 1
     if (Number(version) < before) report.short.old += 1
-    report.short.times.push(now() - started)
+    report.short[agent ? 'times' : 'timesWithConnect'].push(now() - started)
   } catch (error) {
     fail('short', { method, id, code: error.code, message: error.message })
   }

@@ -1,10 +1,15 @@
 // @module-tag storm
-/** Reloads leave no descriptor, thread, process, listener or socket path behind. With WARMSWAP_LONG=1: 1 000 of each kind. */
+/**
+ * Reloads leave no descriptor, socket, thread, process, listener or socket path behind, and no memory. With
+ * WARMSWAP_LONG=1: 1 000 of each kind, and the figures are printed.
+ */
 
 import { type EventEmitter, once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import http, { type IncomingMessage } from 'node:http'
 import { dirname } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect } from 'vitest'
 import { startProcess, startWorkerThread } from 'warmswap'
 import type { Start } from '../support/coordinators.js'
@@ -29,8 +34,20 @@ function resources(): Record<string, number> {
     readFileSync(`/proc/self/task/${thread}/children`, 'utf8').split(' ').filter(Boolean),
   )
   const listeners = process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0)
-  return { descriptors, threads: threads.length, children: children.length, listeners }
+  const sockets = process.getActiveResourcesInfo().filter((name) => /^(TCP|Pipe)/.test(name)).length
+  return { descriptors, sockets, threads: threads.length, children: children.length, listeners }
 }
+
+/** Bytes of the heap that are reachable. */
+function heap(): number {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  collect()
+  return process.memoryUsage().heapUsed
+}
+
+/** What one reload may leave on the heap: a figure in a table, but no worker, request or answer. */
+const MOST_HEAP_PER_RELOAD = 4 * 1024
 
 test.skipIf(process.platform !== 'linux').for([
   { name: 'threads', start: thread, reloads: isLong ? 1_000 : 60 },
@@ -38,7 +55,7 @@ test.skipIf(process.platform !== 'linux').for([
 ])(
   'restarts/reloads-leave-nothing: $reloads reloads of $name that listen, under requests, streams and sockets',
   {
-    timeout: 600_000,
+    timeout: isLong ? 3_600_000 : 600_000,
   },
   async ({ start, reloads }, { store, open, serve }) => {
     const paths = new Set<string>()
@@ -89,6 +106,7 @@ test.skipIf(process.platform !== 'linux').for([
     let version = 1
     for (; version <= 5; version += 1) await reload(version)
     const before = await settled()
+    const heapBefore = heap()
     for (; version <= 5 + reloads; version += 1) await reload(version)
     // A few may belong to timers of this test's own clients; one for each reload would be many.
     const most = Object.entries(before).map(([name, count]) => [name, count + 5] as const)
@@ -96,6 +114,10 @@ test.skipIf(process.platform !== 'linux').for([
       await expect
         .poll(async () => (await settled())[name], { timeout: 20_000, message: name })
         .toBeLessThanOrEqual(count)
+    const grown = heap() - heapBefore
+    if (isLong) console.log({ reloads, before, after: await settled(), heapBefore, heapAfter: heapBefore + grown })
+    // Code that was compiled in the meantime counts once.
+    expect(grown).toBeLessThan(4 * 2 ** 20 + reloads * MOST_HEAP_PER_RELOAD)
     // The socket of the worker that serves.
     expect(paths.size).toBe(5 + reloads + 1)
     const [folder = ''] = [...paths].map(dirname)

@@ -166,10 +166,14 @@ test.for(some(processes))(
 /** Prints the figures of a long run. */
 function print(name: string, { short, streams, sockets }: LoadReport): void {
   if (!isLong) return
-  const times = short.times.sort((one, other) => one - other)
-  const at = (share: number): string => `${((times[Math.floor(times.length * share)] ?? 0) / 1000).toFixed(1)} ms`
+  const quantiles = (times: number[]): string => {
+    times.sort((one, other) => one - other)
+    const at = (share: number): string => `${((times[Math.floor(times.length * share)] ?? 0) / 1000).toFixed(1)} ms`
+    return `p50 ${at(0.5)}, p99 ${at(0.99)}, p99.9 ${at(0.999)}`
+  }
   console.log(
-    `${name}: Short requests: ${short.sent} sent, ${short.answered} answered, p50 ${at(0.5)}, p99 ${at(0.99)}, p99.9 ${at(0.999)}, ${short.failed} refused with 502. ` +
+    `${name}: Short requests: ${short.sent} sent, ${short.answered} answered, ${short.failed} refused with 502. ` +
+      `Kept connections: ${quantiles(short.times)}; new ones: ${quantiles(short.timesWithConnect)}. ` +
       `Streams: ${streams.opened} opened, ${streams.whole} whole, ${streams.cuts.length} cut. ` +
       `Sockets: ${sockets.opened} opened, ${sockets.echoed} echoes, ${sockets.closes.length} closed`,
   )

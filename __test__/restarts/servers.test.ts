@@ -57,10 +57,9 @@ test('an unchanged Fastify server that listens on PORT is reloaded', async ({ ra
   expect(await (await fetch(server.url)).json()).toEqual({ hello: 'edit' })
 })
 
-test(`a chat over ${reloads} reloads: each client has each message once, in one order`, { timeout: 120_000 }, async ({
-  race,
-  tempRoot,
-}) => {
+test(`a chat over ${reloads} reloads: each client has each message once, in one order`, {
+  timeout: 30_000 * reloads,
+}, async ({ race, tempRoot }) => {
   cpSync(join(folder, 'chat'), tempRoot, { recursive: true })
   const { ChatClient } = await import(pathToFileURL(join(folder, 'chat/client.js')).href)
   const server = await develop(race, tempRoot)

@@ -29,8 +29,12 @@ interface Failures {
 
 /** What the clients have seen. Times are microseconds of the monotonic clock. */
 export interface LoadReport {
-  /** `old`: answers of a version that was replaced before the request was sent. */
-  short: Failures & { sent: number; answered: number; old: number; times: number[] }
+  /**
+   * `old`: answers of a version that was replaced before the request was sent. `times` are those of requests over kept
+   * connections. `timesWithConnect` include the wait for the server's accept(): Node accepts one connection per turn of its
+   * event loop (libuv/libuv#3696). After a kill 150 clients connect again, so the last of them waits for 150 turns.
+   */
+  short: Failures & { sent: number; answered: number; old: number; times: number[]; timesWithConnect: number[] }
   streams: Failures & { opened: number; whole: number; cuts: { version: number; at: number; isEndless: boolean }[] }
   sockets: Failures & { opened: number; echoed: number; closes: { version: number; at: number; code: number }[] }
 }

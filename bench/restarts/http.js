@@ -1,7 +1,7 @@
-// Requests through attach(), next to the same handler in plain node:http.
-import { fork } from 'node:child_process'
+// Requests through attach(), next to the same handler in plain node:http, and next to a proxy of 15 lines.
+import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import http, { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,12 +13,17 @@ import { median, quantile } from '../lib/measure.js'
 const SECONDS = Number(process.env.WARMSWAP_BENCH_SECONDS ?? 3)
 const CONNECTIONS = 32
 const ROUNDS = 3
+/** Requests per second for latencies: a tenth of what attach() can do, so that they hardly wait for one another. */
+const RATE = Number(process.env.WARMSWAP_BENCH_RATE ?? 400)
 const self = fileURLToPath(import.meta.url)
 
 if (process.argv[1] === self) await client(...process.argv.slice(2))
 
-/** Requests over kept connections. Reports microseconds for each: over many connections, the share of the time. */
-async function client(url, seconds, connections) {
+/**
+ * Requests over kept connections. With a rate, they are sent at that rate, whether or not earlier ones were answered.
+ * Without one, each connection sends its next request after the answer: the latencies of such a run are those of a queue.
+ */
+async function client(url, seconds, connections, rate = '0') {
   const agent = new http.Agent({ keepAlive: true, maxSockets: Number(connections) })
   const times = []
   const one = () =>
@@ -38,7 +43,17 @@ async function client(url, seconds, connections) {
   const run = async () => {
     while (performance.now() < until) await one()
   }
-  await Promise.all(Array.from({ length: Number(connections) }, run))
+  const send = async () => {
+    const sent = []
+    for (let next = started; performance.now() < until; next += 1000 / Number(rate)) {
+      const early = next - performance.now()
+      if (early > 0) await new Promise((resolve) => setTimeout(resolve, early))
+      sent.push(one())
+    }
+    await Promise.all(sent)
+  }
+  if (Number(rate) > 0) await send()
+  else await Promise.all(Array.from({ length: Number(connections) }, run))
   process.send({ perSecond: (times.length * 1000) / (performance.now() - started), p99: quantile(times, 0.99) })
   process.disconnect()
 }
@@ -51,6 +66,35 @@ const plain = (handler) => ({
   attach: async (server) => void server.on('request', handler),
   close: async () => {},
 })
+
+/** The least that a proxy does: a request over a kept connection, and two pipes. */
+function bareProxy(folder, program) {
+  const socketPath = join(folder, 'bare.sock')
+  const agent = new http.Agent({ keepAlive: true })
+  let child
+  return {
+    async attach(server) {
+      child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+        env: { ...process.env, WARMSWAP_LISTEN: socketPath },
+        stdio: ['ignore', 'ignore', 'inherit'],
+      })
+      while (!existsSync(socketPath)) await new Promise((resolve) => setTimeout(resolve, 5))
+      server.on('request', (request, response) => {
+        const { method, url: path, headers } = request
+        const upstream = http.request({ socketPath, agent, method, path, headers }, (answer) => {
+          response.writeHead(answer.statusCode, answer.rawHeaders)
+          answer.pipe(response)
+        })
+        request.pipe(upstream)
+      })
+    },
+    async close() {
+      agent.destroy()
+      child.kill()
+      await once(child, 'exit')
+    },
+  }
+}
 
 function attached(folder, program, start) {
   let coordinator
@@ -72,7 +116,7 @@ function attached(folder, program, start) {
   }
 }
 
-/** Requests per second over many connections, and the p99 of one connection, of each contestant in turn. */
+/** Requests per second over many connections, and the p99 at a fixed rate, of each contestant in turn. */
 async function measure(contestants) {
   const running = {}
   for (const [name, contestant] of Object.entries(contestants)) {
@@ -88,15 +132,15 @@ async function measure(contestants) {
       p99: [],
     }
   }
-  const run = async ({ url }, seconds, connections) => {
-    const child = fork(self, [url, String(seconds), String(connections)], { execArgv: [] })
+  const run = async ({ url }, seconds, rate = 0) => {
+    const child = fork(self, [url, String(seconds), String(CONNECTIONS), String(rate)], { execArgv: [] })
     return (await once(child, 'message'))[0]
   }
-  for (const each of Object.values(running)) await run(each, 1, CONNECTIONS)
+  for (const each of Object.values(running)) await run(each, 1)
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const each of Object.values(running)) {
-      each.perSecond.push((await run(each, SECONDS, CONNECTIONS)).perSecond)
-      each.p99.push((await run(each, SECONDS, 1)).p99)
+      each.perSecond.push((await run(each, SECONDS)).perSecond)
+      each.p99.push((await run(each, SECONDS, RATE)).p99)
     }
   }
   for (const { contestant, server } of Object.values(running)) {
@@ -117,27 +161,34 @@ export async function httpRows() {
       fetch: plain(toNodeHandler(evaluate(FETCH))),
       thread: attached(join(folder, 'thread'), worker, (context) => startWorkerThread(context, 'worker.mjs')),
       node: plain(evaluate(NODE)),
+      bare: bareProxy(folder, server),
       proxied: attached(join(folder, 'proxied'), server, (context) =>
         startProcess(context, 'worker.mjs', { listen: true }),
       ),
     })
-    const rows = (what, ours, peer, mostMs) => {
-      const perRequest = ({ perSecond }) => 1e6 / median(perSecond)
-      const added = median(ours.p99) - median(peer.p99)
-      return [
-        {
-          what: `attach(), ${what}: µs per request over ${CONNECTIONS} connections, against the same handler in plain node:http`,
-          ours: `${perRequest(ours).toFixed(0)} µs (${median(ours.perSecond).toFixed(0)}/s)`,
-          peer: `${perRequest(peer).toFixed(0)} µs (${median(peer.perSecond).toFixed(0)}/s)`,
-          ratio: perRequest(ours) / perRequest(peer),
-          reach: 2,
-        },
-        { what: '… p99 added latency, one connection', ours: `${added.toFixed(2)} ms`, reach: `${mostMs} ms` },
-      ]
-    }
+    const perRequest = ({ perSecond }) => 1e6 / median(perSecond)
+    const time = (each) => `${perRequest(each).toFixed(0)} µs (${median(each.perSecond).toFixed(0)}/s)`
+    const throughput = (what, ours, peer, reach) => ({
+      what: `${what}: µs per request over ${CONNECTIONS} connections`,
+      ours: time(ours),
+      peer: time(peer),
+      ratio: perRequest(ours) / perRequest(peer),
+      reach,
+    })
+    const latency = (ours, peer, mostMs) => ({
+      what: `… p99 added latency at ${RATE} requests per second`,
+      ours: `${(median(ours.p99) - median(peer.p99)).toFixed(2)} ms (${median(ours.p99).toFixed(2)})`,
+      peer: `(${median(peer.p99).toFixed(2)} ms)`,
+      reach: `${mostMs} ms`,
+    })
+    const { thread, fetch, proxied, node, bare } = measured
     return [
-      ...rows('thread with serveFetch()', measured.thread, measured.fetch, 0.3),
-      ...rows('process that listens', measured.proxied, measured.node, 0.6),
+      throughput('attach(), thread with serveFetch(), against the same handler in plain node:http', thread, fetch, 2),
+      latency(thread, fetch, 0.3),
+      throughput('attach(), process that listens, against the same handler in plain node:http', proxied, node, 2),
+      latency(proxied, node, 0.6),
+      throughput('attach(), process that listens, against a node:http proxy of 15 lines', proxied, bare),
+      { ...latency(bare, node), what: '… p99 added latency of that proxy', reach: undefined },
     ]
   } finally {
     rmSync(folder, { recursive: true, force: true })

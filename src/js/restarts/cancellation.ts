@@ -19,9 +19,10 @@ export class Cancellation {
     return this.controller.signal
   }
 
-  /** Calls `listener` when the request is cancelled. Listeners end with the request. */
+  /** Calls `listener` when the request is cancelled, immediately if it was. Listeners end with the request. */
   onCancel(listener: () => void): void {
-    this.listeners.push(listener)
+    if (this.isCancelled) listener()
+    else this.listeners.push(listener)
   }
 
   cancel(reason?: unknown): void {

@@ -134,9 +134,9 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   private readonly failures = new Map<FailedStep, Error>()
   private readonly queue: RequestQueue
   private readonly exchanger: Exchanger = {
-    accept: async (carry, acceptance) => {
+    accept: (carry, acceptance) => {
       this.assertOpen()
-      return await this.accept(carry, acceptance)
+      return this.accept(carry, acceptance)
     },
     buildError: () => this.failures.get('build'),
     retryAfter: () => Math.max(1, Math.ceil(this.workers.pauseMs / 1_000)),

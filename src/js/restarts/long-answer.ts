@@ -3,6 +3,7 @@
  * the coordinator cuts it off because its worker has no time left.
  */
 
+import type { Cancellation } from './cancellation.js'
 import type { Parts } from './parts.js'
 import { deferred } from './wait.js'
 
@@ -62,6 +63,12 @@ export class LongAnswer implements Lasting {
     if (signal?.aborted) abort()
     signal?.addEventListener('abort', abort, { once: true })
     void this.ended.then(() => signal?.removeEventListener('abort', abort))
+    return this
+  }
+
+  /** Ends the stream when its request is cancelled. */
+  untilCancelled(cancellation: Cancellation): this {
+    cancellation.onCancel(() => this.cut(cancellation.reason))
     return this
   }
 

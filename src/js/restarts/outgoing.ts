@@ -5,12 +5,12 @@
 
 import { Cancellation } from './cancellation.js'
 import type { Parts } from './parts.js'
-import { deferred } from './wait.js'
+import { type Deferred, deferred } from './wait.js'
 
 export class Call {
   private readonly cancellation = new Cancellation()
   private credit = 0
-  private turn = deferred<void>()
+  private turn: Deferred<void> | undefined
 
   /** Aborts when no caller waits for the answer any more. */
   get signal(): AbortSignal {
@@ -20,12 +20,12 @@ export class Call {
   /** The host can buffer this many more parts. */
   grant(count: number): void {
     this.credit += count
-    this.turn.resolve()
+    this.turn?.resolve()
   }
 
   cancel(): void {
     this.cancellation.cancel()
-    this.turn.resolve()
+    this.turn?.resolve()
   }
 
   /**

@@ -73,6 +73,8 @@ export interface Acceptance {
   idempotent: boolean
   timeoutMs: number
   signal?: AbortSignal | undefined
+  /** The request's own cancellation, for a caller that needs no AbortSignal: one costs 8 µs per request. */
+  cancellation?: Cancellation | undefined
 }
 
 /** The requests of one bundle. */
@@ -90,9 +92,10 @@ export class RequestQueue {
 
   /** Takes a request; `hand` gets it to a worker. */
   accept<T>(carry: Carry<T>, acceptance: Acceptance, hand: (request: Request) => void): Promise<T> {
-    const { idempotent, timeoutMs, signal } = acceptance
+    const { idempotent, timeoutMs, signal, cancellation = new Cancellation() } = acceptance
     return new Promise<unknown>((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)
+      if (cancellation.isCancelled) return reject(cancellation.reason)
       if (this.waiting.length >= this.limit) return reject(this.full())
       const abort = (): void => request.settle({ error: signal?.reason })
       const timer =
@@ -105,7 +108,7 @@ export class RequestQueue {
       const request: Request = {
         carry,
         idempotent,
-        cancellation: new Cancellation(),
+        cancellation,
         settled: false,
         answerer: undefined,
         deaths: 0,
@@ -120,11 +123,12 @@ export class RequestQueue {
           signal?.removeEventListener('abort', abort)
           this.forget(request)
           if ('value' in how) return resolve(how.value)
-          request.cancellation.cancel(how.error)
+          cancellation.cancel(how.error)
           reject(how.error)
         },
       }
       signal?.addEventListener('abort', abort, { once: true })
+      if (acceptance.cancellation) cancellation.onCancel(() => request.settle({ error: cancellation.reason }))
       hand(request)
     }) as Promise<T>
   }

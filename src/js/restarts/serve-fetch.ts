@@ -85,20 +85,42 @@ interface Beginning {
  * What of a body is there without waiting. Most bodies are there as a whole, and then one message is enough; a stream that
  * says nothing for now must not hold back its head.
  */
-async function beginningOf(parts: Parts): Promise<Beginning> {
-  const turn = new Promise<'later'>((resolve) => setImmediate(resolve, 'later' as const))
-  const chunks: Uint8Array[] = []
-  for (let bytes = 0; bytes <= WHOLE_BYTES; ) {
-    const next = parts.next()
-    next.catch(() => {})
-    const step = await Promise.race([next.catch(() => 'later' as const), turn])
-    if (step === 'later') return { chunks, isWhole: false, rest: chained(chunks, parts, next) }
-    if (step.done) return { chunks, isWhole: true, rest: parts }
-    const chunk = bytesOf(step.value)
-    chunks.push(chunk)
-    bytes += chunk.byteLength
-  }
-  return { chunks, isWhole: false, rest: chained(chunks, parts) }
+function beginningOf(parts: Parts): Promise<Beginning> {
+  return new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = []
+    let bytes = 0
+    let isOver = false
+    const end = (settle: () => void): void => {
+      isOver = true
+      clearImmediate(turn)
+      settle()
+    }
+    const read = (): void => {
+      const next = parts.next()
+      const goOnLater = (): void => end(() => resolve({ chunks, isWhole: false, rest: chained(chunks, parts, next) }))
+      later = goOnLater
+      next.then(
+        ({ done, value }) => {
+          if (isOver) return
+          if (done) return end(() => resolve({ chunks, isWhole: true, rest: parts }))
+          try {
+            const chunk = bytesOf(value)
+            chunks.push(chunk)
+            bytes += chunk.byteLength
+          } catch (error) {
+            return end(() => reject(error))
+          }
+          if (bytes <= WHOLE_BYTES) read()
+          else end(() => resolve({ chunks, isWhole: false, rest: chained(chunks, parts) }))
+        },
+        // Its error is that of the rest.
+        () => isOver || goOnLater(),
+      )
+    }
+    let later = (): void => {}
+    const turn = setImmediate(() => later())
+    read()
+  })
 }
 
 /** These chunks, then the step that is on its way, then the rest. */

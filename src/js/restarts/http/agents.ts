@@ -1,6 +1,6 @@
 /** Connections to the workers that listen. */
 
-import { Agent } from 'node:http'
+import { Agent, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { isSeeded } from '../../native/seeded-bugs.js'
@@ -10,7 +10,7 @@ import type { WorkerHandle } from '../handle.js'
 const MOST_IDLE = 64
 
 interface Agents {
-  /** The agent for GET and HEAD. Its connections are reused. */
+  /** The agent for GET and HEAD without a body. Its connections are reused. */
   readonly kept: WorkerAgent
   /**
    * The agent for all other methods. Each request gets a connection of its own: if a worker closed an idle connection
@@ -37,25 +37,35 @@ class WorkerAgent extends Agent {
 
 const agents = new WeakMap<object, Agents>()
 
-/** The agent for requests with this method to this worker. */
-export function agentOf(handle: WorkerHandle<never, unknown>, method: string | undefined): Agent {
+/** The agent for this request to this worker. */
+export function agentOf(handle: WorkerHandle<never, unknown>, request: IncomingMessage): Agent {
+  return isReusable(request) ? agentsOf(handle).kept : agentsOf(handle).fresh
+}
+
+/** Whether this request may reuse the connection of an earlier one. */
+export function isReusable({ method, headers }: IncomingMessage): boolean {
+  const isSafe = (method === 'GET' || method === 'HEAD') && !hasBody({ headers })
+  return isSafe || (__WARMSWAP_TESTING__ && isSeeded('upstream-reused-for-post'))
+}
+
+/** Whether a body follows the head of this request. */
+export function hasBody({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/** An agent that opens a new connection for each request. */
+export function freshAgentOf(handle: WorkerHandle<never, unknown>): Agent {
+  return agentsOf(handle).fresh
+}
+
+function agentsOf(handle: WorkerHandle<never, unknown>): Agents {
   let found = agents.get(handle)
   if (found === undefined) {
     const open = (): Promise<Socket> => (handle.connect as () => Promise<Socket>).call(handle)
     found = { kept: new WorkerAgent(open, true), fresh: new WorkerAgent(open, false) }
     agents.set(handle, found)
   }
-  return isReusable(method) ? found.kept : found.fresh
-}
-
-/** Whether a request with this method may reuse the connection of an earlier one. */
-export function isReusable(method: string | undefined): boolean {
-  return method === 'GET' || method === 'HEAD' || (__WARMSWAP_TESTING__ && isSeeded('upstream-reused-for-post'))
-}
-
-/** An agent that opens a new connection, for a request whose connection was found closed. */
-export function freshAgentOf(handle: WorkerHandle<never, unknown>): Agent {
-  return agentOf(handle, undefined)
+  return found
 }
 
 /** An agent for one request over this connection. */

@@ -6,15 +6,18 @@
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Server as SecureServer } from 'node:https'
 import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { NodeRequest, NodeResponse, sendNodeResponse } from 'srvx/node'
 import { invalidArgument, WarmswapError } from '../../native/errors.js'
 import { isSeeded } from '../../native/seeded-bugs.js'
+import { Cancellation } from '../cancellation.js'
 import { LongAnswer } from '../long-answer.js'
 import type { Parts } from '../parts.js'
 import type { Carry } from '../queue.js'
+import { hasBody } from './agents.js'
 import { carryHttp, type HttpAnswer } from './carry.js'
 import { answerClientError } from './client-error.js'
-import { type HeaderPairs, isFetchMethod, type RequestHead } from './exchange.js'
+import { type AnswerHead, type HeaderPairs, isFetchMethod, type RequestHead } from './exchange.js'
 import { type FailedAnswer, failedAnswer } from './failed-answer.js'
 import { forwardingHeaders, isForwardingHeader } from './forwarded.js'
 import { type CheckedFetchOptions, type Exchanger, isReplayable } from './options.js'
@@ -55,17 +58,21 @@ class Attachment {
 
   /** Answers one request. Never rejects. */
   async answer(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Promise<void> {
-    const gone = new AbortController()
+    const cancellation = new Cancellation()
+    // Not `cancellation.isCancelled`: a request that fails is cancelled too.
+    let isGone = false
     response.once('close', () => {
-      if (!response.writableFinished) gone.abort(disconnected())
+      if (response.writableFinished) return
+      isGone = true
+      cancellation.cancel(disconnected())
     })
     response.on('error', () => {})
     try {
-      const answer = await this.exchange(request, response, expectsContinue, gone.signal)
-      if (!(answer instanceof ProxiedAnswer)) await send(response, answer, gone.signal)
+      const answer = await this.exchange(request, response, expectsContinue, cancellation)
+      if (!(answer instanceof ProxiedAnswer)) await send(response, answer, cancellation)
       else if (__WARMSWAP_TESTING__ && isSeeded('replay-after-the-head')) this.replayCut(request, response, answer)
     } catch (error) {
-      if (gone.signal.aborted) return
+      if (isGone) return
       if (response.headersSent) response.destroy()
       else await this.fail(request, response, error)
     }
@@ -73,15 +80,15 @@ class Attachment {
 
   /** Passes an upgrade to a worker that listens. Never rejects. */
   async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const gone = new AbortController()
+    const cancellation = new Cancellation()
     socket.on('error', () => {})
-    socket.once('close', () => gone.abort(disconnected()))
+    socket.once('close', () => cancellation.cancel(disconnected()))
     try {
       const { timeoutMs } = this.options
-      const acceptance = { idempotent: isReplayable(this.options, 'GET', false), timeoutMs, signal: gone.signal }
+      const acceptance = { idempotent: isReplayable(this.options, 'GET', false), timeoutMs, cancellation }
       await this.exchanger.accept(carryUpgrade(request, socket, head), acceptance)
     } catch (error) {
-      if (gone.signal.aborted) return
+      if (socket.destroyed) return
       const { head, body } = failedAnswer(error, request.headers.accept, this.options, this.exchanger)
       socket.end(Buffer.concat([Buffer.from(rawHead({ head, body })), body]), () => socket.destroy())
     }
@@ -91,25 +98,24 @@ class Attachment {
     request: IncomingMessage,
     response: ServerResponse,
     expectsContinue: boolean,
-    signal: AbortSignal,
+    cancellation: Cancellation,
   ): Promise<HttpAnswer | ProxiedAnswer> {
-    const { method = 'GET', headers } = request
-    const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+    const { method = 'GET' } = request
     const carry: Carry<HttpAnswer | ProxiedAnswer> = (handle, context, progress) => {
       if (typeof handle.connect === 'function')
         return proxied(request, response, handle, context, progress, expectsContinue)
-      const isRead = hasBody && method !== 'GET' && method !== 'HEAD'
+      const isRead = hasBody(request) && method !== 'GET' && method !== 'HEAD'
       const body = isRead ? partsOfRequest(request, response, expectsContinue) : null
       return carryHttp(headOf(request, response), body)(handle, context, progress)
     }
-    const idempotent = isReplayable(this.options, method, hasBody)
-    return this.exchanger.accept(carry, { idempotent, timeoutMs: this.options.timeoutMs, signal })
+    const idempotent = isReplayable(this.options, method, hasBody(request))
+    return this.exchanger.accept(carry, { idempotent, timeoutMs: this.options.timeoutMs, cancellation })
   }
 
   /** A seeded bug. */
   private replayCut(request: IncomingMessage, response: ServerResponse, { ended }: ProxiedAnswer): void {
     const again = (): unknown =>
-      response.writableFinished || this.exchange(request, response, false, new AbortController().signal)
+      response.writableFinished || this.exchange(request, response, false, new Cancellation())
     void ended.then(again).catch(() => {})
   }
 
@@ -120,7 +126,7 @@ class Attachment {
         : failedAnswer(error, request.headers.accept, this.options, this.exchanger)
     // The rest of an unread body would be parsed as the next request.
     if (!request.complete) answer.head.headers.push(['connection', 'close'])
-    await send(response, { ...answer }, undefined).catch(() => response.destroy())
+    await send(response, answer).catch(() => response.destroy())
   }
 }
 
@@ -138,7 +144,7 @@ function badRequest({ message }: BadRequest): FailedAnswer {
 function headOf(request: IncomingMessage, response: ServerResponse): RequestHead {
   const { method = 'GET', rawHeaders } = request
   if (!isFetchMethod(method)) throw new WarmswapError('ERR_UNSUPPORTED', `a handler cannot get a ${method} request`)
-  const { url } = new NodeRequest({ req: request, res: response })
+  const url = urlOf(request, response)
   if (!URL.canParse(url)) throw new BadRequest(`The host or the target of the request is no part of a URL.`)
   const headers: HeaderPairs = []
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -147,6 +153,17 @@ function headOf(request: IncomingMessage, response: ServerResponse): RequestHead
   }
   for (const pair of Object.entries(forwardingHeaders(request))) headers.push(pair)
   return { method, url, headers }
+}
+
+/** Hosts and targets of almost all requests. srvx handles the others. */
+const USUAL_HOST = /^[a-z0-9.:-]+$/i
+
+function urlOf(request: IncomingMessage, response: ServerResponse): string {
+  const { headers, url: target = '/' } = request
+  if (!target.startsWith('/') || headers.host === undefined || !USUAL_HOST.test(headers.host))
+    return new NodeRequest({ req: request, res: response }).url
+  const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
+  return `${isSecure ? 'https' : 'http'}://${headers.host}${target}`
 }
 
 /**
@@ -169,21 +186,41 @@ function partsOfRequest(request: IncomingMessage, response: ServerResponse, expe
 
 type Sendable = Pick<HttpAnswer, 'head' | 'body'>
 
-async function send(
-  response: ServerResponse,
-  { head, body }: Sendable,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const isLong = body instanceof LongAnswer
-  const content = isLong ? (body.until(signal).stream as ReadableStream<Uint8Array>) : body
+async function send(response: ServerResponse, { head, body }: Sendable, gone?: Cancellation): Promise<void> {
+  // Like node:http, and unlike srvx: "200 OK" for a Response without a text.
+  const statusText = head.statusText || STATUS_CODES[head.status] || ''
+  if (!(body instanceof LongAnswer)) return sendWhole(response, { ...head, statusText }, body)
+  const { stream } = gone ? body.untilCancelled(gone) : body
   try {
-    // Like node:http, and unlike srvx: "200 OK" for a Response without a text.
-    const statusText = head.statusText || STATUS_CODES[head.status] || ''
-    await sendNodeResponse(response, new NodeResponse(content, { ...head, statusText }))
+    const sent = sendNodeResponse(response, new NodeResponse(stream as ReadableStream, { ...head, statusText }))
+    // The first part may come much later.
+    if (!response.destroyed) response.flushHeaders()
+    await sent
   } catch (error) {
-    if (isLong) body.cut(error)
+    body.cut(error)
     throw error
   }
+}
+
+/** Up to this length a body is sent in one piece with its head. A text costs a copy, a second piece a longer system call. */
+const ONE_PIECE_BYTES = 16 * 1024
+
+function sendWhole(
+  response: ServerResponse,
+  { status, statusText, headers }: AnswerHead,
+  body: Uint8Array | null,
+): void {
+  const flat: string[] = []
+  let hasLength = body === null
+  for (const [name, value] of headers) {
+    hasLength ||= name.toLowerCase() === 'content-length'
+    flat.push(name, value)
+  }
+  if (!hasLength) flat.push('content-length', String(body?.byteLength))
+  response.writeHead(status, statusText, flat)
+  if (body === null) response.end()
+  else if (body.byteLength > ONE_PIECE_BYTES) response.end(body)
+  else response.end(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1'), 'latin1')
 }
 
 function rawHead({ head, body }: FailedAnswer): string {

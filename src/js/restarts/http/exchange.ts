@@ -44,8 +44,11 @@ export function requestOf(
   body: ReadableStream | null,
   signal: AbortSignal,
 ): Request {
-  const init = { method, headers, signal, body, ...(body !== null && { duplex: 'half' as const }) }
-  return new Request(url, init)
+  const init = { method, signal, body, ...(body !== null && { duplex: 'half' as const }) }
+  const request = new Request(url, init)
+  // In the constructor they take twice the time.
+  for (const [name, value] of headers) request.headers.append(name, value)
+  return request
 }
 
 /** A `Response` of another realm or library is accepted too: only its members matter. */

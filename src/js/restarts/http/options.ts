@@ -1,7 +1,7 @@
 /** Options of fetch() and attach(). */
 
 import { boolean, options as checkedOptions, milliseconds, oneOf } from '../../native/validate.js'
-import type { Carry } from '../queue.js'
+import type { Acceptance, Carry } from '../queue.js'
 
 /** How the coordinator handles HTTP requests. */
 export interface FetchOptions {
@@ -24,8 +24,8 @@ export type CheckedFetchOptions = Required<FetchOptions>
 
 /** What answers HTTP requests: the coordinator, as this folder sees it. */
 export interface Exchanger {
-  /** Passes a request to a worker. */
-  accept<T>(carry: Carry<T>, options: { idempotent: boolean; timeoutMs: number; signal: AbortSignal }): Promise<T>
+  /** Passes a request to a worker. Throws if the coordinator is closed. */
+  accept<T>(carry: Carry<T>, acceptance: Acceptance): Promise<T>
   /** The error of the last build. Undefined once a later build has succeeded. */
   buildError(): Error | undefined
   /** Seconds after which a client should try again, for `Retry-After`. */

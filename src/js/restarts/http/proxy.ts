@@ -1,17 +1,19 @@
-/** Requests of a node:http server for workers that listen. httpxy copies heads and bodies. */
+/**
+ * Requests of a node:http server for workers that listen. Not with httpxy: it took more than half of the time of a request
+ * (bench restarts), and sent the head of an answer only with the first part of its body.
+ */
 
-import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
-import { createProxyServer } from 'httpxy'
+import { type ClientRequest, type IncomingMessage, request as requestUpstream, type ServerResponse } from 'node:http'
 import { messageOf } from '../../native/callbacks.js'
 import { isWarmswapError, WarmswapError } from '../../native/errors.js'
-import type { SendContext, WorkerHandle } from '../handle.js'
+import { cancellationOf, type SendContext, type WorkerHandle } from '../handle.js'
 import { LASTING, type Lasting } from '../long-answer.js'
 import type { Progress } from '../queue.js'
 import { within } from '../wait.js'
-import { agentOf, freshAgentOf, isReusable } from './agents.js'
+import { agentOf, freshAgentOf, hasBody, isReusable } from './agents.js'
 import { forwardingHeaders, isForwardingHeader } from './forwarded.js'
 
-/** An answer that httpxy sends to the client without further help. */
+/** An answer that is sent to the client without further help. */
 export class ProxiedAnswer implements Lasting {
   readonly [LASTING]: Lasting = this
   readonly ended: Promise<void>
@@ -27,23 +29,6 @@ export class ProxiedAnswer implements Lasting {
     if (!this.response.writableFinished) this.response.destroy()
   }
 }
-
-interface Hooks {
-  /** The connection exists, and the request is about to be written. */
-  connected(request: ClientRequest): void
-  answered(): void
-}
-
-const hooks = new WeakMap<IncomingMessage, Hooks>()
-const proxy = createProxyServer()
-
-proxy.on('proxyReq', (upstream, request) => hooks.get(request as IncomingMessage)?.connected(upstream))
-proxy.on('proxyRes', ({ headers }, request) => {
-  // They describe the connection to the worker, not the one to the client.
-  delete headers.connection
-  delete headers['keep-alive']
-  hooks.get(request as IncomingMessage)?.answered()
-})
 
 /**
  * Milliseconds to wait for the end of a worker after it broke off a connection. If it ends in this time, its end is
@@ -61,25 +46,16 @@ export async function proxied(
   mustContinue: boolean,
 ): Promise<ProxiedAnswer> {
   progress.begun(false)
-  prepare(request)
   const attempt = (agent: ReturnType<typeof agentOf>): Promise<ProxiedAnswer> =>
     new Attempt(request, response, context, progress, mustContinue).run(agent)
   try {
-    return await attempt(agentOf(handle, request.method))
+    return await attempt(agentOf(handle, request))
   } catch (error) {
     // The worker closed an idle connection at the same moment, before it sent a byte of an answer.
     if (error instanceof StaleConnection)
       return await attempt(freshAgentOf(handle)).catch((second) => explain(second, handle, context))
     return await explain(error, handle, context)
   }
-}
-
-/** Replaces the headers that name the client, and those that apply to this connection only. */
-function prepare(request: IncomingMessage): void {
-  const { headers } = request
-  for (const name of Object.keys(headers)) if (isForwardingHeader(name)) delete headers[name]
-  delete headers.expect
-  Object.assign(headers, forwardingHeaders(request))
 }
 
 class StaleConnection extends Error {}
@@ -95,36 +71,119 @@ class Attempt {
     private readonly mustContinue: boolean,
   ) {}
 
-  run(agent: unknown): Promise<ProxiedAnswer> {
+  run(agent: ReturnType<typeof agentOf>): Promise<ProxiedAnswer> {
     const { request, response, context } = this
     return new Promise((resolve, reject) => {
-      hooks.set(request, {
-        connected: (upstream) => this.connected(upstream),
-        answered: () => resolve(new ProxiedAnswer(response)),
+      const { method, url: path } = request
+      const headers = headersForWorker(request)
+      // Without a name the agent would derive one from the headers, for TLS.
+      const upstream = requestUpstream({ agent, method, path, headers, servername: '' } as object)
+      this.upstream = upstream
+      const destroy = (): void => void upstream.destroy()
+      const one = cancellationOf(context)
+      if (one) one.onCancel(destroy)
+      else context.signal.addEventListener('abort', destroy, { once: true })
+      response.once('close', () => response.writableFinished || destroy())
+      upstream.on('error', (error) => reject(this.isStale(error) ? new StaleConnection() : error))
+      let hasAnswer = false
+      upstream.once('close', () => hasAnswer || reject(new Error('the connection was closed')))
+      upstream.once('socket', () => this.connected(upstream))
+      upstream.once('response', (answer) => {
+        hasAnswer = true
+        try {
+          this.forward(answer)
+          resolve(new ProxiedAnswer(response))
+        } catch (error) {
+          upstream.destroy()
+          reject(error)
+        }
       })
-      context.signal.addEventListener('abort', () => this.upstream?.destroy(), { once: true })
-      // The client's `Connection` header does not apply to the connection to the worker.
-      const headers = { connection: isReusable(request.method) ? 'keep-alive' : 'close' }
-      proxy.web(request, response, { target: 'http://localhost', agent, headers }).then(
-        () => reject(context.signal.reason ?? new Error('the client disconnected')),
-        (error) => reject(this.isStale(error) ? new StaleConnection() : error),
-      )
+      if (!hasBody(request)) upstream.end()
     })
   }
 
+  /** The connection exists, and the request is about to be written. */
   private connected(upstream: ClientRequest): void {
-    this.upstream = upstream
-    if (this.context.signal.aborted) return void upstream.destroy()
+    const { request } = this
+    if (upstream.destroyed) return
     this.progress.begun(true)
     if (this.mustContinue) this.response.writeContinue()
-    this.request.on('data', this.progress.touch)
+    if (!hasBody(request)) return
+    request.on('data', this.progress.touch)
+    request.pipe(upstream)
+    // A worker may answer before it has read everything. The rest would be parsed as the client's next request.
+    upstream.once('close', () => {
+      request.unpipe(upstream)
+      request.resume()
+    })
+  }
+
+  private forward(answer: IncomingMessage): void {
+    const { response } = this
+    response.writeHead(answer.statusCode as number, answer.statusMessage, headersForClient(answer))
+    let hasContent = false
+    answer.on('data', (bytes: Buffer) => {
+      hasContent = true
+      if (response.write(bytes)) return
+      answer.pause()
+      response.once('drain', () => answer.resume())
+    })
+    answer.once('end', () => {
+      hasContent = true
+      response.end()
+    })
+    answer.on('error', () => {})
+    answer.once('close', () => answer.complete || response.destroy())
+    // A head whose body comes later is not held back.
+    setImmediate(() => hasContent || response.destroyed || response.flushHeaders())
   }
 
   private isStale(error: NodeJS.ErrnoException): boolean {
-    const { method } = this.request
-    const isSafe = method === 'GET' || method === 'HEAD'
-    return isSafe && this.upstream?.reusedSocket === true && ['ECONNRESET', 'EPIPE'].includes(error.code ?? '')
+    const isReused = isReusable(this.request) && this.upstream?.reusedSocket === true
+    return isReused && ['ECONNRESET', 'EPIPE'].includes(error.code ?? '')
   }
+}
+
+/** Headers of the client's connection, and the one that this server answers itself. */
+const OF_THE_CONNECTION: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'proxy-connection', 'expect'])
+
+/** The client's headers as it sent them, without those that name the client and those of its connection. */
+function headersForWorker(request: IncomingMessage): string[] {
+  const { rawHeaders, method, headers } = request
+  const named = namedBy(headers.connection)
+  const kept: string[] = []
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = (rawHeaders[at] as string).toLowerCase()
+    if (!OF_THE_CONNECTION.has(name) && !isForwardingHeader(name) && !named?.includes(name))
+      kept.push(rawHeaders[at] as string, rawHeaders[at + 1] as string)
+  }
+  kept.push('connection', isReusable(request) ? 'keep-alive' : 'close')
+  for (const [name, value] of Object.entries(forwardingHeaders(request))) kept.push(name, value)
+  const isBodyless = method === 'GET' || method === 'HEAD'
+  if (!isBodyless && headers['content-length'] === undefined && headers['transfer-encoding'] === undefined)
+    kept.push('content-length', '0')
+  return kept
+}
+
+/** The worker's headers, without those of its connection. node:http chooses the encoding of the transfer. */
+function headersForClient({ rawHeaders, headers }: IncomingMessage): string[] {
+  const named = namedBy(headers.connection)
+  const isChunked = headers['transfer-encoding']?.toLowerCase() === 'chunked'
+  const kept: string[] = []
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = (rawHeaders[at] as string).toLowerCase()
+    const isOfConnection = OF_THE_CONNECTION.has(name) || (isChunked && name === 'transfer-encoding')
+    if (!isOfConnection && !named?.includes(name)) kept.push(rawHeaders[at] as string, rawHeaders[at + 1] as string)
+  }
+  return kept
+}
+
+/** Headers that `Connection` names: they belong to the connection too. Undefined if there are none, as usual. */
+function namedBy(connection: string | undefined): string[] | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
+  const names = connection.split(',').map((name) => name.trim().toLowerCase())
+  // A client cannot remove what frames the body, or the name of the host.
+  return names.filter((name) => !['content-length', 'transfer-encoding', 'host'].includes(name))
 }
 
 /** Rejects with an error that the queue and the client can interpret. */
