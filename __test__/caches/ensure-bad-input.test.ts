@@ -109,51 +109,46 @@ describe('permissions and credentials', () => {
     expect([(await first).role, readFileSync(join(into, 'file'), 'utf8')]).toEqual(['built', 'built once'])
   })
 
-  test('fleet/build-stops-in-time: credentials that expire during a build stop it, and the caller builds alone', async ({
+  test('fleet/build-stops-in-time, fleet/alone-has-a-reason: credentials that expire during a build, and before the upload, leave the caller with a tree of its own', async ({
     memory,
   }) => {
-    const builds: (string | undefined)[] = []
-    const into = makeOld(join(memory, 'into'))
-    const result = await openCache(server.store('p')).ensure(
-      'site',
-      call(into, {
-        ttlMs: 1_000,
-        mode: 'replace',
-        async build({ dir, signal, alone }) {
-          builds.push(alone)
-          server.intercept = (_, response) => refuse(response, 'ExpiredToken')
-          if (builds.length === 1) {
-            await new Promise((resolve) => signal.addEventListener('abort', resolve))
-            expect(existsSync(join(into, 'old'))).toBe(true)
-            throw signal.reason
-          }
-          writeFileSync(join(dir, 'file'), 'alone')
-        },
-      }),
-    )
-    expect(builds).toEqual([undefined, expect.stringMatching(/ExpiredToken/)])
-    expect(result).toMatchObject({ role: 'alone', reason: builds[1] })
-    expect(readdirSync(into)).toEqual(['file'])
-  })
-
-  test('fleet/alone-has-a-reason: credentials that expire before the upload leave the caller with its tree', async ({
-    memory,
-  }) => {
-    const into = join(memory, 'into')
-    const result = await openCache(server.store('p')).ensure(
-      'site',
-      call(into, {
-        ttlMs: 1_000,
-        build({ dir }) {
-          server.intercept = (_, response) => refuse(response, 'ExpiredToken')
-          writeFileSync(join(dir, 'file'), 'mine')
-        },
-      }),
-    )
-    expect(result).toMatchObject({ role: 'alone', reason: expect.stringMatching(/not published.*ExpiredToken/) })
-    expect(readFileSync(join(into, 'file'), 'utf8')).toBe('mine')
-    // The record is that of the builder, and no result.
-    expect(records().map((path) => JSON.parse(String(server.objects.get(path)?.bytes)).state)).toEqual(['building'])
+    const expired = new Set<string>()
+    server.intercept = ({ headers }, response) =>
+      [...expired].some((id) => String(headers.authorization).includes(id)) && refuse(response, 'ExpiredToken')
+    const as = (accessKeyId: string) => openCache({ ...server.store(accessKeyId), accessKeyId })
+    const ttlMs = 3_000
+    const during = async (): Promise<void> => {
+      const builds: (string | undefined)[] = []
+      const into = makeOld(join(memory, 'during'))
+      const build: EnsureOptions['build'] = async ({ dir, signal, alone }) => {
+        builds.push(alone)
+        if (builds.length === 1) {
+          expired.add('DURING')
+          await new Promise((resolve) => signal.addEventListener('abort', resolve))
+          expect(existsSync(join(into, 'old'))).toBe(true)
+          throw signal.reason
+        }
+        writeFileSync(join(dir, 'file'), 'alone')
+      }
+      const result = await as('DURING').ensure('site', call(into, { ttlMs, mode: 'replace', build }))
+      expect(builds).toEqual([undefined, expect.stringMatching(/ExpiredToken/)])
+      expect(result).toMatchObject({ role: 'alone', reason: builds[1] })
+      expect(readdirSync(into)).toEqual(['file'])
+    }
+    const before = async (): Promise<void> => {
+      const into = join(memory, 'before')
+      const build: EnsureOptions['build'] = ({ dir }) => {
+        expired.add('BEFORE')
+        writeFileSync(join(dir, 'file'), 'mine')
+      }
+      const result = await as('BEFORE').ensure('site', call(into, { ttlMs, build }))
+      expect(result).toMatchObject({ role: 'alone', reason: expect.stringMatching(/ExpiredToken/) })
+      expect(readFileSync(join(into, 'file'), 'utf8')).toBe('mine')
+    }
+    await Promise.all([during(), before()])
+    // The records are those of the builders, and no results.
+    const states = records().map((path) => JSON.parse(String(server.objects.get(path)?.bytes)).state)
+    expect(states).toEqual(['building', 'building'])
   })
 })
 
