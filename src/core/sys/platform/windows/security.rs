@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn owners_are_distinguished() {
         let owner = |numbers| parse(&descriptor(numbers, &[]), false).expect("valid").uid;
-        for numbers in [&[18] as &[u32], &[32, 544], &[80, 956_008_885, 1, 2, 3, 4]] {
+        for numbers in [[18].as_slice(), &[32, 544], &[80, 956_008_885, 1, 2, 3, 4]] {
             assert_eq!(owner(numbers), ROOT, "{numbers:?}");
         }
         assert_ne!(owner(USER), ROOT);
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_truncated_descriptor_is_refused() {
-        let whole = descriptor(USER, &[(0, 0, READ, USERS)]);
+        let whole = descriptor(USER, &[(0, 0, ALL, USERS)]);
         assert!(parse(&whole, true).is_some());
         for length in 0..whole.len() {
             assert_eq!(parse(&whole[..length], true), None, "{length} bytes");
