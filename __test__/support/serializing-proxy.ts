@@ -6,10 +6,10 @@
 import { once } from 'node:events'
 import { createServer, request as forward } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { S3Location, S3Server } from './s3.js'
+import { at, type BucketLocation, type BucketServer } from './servers.js'
 
 /** Starts the proxy. Signatures cover the host, so the proxy forwards it as it is. */
-export async function serialize(server: S3Server): Promise<S3Server> {
+export async function serialize(server: BucketServer): Promise<BucketServer> {
   const target = new URL(server.endpoint)
   const writes = new Map<string, Promise<unknown>>()
   const proxy = createServer((incoming, outgoing) => {
@@ -48,7 +48,7 @@ export async function serialize(server: S3Server): Promise<S3Server> {
   const endpoint = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`
   return {
     endpoint,
-    store: (prefix): S3Location => ({ ...server.store(prefix), endpoint }),
+    store: (prefix): BucketLocation => at(server.store(prefix), endpoint),
     async stop() {
       proxy.closeAllConnections()
       proxy.close()
