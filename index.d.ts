@@ -809,18 +809,30 @@ interface Cache extends AsyncDisposable {
    * a store or with `readOnly`. `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if
    * the store refuses the credentials, and with another outcome if the probe fails.
    */
-  probe(budget?: Budget): Promise<{
-    conditionalPut: boolean;
-    conditionalMultipart: boolean;
-    ranged: boolean;
-    writable: boolean;
-  }>;
+  probe(budget?: Budget): Promise<StoreAbilities>;
   /**
    * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
    * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
    * with ERR_CLOSED.
    */
   close(): Promise<void>;
+}
+/** What a store permits, as found by `probe()`. */
+interface StoreAbilities {
+  /** Whether the store honours the conditions of a write: only if nothing exists, only if a version is unchanged. */
+  conditionalPut: boolean;
+  /**
+   * Whether at most one of eight simultaneous conditional writes of one object succeeded, in six races. `ensure()` and
+   * `prewarm()` need it: with false, two callers can build at the same time. The races are not run for a folder, for
+   * memory, and for Google and Azure at their own addresses, which guarantee it.
+   */
+  exclusiveWrites: boolean;
+  /** Whether the store honours the conditions of an object that is written in parts. */
+  conditionalMultipart: boolean;
+  /** Whether a range request returns exactly the requested range. */
+  ranged: boolean;
+  /** Whether these credentials may write. */
+  writable: boolean;
 }
 /** What is stored under a key. */
 interface CacheInfo {
@@ -895,6 +907,50 @@ interface S3Location {
   /** Whether requests are sent without a signature. Default false. */
   anonymous?: boolean | 'true' | 'false' | undefined;
 }
+/**
+ * A bucket of Google Cloud Storage. Without credentials here, the application default credentials are used: the file in
+ * GOOGLE_APPLICATION_CREDENTIALS, that of gcloud, the metadata server of the machine or the pod.
+ */
+interface GcsLocation {
+  /** Kind of store. */
+  scheme: 'gs';
+  /** Name of the bucket. */
+  bucket: string;
+  /** Path in the bucket under which all objects are stored. */
+  prefix?: string | undefined;
+  /** Address of another server, with http or https. Default `STORAGE_EMULATOR_HOST`, or Google's. */
+  endpoint?: string | undefined;
+  /** Path of a file with credentials: a service account, a workload identity federation, or a user. */
+  credentialsFile?: string | undefined;
+  /** Access token. It is not renewed. */
+  token?: string | undefined;
+  /** Whether requests are sent without credentials. Default true if `STORAGE_EMULATOR_HOST` is the endpoint. */
+  anonymous?: boolean | 'true' | 'false' | undefined;
+}
+/**
+ * A container of Azure Blob Storage. Without credentials here, those of the environment are used: connection string, key,
+ * shared access signature, service principal, workload identity, managed identity.
+ */
+interface AzureLocation {
+  /** Kind of store. */
+  scheme: 'az';
+  /** Name of the container. */
+  container: string;
+  /** Path in the container under which all objects are stored. */
+  prefix?: string | undefined;
+  /** Name of the storage account. Default: that of the connection string, or `AZURE_STORAGE_ACCOUNT`. */
+  account?: string | undefined;
+  /** Address of the account at another server, with http or https. Default: that of the connection string, or Azure's. */
+  endpoint?: string | undefined;
+  /** Key of the account. */
+  accountKey?: string | undefined;
+  /** Shared access signature. */
+  sasToken?: string | undefined;
+  /** Connection string of the account. Default `AZURE_STORAGE_CONNECTION_STRING`, unless an account is named. */
+  connectionString?: string | undefined;
+  /** Whether requests are sent without credentials. Default false. */
+  anonymous?: boolean | 'true' | 'false' | undefined;
+}
 /** Absolute path of a folder. */
 interface FileLocation {
   /** Kind of store. */
@@ -912,25 +968,35 @@ interface MemoryLocation {
   name?: string | undefined;
 }
 /** Location of a store as a URL. */
-type StoreUrl = `s3://${string}` | `file:///${string}` | `memory:${string}`;
+type StoreUrl = `s3://${string}` | `gs://${string}` | `az://${string}` | `file:///${string}` | `memory:${string}`;
 /**
- * Location of a store: 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the
- * same fields.
+ * Location of a store: 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'gs://bucket/prefix',
+ * 'az://container/prefix?account=…', 'memory:' or an object with the same fields.
  */
-type StoreLocation = string | S3Location | FileLocation | MemoryLocation;
-/** Options of an S3 URL. Credentials do not belong in a URL, because logs and process lists show it. */
-type S3Parameter = Exclude<keyof S3Location, 'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>;
+type StoreLocation = string | S3Location | GcsLocation | AzureLocation | FileLocation | MemoryLocation;
+/** Options of a URL, by its scheme. Credentials do not belong in a URL, because logs and process lists show it. */
+interface Parameters$1 {
+  s3: Exclude<keyof S3Location, 'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>;
+  gs: Exclude<keyof GcsLocation, 'scheme' | 'bucket' | 'prefix' | 'token'>;
+  az: Exclude<keyof AzureLocation, 'scheme' | 'container' | 'prefix' | 'accountKey' | 'sasToken' | 'connectionString'>;
+}
+/** What a URL with a bucket looks like. */
+interface Examples {
+  s3: 's3://bucket/prefix?region=…';
+  gs: 'gs://bucket/prefix';
+  az: 'az://container/prefix?account=…';
+}
 type NameOf<Pair extends string> = Pair extends `${infer Name}=${string}` ? Name : Pair;
 type NamesOf<Query extends string> = Query extends `${infer Pair}&${infer Rest}` ? NameOf<Pair> | NamesOf<Rest> : NameOf<Query>;
 /** Unknown option names of a URL. Names that are known only at run time are not checked. */
-type Unknown<Name extends string> = Name extends S3Parameter | '' ? never : IsWhole<Name> extends true ? Name : never;
+type Unknown<Name extends string, Known extends string> = Name extends Known | '' ? never : IsWhole<Name> extends true ? Name : never;
 /** Whether a string is known completely at compile time: `Record` keeps only such names as properties. */
 type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true;
 /**
  * The URL itself if it is valid, otherwise the accepted URLs. A string that is known only at run time, such as
  * `process.env.CACHE`, is accepted: `openCache()` checks it.
  */
-type CheckedUrl<Url extends string> = string extends Url ? Url : Url extends `s3://${infer Rest}` ? Rest extends '' | `/${string}` | `?${string}` ? 's3://bucket/prefix?region=…' : Rest extends `${string}?${infer Query}` ? [Unknown<NamesOf<Query>>] extends [never] ? Url : `s3://…?${S3Parameter}=…` : Url : Url extends StoreUrl | `file://${string}` ? Url : StoreUrl;
+type CheckedUrl<Url extends string> = string extends Url ? Url : Url extends `${infer Scheme extends keyof Parameters$1}://${infer Rest}` ? Rest extends '' | `/${string}` | `?${string}` ? Examples[Scheme] : Rest extends `${string}?${infer Query}` ? [Unknown<NamesOf<Query>, Parameters$1[Scheme]>] extends [never] ? Url : `${Scheme}://…?${Parameters$1[Scheme]}=…` : Url : Url extends StoreUrl | `file://${string}` ? Url : StoreUrl;
 //#endregion
 //#region src/js/caches/trust-options.d.ts
 /**
@@ -984,9 +1050,9 @@ interface CacheOptions {
 /**
  * Opens a cache. Does no I/O.
  *
- * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the
- * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
- * call ends as 'disabled'.
+ * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'gs://bucket/prefix',
+ * 'az://container/prefix?account=…', 'memory:') or an object with the same fields. TypeScript checks URL literals: the
+ * scheme, and the option names of a bucket's URL. With `undefined`, every call ends as 'disabled'.
  * @param options Signing secret, trust levels, read-only mode, conditional writes and the event listener.
  * @returns The cache. Close it with `close()` or `await using`.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
@@ -995,7 +1061,7 @@ interface CacheOptions {
  * const cache = openCache('s3://bucket/prefix?region=eu-central-1')
  * const { outcome, ticket } = await cache.restore({ key: 'site-1', into: resolve('node_modules') })
  */
-declare function openCache<const Url extends string>(store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined, options?: CacheOptions): Cache;
+declare function openCache<const Url extends string>(store: CheckedUrl<Url> | S3Location | GcsLocation | AzureLocation | FileLocation | MemoryLocation | undefined, options?: CacheOptions): Cache;
 //#endregion
 //#region src/js/caches/location.d.ts
 /**
@@ -1346,7 +1412,7 @@ type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs' | 'cov
  *   run: ({ signal }) => buildTemplate({ signal }),
  * })
  */
-declare function prewarm<T extends {} | null>(store: StoreUrl | S3Location | FileLocation | MemoryLocation, job: PrewarmJob<T, StoreLock>, options?: StorePrewarmOptions): Promise<Prewarmed<T>>;
+declare function prewarm<T extends {} | null>(store: StoreUrl | S3Location | GcsLocation | AzureLocation | FileLocation | MemoryLocation, job: PrewarmJob<T, StoreLock>, options?: StorePrewarmOptions): Promise<Prewarmed<T>>;
 /**
  * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers in all processes runs
  * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
@@ -2008,4 +2074,4 @@ declare function onStateChange(listener: (event: StateChange) => void): Disposab
 /** 'native' if the addon was loaded, otherwise 'js'. */
 declare const stateBackend: 'native' | 'js';
 //#endregion
-export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type PrewarmOptions, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreLock, type StorePrewarmOptions, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type TrustOptions, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, cacheTrustFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type AttachedServer, type AzureLocation, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type GcsLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type PrewarmOptions, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreAbilities, type StoreLocation, type StoreLock, type StorePrewarmOptions, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type TrustOptions, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, cacheTrustFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

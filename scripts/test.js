@@ -39,6 +39,8 @@ async function installTools({ run }, missing) {
   if (missing.install) await run(...script('setup', 'programs', ...missing.programs))
   if (typescript.includes('install')) await run(...script('setup', 'install-tools'))
   if (!typescript.includes('caches')) return
+  await run(...script('setup', 'azurite'))
+  await run(...script('setup', 'fake-gcs-server'))
   await run(...script('setup', 'moto'))
   await run(...script('setup', 's3s-fs'))
 }

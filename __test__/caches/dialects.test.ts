@@ -84,6 +84,7 @@ describe('a store that refuses conditional writes', () => {
       const cache = openCache(server.store('plain'))
       expect(await cache.probe()).toEqual({
         conditionalPut: false,
+        exclusiveWrites: false,
         conditionalMultipart: false,
         ranged: true,
         writable: true,

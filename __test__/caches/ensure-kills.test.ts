@@ -5,7 +5,9 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { type Child, start } from '../support/children.js'
+import { startAzurite } from '../support/azurite.js'
 import { startFaultServer } from '../support/fault-server.js'
+import { gcsProgram, startGcs } from '../support/gcs.js'
 import { repository } from '../support/paths.js'
 import { motoPrograms, s3sProgram, startMoto, startS3s } from '../support/s3.js'
 import { serialize } from '../support/serializing-proxy.js'
@@ -23,8 +25,7 @@ interface Place {
   stop(): Promise<void>
 }
 
-/** Each store with the kills of builds and of jobs, in the short and in the long form. */
-const stores: {
+interface KilledStore {
   name: string
   isThere: boolean
   kills: number
@@ -32,7 +33,30 @@ const stores: {
   /** A request may take a sixth of it. */
   ttlMs: number
   start(folder: string): Promise<Place>
-}[] = [
+}
+
+/** The stores of the long form only. */
+const emulators: KilledStore[] = [
+  {
+    name: 'azurite',
+    isThere: true,
+    kills: 60,
+    jobs: 20,
+    ttlMs: 3_000,
+    start: async () => placeOf(await startAzurite()),
+  },
+  {
+    name: 'fake-gcs-server',
+    isThere: gcsProgram() !== undefined,
+    kills: 60,
+    jobs: 20,
+    ttlMs: 3_000,
+    start: async () => placeOf(await startGcs()),
+  },
+]
+
+/** Each store with the kills of builds and of jobs, in the short and in the long form. */
+const stores: KilledStore[] = [
   {
     name: 'a folder',
     isThere: true,
@@ -67,6 +91,7 @@ const stores: {
     ttlMs: 3_000,
     start: async () => placeOf(await serialize(await startS3s())),
   },
+  ...(LONG ? emulators : []),
 ]
 
 /** The location of a key in a store. */

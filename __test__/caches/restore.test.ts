@@ -299,6 +299,7 @@ describe('caches/trust-levels: low trust does not write what high trust reads', 
     expect(await reader.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
     expect(await reader.probe()).toEqual({
       conditionalPut: false,
+      exclusiveWrites: false,
       conditionalMultipart: false,
       ranged: false,
       writable: false,

@@ -33,6 +33,11 @@ export const accepted = [
   openCache(location),
   openCache(cacheLocationFromEnv(process.env, 'CACHE').store),
   openCache({ scheme: 's3', bucket, region: 'eu-central-1', pathStyle: true, sessionToken: undefined }),
+  openCache('gs://bucket/some/prefix'),
+  openCache('gs://bucket?credentialsFile=/var/key.json&anonymous=false'),
+  openCache({ scheme: 'gs', bucket, token: 'ya29.token' }),
+  openCache('az://container/some/prefix?account=name'),
+  openCache({ scheme: 'az', container: bucket, connectionString: 'AccountName=name' }),
   openCache({ scheme: 'file', path: '/var/cache' }),
   openCache({ scheme: 'memory' }),
 ]
@@ -41,7 +46,7 @@ export const refused = [
   // @ts-expect-error: no scheme
   openCache('/var/cache'),
   // @ts-expect-error: a scheme that is not known
-  openCache('gs://bucket'),
+  openCache('gcs://bucket'),
   // @ts-expect-error: one slash
   openCache('s3:/bucket'),
   // @ts-expect-error: no bucket
@@ -60,10 +65,18 @@ export const refused = [
   openCache({ scheme: 's3', bucket, regoin: 'eu-central-1' }),
   // @ts-expect-error: no bucket
   openCache({ scheme: 's3' }),
+  // @ts-expect-error: no bucket
+  openCache('gs:///prefix'),
+  // @ts-expect-error: an option of another scheme
+  openCache('gs://bucket/prefix?account=name'),
+  // @ts-expect-error: a secret in a URL
+  openCache('az://container/prefix?accountKey=a2V5'),
+  // @ts-expect-error: the field of another scheme
+  openCache({ scheme: 'az', bucket }),
   // @ts-expect-error: a field of another scheme
   openCache({ scheme: 'file', path: '/var/cache', region: 'eu-central-1' }),
   // @ts-expect-error: a scheme that is not known
-  openCache({ scheme: 'gs', bucket }),
+  openCache({ scheme: 'gcs', bucket }),
   // @ts-expect-error: a value that is not known
   openCache({ scheme: 's3', bucket, serverSideEncryption: 'aes' }),
 ]

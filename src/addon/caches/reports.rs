@@ -72,7 +72,7 @@ pub struct NativePruneReport {
 /// Result of a probe: what the store supports.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four independent facts with the names of the public contract"
+    reason = "five independent facts with the names of the public contract"
 )]
 #[napi(object)]
 pub struct NativeAbilities {
@@ -82,6 +82,8 @@ pub struct NativeAbilities {
     pub reason: Option<String>,
     /// Whether the store honours conditions on PUT.
     pub conditional_put: bool,
+    /// Whether at most one of several simultaneous conditional writes succeeds.
+    pub exclusive_writes: bool,
     /// Whether the store honours conditions on completing a multipart upload.
     pub conditional_multipart: bool,
     /// Whether range requests return exactly the requested range.
@@ -248,6 +250,7 @@ impl From<Report<Option<Abilities>>> for NativeAbilities {
             outcome: report.outcome.as_str().to_owned(),
             reason: report.reason,
             conditional_put: found.is_some_and(|found| found.conditional_put),
+            exclusive_writes: found.is_some_and(|found| found.exclusive_writes),
             conditional_multipart: found.is_some_and(|found| found.conditional_multipart),
             ranged: found.is_some_and(|found| found.ranged),
             writable: found.is_some_and(|found| found.writable),

@@ -8,13 +8,28 @@ import type { NativeCache, NativePruneReport, NativeSnapshotReport } from '../na
 import { WarmswapError } from '../native/errors.js'
 import { type NativeFailure, native, unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
-import type { Budget, Cache, CacheInfo, RestoreOptions, SnapshotOptions, SnapshotResult } from './contract.js'
+import type {
+  Budget,
+  Cache,
+  CacheInfo,
+  RestoreOptions,
+  SnapshotOptions,
+  SnapshotResult,
+  StoreAbilities,
+} from './contract.js'
 import { ensure } from './ensure.js'
 import type { EnsureOptions, EnsureResult } from './ensure-contract.js'
 import { checkEnsureOptions } from './ensure-options.js'
 import { type CacheEvent, CacheEvents } from './events.js'
 import { parseStoreLocation } from './location.js'
-import type { CheckedUrl, FileLocation, MemoryLocation, S3Location } from './location-types.js'
+import type {
+  AzureLocation,
+  CheckedUrl,
+  FileLocation,
+  GcsLocation,
+  MemoryLocation,
+  S3Location,
+} from './location-types.js'
 import { BUDGET, CONDITIONS, checkBudget, checkRestoreOptions, checkSnapshotOptions, secretBytes } from './options.js'
 import { outcomeError, restoreResult, snapshotResult } from './results.js'
 import { checkTrust, type TrustOptions } from './trust-options.js'
@@ -45,9 +60,9 @@ export interface CacheOptions {
 /**
  * Opens a cache. Does no I/O.
  *
- * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the
- * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
- * call ends as 'disabled'.
+ * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'gs://bucket/prefix',
+ * 'az://container/prefix?account=…', 'memory:') or an object with the same fields. TypeScript checks URL literals: the
+ * scheme, and the option names of a bucket's URL. With `undefined`, every call ends as 'disabled'.
  * @param options Signing secret, trust levels, read-only mode, conditional writes and the event listener.
  * @returns The cache. Close it with `close()` or `await using`.
  * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
@@ -57,7 +72,7 @@ export interface CacheOptions {
  * const { outcome, ticket } = await cache.restore({ key: 'site-1', into: resolve('node_modules') })
  */
 export function openCache<const Url extends string>(
-  store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined,
+  store: CheckedUrl<Url> | S3Location | GcsLocation | AzureLocation | FileLocation | MemoryLocation | undefined,
   options?: CacheOptions,
 ): Cache {
   const given = validate.options('options', options, ['hmacKey', 'trust', 'readOnly', 'conditions', 'onEvent'])
@@ -173,9 +188,7 @@ class OpenCache implements Cache {
     return reason === undefined ? { outcome } : { outcome, reason }
   }
 
-  async probe(
-    options?: Budget,
-  ): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }> {
+  async probe(options?: Budget): Promise<StoreAbilities> {
     const given = validate.options('budget', options, BUDGET)
     const time = checkBudget('budget', given, 30_000)
     const { outcome, reason, ...abilities } = await this.#call(given.signal, (token) => this.#handle.probe(time, token))

@@ -219,15 +219,31 @@ export interface Cache extends AsyncDisposable {
    * a store or with `readOnly`. `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if
    * the store refuses the credentials, and with another outcome if the probe fails.
    */
-  probe(
-    budget?: Budget,
-  ): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }>
+  probe(budget?: Budget): Promise<StoreAbilities>
   /**
    * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
    * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
    * with ERR_CLOSED.
    */
   close(): Promise<void>
+}
+
+/** What a store permits, as found by `probe()`. */
+export interface StoreAbilities {
+  /** Whether the store honours the conditions of a write: only if nothing exists, only if a version is unchanged. */
+  conditionalPut: boolean
+  /**
+   * Whether at most one of eight simultaneous conditional writes of one object succeeded, in six races. `ensure()` and
+   * `prewarm()` need it: with false, two callers can build at the same time. The races are not run for a folder, for
+   * memory, and for Google and Azure at their own addresses, which guarantee it.
+   */
+  exclusiveWrites: boolean
+  /** Whether the store honours the conditions of an object that is written in parts. */
+  conditionalMultipart: boolean
+  /** Whether a range request returns exactly the requested range. */
+  ranged: boolean
+  /** Whether these credentials may write. */
+  writable: boolean
 }
 
 /** What is stored under a key. */

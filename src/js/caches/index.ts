@@ -9,10 +9,19 @@ export type {
   SnapshotOptions,
   SnapshotOutcome,
   SnapshotResult,
+  StoreAbilities,
 } from './contract.js'
 export type { EnsureBuild, EnsureEvent, EnsureLock, EnsureOptions, EnsureResult } from './ensure-contract.js'
 export type { CacheEvent } from './events.js'
 export { cacheLocationFromEnv } from './location.js'
 export { cacheTrustFromEnv } from './trust-env.js'
 export type { TrustOptions } from './trust-options.js'
-export type { FileLocation, MemoryLocation, S3Location, StoreLocation, StoreUrl } from './location-types.js'
+export type {
+  AzureLocation,
+  FileLocation,
+  GcsLocation,
+  MemoryLocation,
+  S3Location,
+  StoreLocation,
+  StoreUrl,
+} from './location-types.js'

@@ -35,6 +35,52 @@ export interface S3Location {
   anonymous?: boolean | 'true' | 'false' | undefined
 }
 
+/**
+ * A bucket of Google Cloud Storage. Without credentials here, the application default credentials are used: the file in
+ * GOOGLE_APPLICATION_CREDENTIALS, that of gcloud, the metadata server of the machine or the pod.
+ */
+export interface GcsLocation {
+  /** Kind of store. */
+  scheme: 'gs'
+  /** Name of the bucket. */
+  bucket: string
+  /** Path in the bucket under which all objects are stored. */
+  prefix?: string | undefined
+  /** Address of another server, with http or https. Default `STORAGE_EMULATOR_HOST`, or Google's. */
+  endpoint?: string | undefined
+  /** Path of a file with credentials: a service account, a workload identity federation, or a user. */
+  credentialsFile?: string | undefined
+  /** Access token. It is not renewed. */
+  token?: string | undefined
+  /** Whether requests are sent without credentials. Default true if `STORAGE_EMULATOR_HOST` is the endpoint. */
+  anonymous?: boolean | 'true' | 'false' | undefined
+}
+
+/**
+ * A container of Azure Blob Storage. Without credentials here, those of the environment are used: connection string, key,
+ * shared access signature, service principal, workload identity, managed identity.
+ */
+export interface AzureLocation {
+  /** Kind of store. */
+  scheme: 'az'
+  /** Name of the container. */
+  container: string
+  /** Path in the container under which all objects are stored. */
+  prefix?: string | undefined
+  /** Name of the storage account. Default: that of the connection string, or `AZURE_STORAGE_ACCOUNT`. */
+  account?: string | undefined
+  /** Address of the account at another server, with http or https. Default: that of the connection string, or Azure's. */
+  endpoint?: string | undefined
+  /** Key of the account. */
+  accountKey?: string | undefined
+  /** Shared access signature. */
+  sasToken?: string | undefined
+  /** Connection string of the account. Default `AZURE_STORAGE_CONNECTION_STRING`, unless an account is named. */
+  connectionString?: string | undefined
+  /** Whether requests are sent without credentials. Default false. */
+  anonymous?: boolean | 'true' | 'false' | undefined
+}
+
 /** Absolute path of a folder. */
 export interface FileLocation {
   /** Kind of store. */
@@ -54,26 +100,38 @@ export interface MemoryLocation {
 }
 
 /** Location of a store as a URL. */
-export type StoreUrl = `s3://${string}` | `file:///${string}` | `memory:${string}`
+export type StoreUrl = `s3://${string}` | `gs://${string}` | `az://${string}` | `file:///${string}` | `memory:${string}`
 
 /**
- * Location of a store: 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the
- * same fields.
+ * Location of a store: 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'gs://bucket/prefix',
+ * 'az://container/prefix?account=…', 'memory:' or an object with the same fields.
  */
-export type StoreLocation = string | S3Location | FileLocation | MemoryLocation
+export type StoreLocation = string | S3Location | GcsLocation | AzureLocation | FileLocation | MemoryLocation
 
-/** Options of an S3 URL. Credentials do not belong in a URL, because logs and process lists show it. */
-type S3Parameter = Exclude<
-  keyof S3Location,
-  'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'
->
+/** Options of a URL, by its scheme. Credentials do not belong in a URL, because logs and process lists show it. */
+interface Parameters {
+  s3: Exclude<keyof S3Location, 'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>
+  gs: Exclude<keyof GcsLocation, 'scheme' | 'bucket' | 'prefix' | 'token'>
+  az: Exclude<keyof AzureLocation, 'scheme' | 'container' | 'prefix' | 'accountKey' | 'sasToken' | 'connectionString'>
+}
+
+/** What a URL with a bucket looks like. */
+interface Examples {
+  s3: 's3://bucket/prefix?region=…'
+  gs: 'gs://bucket/prefix'
+  az: 'az://container/prefix?account=…'
+}
 
 type NameOf<Pair extends string> = Pair extends `${infer Name}=${string}` ? Name : Pair
 type NamesOf<Query extends string> = Query extends `${infer Pair}&${infer Rest}`
   ? NameOf<Pair> | NamesOf<Rest>
   : NameOf<Query>
 /** Unknown option names of a URL. Names that are known only at run time are not checked. */
-type Unknown<Name extends string> = Name extends S3Parameter | '' ? never : IsWhole<Name> extends true ? Name : never
+type Unknown<Name extends string, Known extends string> = Name extends Known | ''
+  ? never
+  : IsWhole<Name> extends true
+    ? Name
+    : never
 /** Whether a string is known completely at compile time: `Record` keeps only such names as properties. */
 // biome-ignore lint/complexity/noBannedTypes: the empty object is what is compared with.
 type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true
@@ -84,13 +142,13 @@ type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true
  */
 export type CheckedUrl<Url extends string> = string extends Url
   ? Url
-  : Url extends `s3://${infer Rest}`
+  : Url extends `${infer Scheme extends keyof Parameters}://${infer Rest}`
     ? Rest extends '' | `/${string}` | `?${string}`
-      ? 's3://bucket/prefix?region=…'
+      ? Examples[Scheme]
       : Rest extends `${string}?${infer Query}`
-        ? [Unknown<NamesOf<Query>>] extends [never]
+        ? [Unknown<NamesOf<Query>, Parameters[Scheme]>] extends [never]
           ? Url
-          : `s3://…?${S3Parameter}=…`
+          : `${Scheme}://…?${Parameters[Scheme]}=…`
         : Url
     : Url extends StoreUrl | `file://${string}`
       ? Url

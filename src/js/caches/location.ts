@@ -75,7 +75,7 @@ export function parseStoreLocation(store: unknown): { scheme: string; options: R
 }
 
 /** The option of each store that is a path in it. */
-const PATHS: Record<string, string> = { file: 'path', memory: 'name', s3: 'prefix' }
+const PATHS: Record<string, string> = { file: 'path', memory: 'name', s3: 'prefix', gs: 'prefix', az: 'prefix' }
 
 /**
  * The location of a store whose path ends with a key: the scheme, the options of the store above the key, the key, and a
@@ -99,7 +99,8 @@ export function parseKeyLocation(store: unknown): {
       path,
       `a store and a key in it, such as '${EXAMPLES[scheme]}'`,
     )
-  const bucket = options.bucket === undefined ? '' : `${options.bucket}/`
+  const owner = options.bucket ?? options.container
+  const bucket = owner === undefined ? '' : `${owner}/`
   const slashes = scheme === 'memory' ? '' : '//'
   return {
     scheme,
@@ -113,15 +114,30 @@ const EXAMPLES: Record<string, string> = {
   file: 'file:///var/store/key',
   memory: 'memory:name/key',
   s3: 's3://bucket/prefix/key',
+  gs: 'gs://bucket/prefix/key',
+  az: 'az://container/prefix/key',
 }
 
-const SECRETS = ['accessKeyId', 'secretAccessKey', 'sessionToken']
+/** Options that a URL must not have, and those of an object that replace them. */
+const SECRETS = [
+  'accessKeyId',
+  'secretAccessKey',
+  'sessionToken',
+  'token',
+  'accountKey',
+  'sasToken',
+  'connectionString',
+]
+const SECRETS_OF: Record<string, string> = {
+  'gs:': 'token or credentialsFile',
+  'az:': 'accountKey, sasToken or connectionString',
+}
 
 function parseUrl(text: string): { scheme: string; options: Record<string, string> } {
   const refuse = (why: string): WarmswapError =>
     new WarmswapError(
       'ERR_INVALID_ARGUMENT',
-      `Invalid store: ${why}. Expected 'file:///absolute/folder', 's3://bucket/prefix?region=…&endpoint=…' or 'memory:name'`,
+      `Invalid store: ${why}. Expected 'file:///absolute/folder', 's3://bucket/prefix?region=…&endpoint=…', 'gs://bucket/prefix', 'az://container/prefix?account=…' or 'memory:name'`,
     )
   let url: URL
   try {
@@ -134,7 +150,7 @@ function parseUrl(text: string): { scheme: string; options: Record<string, strin
     url.username !== '' || url.password !== '' || SECRETS.some((name) => url.searchParams.has(name))
   if (holdsCredentials)
     throw refuse(
-      'it holds credentials; set them in the environment, or pass an object with accessKeyId and secretAccessKey',
+      `it holds credentials; set them in the environment, or pass an object with ${SECRETS_OF[url.protocol] ?? 'accessKeyId and secretAccessKey'}`,
     )
   const query: Record<string, string> = {}
   for (const [name, value] of url.searchParams) {
@@ -156,11 +172,15 @@ function parseUrl(text: string): { scheme: string; options: Record<string, strin
     case 'memory:':
       return { scheme: 'memory', options: { ...query, name: decoded(url.pathname.replace(/^\/+/, '') || url.host) } }
     case 's3:':
-      if (url.hostname === '') throw refuse('it names no bucket')
+    case 'gs:':
+    case 'az:': {
+      const name = url.protocol === 'az:' ? 'container' : 'bucket'
+      if (url.hostname === '') throw refuse(`it names no ${name}`)
       return {
-        scheme: 's3',
-        options: { ...query, bucket: url.hostname, prefix: decoded(url.pathname).replace(/^\/+|\/+$/g, '') },
+        scheme: url.protocol.slice(0, -1),
+        options: { ...query, [name]: url.hostname, prefix: decoded(url.pathname).replace(/^\/+|\/+$/g, '') },
       }
+    }
     default:
       throw refuse(`its scheme is '${url.protocol.slice(0, -1)}'`)
   }

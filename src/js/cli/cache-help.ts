@@ -82,7 +82,8 @@ export const HELP = `Usage:
                                                                  key on standard output
 
 All commands:
-  --store <url>          file:///folder or s3://bucket/prefix?region=…&endpoint=… . Default: $WARMSWAP_STORE
+  --store <url>          file:///folder, s3://bucket/prefix?region=…&endpoint=…, gs://bucket/prefix or
+                         az://container/prefix?account=… . Default: $WARMSWAP_STORE
   --key <key>            name of the cache. Default: $WARMSWAP_KEY
   --deadline-ms <time>   limit for the whole call, such as 60000, 60s or 5min
   --idle-ms <time>       longest silence of a connection. Default 3s

@@ -174,10 +174,13 @@ export async function cacheFindings(store: string): Promise<Finding[]> {
   await using cache = openCache(store)
   try {
     const abilities = await cache.probe({ deadlineMs: 10_000 })
-    const { writable, conditionalPut } = abilities
+    const { writable, conditionalPut, exclusiveWrites } = abilities
     const notes = [
       writable ? 'readable and writable' : 'readable, not writable',
       conditionalPut ? 'concurrent writers are detected' : 'concurrent writers are not detected',
+      ...(conditionalPut && !exclusiveWrites
+        ? ['of simultaneous writers several can win: not usable for cache.ensure() and prewarm()']
+        : []),
     ]
     return [{ name: 'cache', text: notes.join(', '), facts: { reachable: true, ...abilities } }]
   } catch (error) {

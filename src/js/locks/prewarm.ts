@@ -3,7 +3,14 @@
  * exactly one other does.
  */
 
-import type { FileLocation, MemoryLocation, S3Location, StoreUrl } from '../caches/location-types.js'
+import type {
+  AzureLocation,
+  FileLocation,
+  GcsLocation,
+  MemoryLocation,
+  S3Location,
+  StoreUrl,
+} from '../caches/location-types.js'
 import type { NativeLock } from '../native/binding.cjs'
 import { messageOf } from '../native/callbacks.js'
 import { unwrap } from '../native/native.js'
@@ -49,7 +56,7 @@ export type StorePrewarmOptions = Omit<PrewarmOptions, 'mode' | 'foreignStaleMs'
  */
 // biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 export function prewarm<T extends {} | null>(
-  store: StoreUrl | S3Location | FileLocation | MemoryLocation,
+  store: StoreUrl | S3Location | GcsLocation | AzureLocation | FileLocation | MemoryLocation,
   job: PrewarmJob<T, StoreLock>,
   options?: StorePrewarmOptions,
 ): Promise<Prewarmed<T>>

@@ -267,6 +267,8 @@ export interface NativeAbilities {
   reason?: string
   /** Whether the store honours conditions on PUT. */
   conditionalPut: boolean
+  /** Whether at most one of several simultaneous conditional writes succeeds. */
+  exclusiveWrites: boolean
   /** Whether the store honours conditions on completing a multipart upload. */
   conditionalMultipart: boolean
   /** Whether range requests return exactly the requested range. */

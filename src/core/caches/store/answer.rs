@@ -1,14 +1,19 @@
-//! Parser for response bodies of S3. An error can also be in a response with status 200.
+//! Parser for response bodies: XML of S3 and Azure, JSON of Cloud Storage. An error of S3 can also be in a response with
+//! status 200.
 
 use http::StatusCode;
 
+use super::exchange::STAT;
 use crate::core::failure::Cause;
 
 /// Number of bytes that must contain the first element of a document.
 const BEGINNING: usize = 1024;
 
-/// Errors of S3 after which the same request can succeed.
-const TRANSIENT: [&str; 7] = [
+/// What Cloud Storage reports for a bucket that does not exist. Its name for the error is that of a missing object.
+const NO_BUCKET: &str = "The specified bucket does not exist";
+
+/// Errors after which the same request can succeed.
+const TRANSIENT: [&str; 13] = [
     "InternalError",
     "OperationAborted",
     "RequestTimeout",
@@ -16,10 +21,18 @@ const TRANSIENT: [&str; 7] = [
     "SlowDown",
     "TooManyRequests",
     "XMinioServerNotInitialized",
+    // Azure.
+    "OperationTimedOut",
+    "ServerBusy",
+    // Cloud Storage.
+    "backendError",
+    "internalError",
+    "rateLimitExceeded",
+    "userRateLimitExceeded",
 ];
 
-/// Errors about the credentials, as reported by any S3-compatible store. They do not concern permissions.
-const CREDENTIALS: [&str; 15] = [
+/// Errors about the credentials, as reported by any store. They do not concern permissions.
+const CREDENTIALS: [&str; 20] = [
     "AccountProblem",
     "ExpiredToken",
     "ExpiredTokenException",
@@ -35,14 +48,27 @@ const CREDENTIALS: [&str; 15] = [
     "TokenRefreshRequired",
     "Unauthorized",
     "UnrecognizedClientException",
+    // Azure.
+    "AuthenticationFailed",
+    "InvalidAuthenticationInfo",
+    "NoAuthenticationInformation",
+    // Cloud Storage.
+    "accountDisabled",
+    "authError",
 ];
 
-/// Whether the response to this operation is an XML document with status 200. S3 starts to send it before it is
-/// complete, so it can contain an error or end early. All of these requests are safe to repeat.
+/// Whether the response to this operation is a document with status 200. S3 starts to send it before it is complete, so it
+/// can contain an error or end early. All of these requests are safe to repeat.
 pub(super) fn is_document(operation: Option<&str>) -> bool {
     matches!(
         operation,
-        Some("CompleteMultipartUpload" | "CreateMultipartUpload" | "ListObjects" | "ListObjectsV2")
+        Some(
+            STAT | "CompleteMultipartUpload"
+                | "CreateMultipartUpload"
+                | "ListBlobs"
+                | "ListObjects"
+                | "ListObjectsV2"
+        )
     )
 }
 
@@ -65,6 +91,9 @@ impl Answer {
     /// Parses the body of a response. White space before the document only keeps the connection alive.
     pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
         let body = body.trim_ascii();
+        if body.starts_with(b"{") {
+            return Self::read_json(status, body);
+        }
         // A page of a listing is large, and only its beginning and its end matter.
         let beginning = String::from_utf8_lossy(&body[..body.len().min(BEGINNING)]);
         let root = root(&beginning);
@@ -77,7 +106,10 @@ impl Answer {
             };
         }
         let text = String::from_utf8_lossy(body);
-        let code = letters(element(&text, "Code"));
+        let code = match letters(element(&text, "Code")) {
+            code if code.is_empty() && text.starts_with(NO_BUCKET) => "NoSuchBucket".to_owned(),
+            code => code,
+        };
         let endpoint = element(&text, "Endpoint").filter(|host| is_host(host));
         Self {
             is_transient: TRANSIENT.contains(&code.as_str()),
@@ -85,6 +117,26 @@ impl Answer {
             region: element(&text, "Region").map(str::to_owned),
             endpoint: endpoint.map(str::to_owned),
             code,
+        }
+    }
+
+    fn read_json(status: StatusCode, body: &[u8]) -> Self {
+        if status.is_success() {
+            return Self {
+                is_cut: !body.ends_with(b"}"),
+                ..Self::default()
+            };
+        }
+        let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |path: &str| document.pointer(path).and_then(|value| value.as_str());
+        let code = match text("/error/message") {
+            Some(message) if message.starts_with(NO_BUCKET) => "NoSuchBucket".to_owned(),
+            _ => letters(text("/error/errors/0/reason")),
+        };
+        Self {
+            is_transient: TRANSIENT.contains(&code.as_str()),
+            code,
+            ..Self::default()
         }
     }
 
@@ -98,14 +150,26 @@ impl Answer {
 pub(super) fn cause_of(code: &str) -> Option<Cause> {
     Some(match code {
         "NoSuchBucket"
+        | "ContainerNotFound"
         | "InvalidBucketName"
+        | "InvalidResourceName"
         | "NotImplemented"
         | "SecondLevelDomainForbidden"
         | "PathStyleDomainForbidden" => Cause::Misconfigured,
-        "NoSuchKey" => Cause::NotFound,
-        "PreconditionFailed" => Cause::Changed,
-        "ConditionalRequestConflict" | "OperationAborted" => Cause::Conflict,
-        "AccessDenied" | "AllAccessDisabled" => Cause::Denied,
+        "NoSuchKey" | "BlobNotFound" => Cause::NotFound,
+        "PreconditionFailed" | "BlobAlreadyExists" | "ConditionNotMet" | "conditionNotMet" => Cause::Changed,
+        // Azure keeps the parts of all uploads to one object together, and forgets them when one of the uploads is complete.
+        "ConditionalRequestConflict" | "OperationAborted" | "InvalidBlockList" => Cause::Conflict,
+        "AccessDenied"
+        | "AllAccessDisabled"
+        | "AccountIsDisabled"
+        | "AuthorizationFailure"
+        | "AuthorizationPermissionMismatch"
+        | "BlobImmutableDueToPolicy"
+        | "InsufficientAccountPermissions"
+        | "LeaseIdMissing"
+        | "PublicAccessNotPermitted"
+        | "forbidden" => Cause::Denied,
         "InsufficientCapacity"
         | "QuotaExceeded"
         | "StorageFull"
@@ -201,6 +265,53 @@ mod tests {
         ] {
             assert!(!of(200, body).is_failure(), "{body}");
         }
+    }
+
+    #[test]
+    fn an_error_of_cloud_storage_is_named_by_its_reason() {
+        for (status, body, code, cause) in [
+            (
+                412,
+                r#"{"error":{"code":412,"message":"x","errors":[{"reason":"conditionNotMet"}]}}"#,
+                "conditionNotMet",
+                Some(Cause::Changed),
+            ),
+            (
+                429,
+                r#"{"error":{"errors":[{"reason":"rateLimitExceeded","message":"secret"}]}}"#,
+                "rateLimitExceeded",
+                Some(Cause::Unavailable),
+            ),
+            (
+                404,
+                r#"{"error":{"message":"The specified bucket does not exist.","errors":[{"reason":"notFound"}]}}"#,
+                "NoSuchBucket",
+                Some(Cause::Misconfigured),
+            ),
+            (
+                404,
+                "The specified bucket does not exist.",
+                "NoSuchBucket",
+                Some(Cause::Misconfigured),
+            ),
+            (
+                404,
+                r#"{"error":{"message":"No such object: b/o","errors":[{"reason":"notFound"}]}}"#,
+                "notFound",
+                None,
+            ),
+            (404, "No such object: b/o", "", None),
+            (400, r#"{"error":"invalid"#, "", None),
+        ] {
+            let answer = of(status, body);
+            assert_eq!(
+                (answer.code.as_str(), cause_of(&answer.code)),
+                (code, cause),
+                "{body}"
+            );
+        }
+        assert!(!of(200, r#"{"kind":"storage#objects"}"#).is_failure());
+        assert!(of(200, r#"{"kind":"storage#obj"#).is_cut);
     }
 
     #[test]

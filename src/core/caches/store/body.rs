@@ -16,12 +16,13 @@ use http::StatusCode;
 use opendal::{Buffer, Result};
 
 use super::call_context::{CallContext, Waiting};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, STAT};
 use crate::core::failure::Cause;
 
 /// Maximum body of an error, of credentials, and of a response that only confirms. Those of S3 have less than 4 KiB.
 const ANSWER_BYTES: u64 = 64 << 10;
-/// Maximum page of a listing. A page has up to 1000 keys of at most 1 KiB each.
+/// Maximum page of a listing. A page has up to 1000 keys of at most 1 KiB each, and up to
+/// 5000 in Azure.
 const PAGE_BYTES: u64 = 8 << 20;
 
 /// Limit on the part of a body that is read.
@@ -36,18 +37,27 @@ pub(super) enum Bound {
 }
 
 impl Bound {
-    /// Limit for the response to an operation of OpenDAL's S3 service, or to a request for credentials.
+    /// Limit for the response to an operation of one of OpenDAL's services, or to a request for credentials.
     pub(super) fn of(operation: Option<&str>, range: Option<&Range<u64>>, status: StatusCode) -> Self {
         if crate::core::sys::fault::is_seeded("read-answers-whole") {
             return Self::Reader;
         }
         match operation {
             _ if !status.is_success() => Self::Cut(ANSWER_BYTES),
-            Some("GetObject") => range.map_or(Self::Reader, |range| Self::Refuse(range.end - range.start)),
-            Some("ListObjects" | "ListObjectsV2" | "ListObjectVersions" | "DeleteObjects") => {
+            Some("GetBlob" | "GetObject") => {
+                range.map_or(Self::Reader, |range| Self::Refuse(range.end - range.start))
+            }
+            Some("ListBlobs" | "ListObjects" | "ListObjectsV2" | "ListObjectVersions" | "DeleteObjects") => {
                 Self::Refuse(PAGE_BYTES)
             }
-            None | Some("CreateMultipartUpload" | "CompleteMultipartUpload") => Self::Refuse(ANSWER_BYTES),
+            None
+            | Some(
+                STAT
+                | "CreateMultipartUpload"
+                | "CompleteMultipartUpload"
+                | "InsertObject"
+                | "UploadResumableChunk",
+            ) => Self::Refuse(ANSWER_BYTES),
             Some(_) => Self::Cut(ANSWER_BYTES),
         }
     }

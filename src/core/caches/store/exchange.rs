@@ -7,13 +7,23 @@ use http::StatusCode;
 use opendal::{Error, ErrorKind};
 
 use super::call_context::CallContext;
+use super::kind::Kind;
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::sync::Mutex;
+
+/// Operations that read an object, or its size and version.
+const READS: [&str; 5] = ["GetBlob", "GetBlobProperties", "GetObject", "HeadObject", STAT];
+
+/// Name of an operation that OpenDAL names like a read, because Cloud Storage responds to it with a document.
+pub(super) const STAT: &str = "GetObjectMetadata";
 
 /// State of the requests of one store operation.
 pub(super) struct Exchange {
     pub(super) context: Arc<CallContext>,
-    region: String,
+    kind: Kind,
+    region: Option<String>,
+    /// Parameter for uploads.
+    upload: Option<String>,
     reached_store: AtomicBool,
     status: AtomicU16,
     operation: Mutex<String>,
@@ -25,10 +35,12 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(context: Arc<CallContext>, region: String) -> Self {
+    pub(super) fn new(context: Arc<CallContext>, kind: Kind, region: Option<String>) -> Self {
         Self {
             context,
+            kind,
             region,
+            upload: None,
             reached_store: AtomicBool::new(false),
             status: AtomicU16::new(0),
             operation: Mutex::default(),
@@ -38,6 +50,22 @@ impl Exchange {
             named_endpoint: Mutex::new(None),
             asked_pause: AtomicU64::new(0),
         }
+    }
+
+    /// The same, with a parameter that the transport adds to uploads.
+    pub(super) fn uploading(mut self, parameter: Option<String>) -> Self {
+        self.upload = parameter;
+        self
+    }
+
+    /// Service that the requests are sent to.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Parameter that the transport adds to uploads.
+    pub(super) fn upload_parameter(&self) -> Option<&str> {
+        self.upload.as_deref()
     }
 
     /// Region of the bucket, if the store named another one.
@@ -67,9 +95,9 @@ impl Exchange {
         self.asked_pause.store(seconds, Ordering::Relaxed);
     }
 
-    /// Region that the requests are signed for.
-    pub(super) fn region(&self) -> &str {
-        &self.region
+    /// Region that the requests are signed for. Only S3 has one.
+    pub(super) fn region(&self) -> Option<&str> {
+        self.region.as_deref()
     }
 
     /// Records that a request is sent to the store.
@@ -99,7 +127,7 @@ impl Exchange {
 
     /// Whether the last request read an object, or its size and version.
     pub(super) fn was_reading(&self) -> bool {
-        matches!(self.operation.lock().as_str(), "GetObject" | "HeadObject")
+        READS.contains(&self.operation.lock().as_str())
     }
 
     /// Whether a request was sent to the store, which means that there were credentials.

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "azure")]
+use super::azure::{self, AzureOptions};
 use super::file::Folder;
+#[cfg(feature = "gcs")]
+use super::gcs::{self, GcsOptions};
 use super::interface::Store;
 use super::memory::Memory;
-use super::s3::{S3, S3Options};
+use super::s3::{self, S3Options};
 use crate::core::error::{Error, Result};
 use crate::core::sys::path::Root;
 
@@ -21,7 +25,24 @@ pub enum Location {
     Memory(String),
     /// A bucket of an S3-compatible service.
     S3(Box<S3Options>),
+    /// A bucket of Google Cloud Storage.
+    #[cfg(feature = "gcs")]
+    Gcs(Box<GcsOptions>),
+    /// A container of Azure Blob Storage.
+    #[cfg(feature = "azure")]
+    Azure(Box<AzureOptions>),
 }
+
+/// Schemes of the stores in this build.
+const SCHEMES: &[&str] = &[
+    "file",
+    "memory",
+    "s3",
+    #[cfg(feature = "gcs")]
+    "gs",
+    #[cfg(feature = "azure")]
+    "az",
+];
 
 impl Location {
     /// Parses a scheme and its options. Unknown options are refused. Errors contain no option values that may be
@@ -34,11 +55,15 @@ impl Location {
             }
             "memory" => Self::Memory(options.remove("name").unwrap_or_default()),
             "s3" => Self::S3(Box::new(S3Options::extract(&mut options)?)),
+            #[cfg(feature = "gcs")]
+            "gs" => Self::Gcs(Box::new(GcsOptions::extract(&mut options)?)),
+            #[cfg(feature = "azure")]
+            "az" => Self::Azure(Box::new(AzureOptions::extract(&mut options)?)),
             _ => {
                 return Err(Error::argument(
                     "store.scheme",
                     format!("'{scheme}'"),
-                    "'file', 'memory' or 's3'",
+                    &format!("one of {SCHEMES:?}"),
                 ));
             }
         };
@@ -58,6 +83,10 @@ pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
     Ok(match location {
         Location::File(root) => Arc::new(Folder::new(root)),
         Location::Memory(name) => Arc::new(Memory::named(name)),
-        Location::S3(options) => Arc::new(S3::new(options)?),
+        Location::S3(options) => Arc::new(s3::open(options)?),
+        #[cfg(feature = "gcs")]
+        Location::Gcs(options) => Arc::new(gcs::open(options)?),
+        #[cfg(feature = "azure")]
+        Location::Azure(options) => Arc::new(azure::open(options)?),
     })
 }

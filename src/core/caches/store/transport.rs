@@ -12,67 +12,34 @@
 //! * Size: every response has a limit (see [`super::body`]).
 //! * Redirects: the client follows none. [`super::redirect`] decides.
 
-use std::net::IpAddr;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use http::{Method, Request, Response, StatusCode, header};
-use opendal::raw::ServiceOperation;
+use opendal::raw::{Operation, ServiceOperation};
 use opendal::{Buffer, HttpBody, HttpTransport, Result};
 use reqwest::Url;
 
-use super::answer::{Answer, is_document, letters};
+use super::answer::{Answer, cause_of, is_document, letters};
 use super::body::{BodyProgress, Bound, Incoming, Outgoing};
 use super::call_context::{CallContext, pause};
-use super::exchange::Exchange;
+use super::client::client_for;
+use super::exchange::{Exchange, STAT};
+use super::kind::Kind;
 use super::redirect::{self, MAX_REDIRECTS, Next};
 use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::host_name;
-
-/// Time after which an idle connection is not reused. Node's servers close one after 5 s: a request that is sent at
-/// that moment fails, and so does its repetition on the next stale connection. Load balancers silently drop connections
-/// after 60 s or more (nx#35739).
-const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// Longest pause before a retry. If the store requests a longer pause, the request is not repeated.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
+/// Generation in a condition that the transport removes, since it holds for no object. With any condition, OpenDAL uploads
+/// to Cloud Storage in parts of one resumable session.
+pub(super) const ANY_GENERATION: &str = "1";
+
 /// Stands for a length that a response does not declare.
 pub(super) const NO_LENGTH: u64 = u64::MAX;
-
-static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(false));
-/// Client for the credential endpoints of this machine.
-static DIRECT_CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(true));
-
-fn client(direct: bool) -> reqwest::Client {
-    // Fails if the program has installed its own provider, which is then used.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let builder = reqwest::Client::builder()
-        .pool_idle_timeout(POOL_IDLE)
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .tcp_nodelay(true)
-        .dns_resolver(Names);
-    let builder = if direct { builder.no_proxy() } else { builder };
-    builder.build().expect("a client with fixed options")
-}
-
-/// Resolves host names on separate threads. tokio has few threads for blocking calls, and a resolver that does not
-/// respond would occupy all of them.
-struct Names;
-
-impl reqwest::dns::Resolve for Names {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        async move {
-            let addresses = host_name::resolve(name.as_str()).await?;
-            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
-        }
-        .boxed()
-    }
-}
 
 /// Transport for assuming a role. OpenDAL calls STS outside the store operation. The time limit of credentials applies
 /// to it.
@@ -81,7 +48,7 @@ pub(super) struct StsTransport(pub(super) Duration);
 impl HttpTransport for StsTransport {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
         let context = Arc::new(CallContext::new(Cancel::new(), self.0, 1));
-        let exchange = Arc::new(Exchange::new(context, String::new()));
+        let exchange = Arc::new(Exchange::new(context, Kind::S3, None));
         Transport(exchange).fetch(request).await
     }
 }
@@ -90,10 +57,10 @@ impl HttpTransport for StsTransport {
 pub(super) struct Transport(pub(super) Arc<Exchange>);
 
 impl HttpTransport for Transport {
-    async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
+    async fn fetch(&self, mut request: Request<Buffer>) -> Result<Response<HttpBody>> {
         let exchange = &self.0;
-        // OpenDAL marks the requests of its operations. Requests without a mark are for credentials.
-        let operation = request.extensions().get().map(|ServiceOperation(name)| *name);
+        let operation = operation_of(&request);
+        let is_conditional_write = self.add_condition(&mut request, operation);
         if operation.is_none() {
             exchange.context.fetching_credentials(true);
         } else {
@@ -101,9 +68,6 @@ impl HttpTransport for Transport {
             exchange.context.fetching_credentials(false);
         }
         let range = requested_range(&request);
-        let is_conditional_write = request.method() != Method::GET
-            && (request.headers().contains_key(header::IF_MATCH)
-                || request.headers().contains_key(header::IF_NONE_MATCH));
         let mut attempt = 1;
         loop {
             let answer = self.answer(&request, operation, range.as_ref()).await;
@@ -113,7 +77,11 @@ impl HttpTransport for Transport {
                 .and_then(|(response, _)| asked_pause(response));
             let is_transient = match &answer {
                 Ok((response, has_failed)) => {
-                    *has_failed || (is_conditional_write && response.status() == StatusCode::CONFLICT)
+                    let is_conflict = is_conditional_write
+                        && response.status() == StatusCode::CONFLICT
+                        // Azure responds with 409 if the object exists.
+                        && cause_of(&exchange.code()) != Some(Cause::Changed);
+                    *has_failed || is_conflict
                 }
                 // A stall is not retried here, because only the caller knows how much time is left.
                 Err(_) => exchange.failure().is_some_and(|failure| match failure.cause {
@@ -132,13 +100,41 @@ impl HttpTransport for Transport {
             exchange.context.retried();
             // The result of the next attempt counts, not the failure of this one.
             exchange.forget_failure();
-            tokio::time::sleep(pause(attempt).max(asked.unwrap_or_default())).await;
+            let rate_pause = match &answer {
+                Ok((response, _)) if response.status() == StatusCode::TOO_MANY_REQUESTS => {
+                    exchange.kind().rate_pause(attempt)
+                }
+                _ => Duration::ZERO,
+            };
+            tokio::time::sleep(pause(attempt).max(rate_pause).max(asked.unwrap_or_default())).await;
             attempt += 1;
         }
     }
 }
 
 impl Transport {
+    /// Adds the condition of an upload to Cloud Storage. The signature does not cover the address there: it is a bearer
+    /// token. Returns whether the request is a write with a condition.
+    fn add_condition(&self, request: &mut Request<Buffer>, operation: Option<&str>) -> bool {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let has = |name| request.headers().contains_key(name);
+        let by_header = !is_read && (has(header::IF_MATCH) || has(header::IF_NONE_MATCH));
+        if self.0.kind() != Kind::Gcs
+            || !matches!(operation, Some("InsertObject" | "InitiateResumableUpload"))
+        {
+            return by_header;
+        }
+        let placeholder = format!("&ifGenerationNotMatch={ANY_GENERATION}");
+        let address = request.uri().to_string().replace(&placeholder, "");
+        let condition = self.0.upload_parameter();
+        let address = condition.map_or_else(|| address.clone(), |condition| format!("{address}&{condition}"));
+        // Digits and letters are added to an address that was parsed before.
+        if let Ok(address) = address.parse() {
+            *request.uri_mut() = address;
+        }
+        condition.is_some()
+    }
+
     /// Makes one attempt. Also returns whether the body allows a retry.
     async fn answer(
         &self,
@@ -150,12 +146,14 @@ impl Transport {
         let response = self.send_following(request, operation.is_some()).await?;
         let status = response.status();
         // The clean-up after a failure has its own status, which is not recorded.
-        let operation = operation.filter(|operation| *operation != "AbortMultipartUpload");
+        let operation = operation
+            .filter(|operation| !matches!(*operation, "AbortMultipartUpload" | "CancelResumableUpload"));
         if let Some(operation) = operation {
             exchange.note_status(operation, status);
         }
-        if status.is_success() && operation == Some("GetObject") {
-            self.check_encoding(request.uri().path(), &response)?;
+        if status.is_success() && matches!(operation, Some("GetBlob" | "GetObject")) {
+            // Cloud Storage has the whole name of an object in one encoded component of the path.
+            self.check_encoding(&request.uri().path().replace("%2F", "/"), &response)?;
         }
         if let Some(range) = range.filter(|_| status.is_success()) {
             self.check_range(range, &response)?;
@@ -187,20 +185,17 @@ impl Transport {
         // Combined into one buffer: parsing a listing from thousands of pieces takes seconds.
         let body = body.to_buffer().await?.to_bytes();
         let mut answer = Answer::read(status, &body);
+        if answer.code.is_empty() {
+            // The response to a HEAD request has no body. Azure names the error in a header.
+            let code = parts
+                .headers
+                .get("x-ms-error-code")
+                .filter(|_| !status.is_success());
+            answer.code = letters(code.and_then(|code| code.to_str().ok()));
+        }
         exchange.note_code(&answer.code);
-        let endpoint = answer.endpoint.take();
-        let region = exchange.region();
-        let named = answer.region.take().or_else(|| {
-            let endpoint = endpoint.as_ref()?;
-            redirect::region_of_host(host, endpoint, region)
-        });
-        match (
-            named.filter(|named| redirect::is_other_region(named, region)),
-            endpoint,
-        ) {
-            (Some(region), _) => exchange.note_region(region),
-            (None, Some(endpoint)) => exchange.note_endpoint(endpoint),
-            (None, None) => {}
+        if let Some(region) = exchange.region() {
+            self.note_address(&mut answer, host, region);
         }
         if status.is_success() && answer.is_failure() {
             parts.status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -216,6 +211,23 @@ impl Transport {
         ))
     }
 
+    /// Records the region or the host that the response names for the bucket.
+    fn note_address(&self, answer: &mut Answer, host: &str, region: &str) {
+        let endpoint = answer.endpoint.take();
+        let named = answer.region.take().or_else(|| {
+            let endpoint = endpoint.as_ref()?;
+            redirect::region_of_host(host, endpoint, region)
+        });
+        match (
+            named.filter(|named| redirect::is_other_region(named, region)),
+            endpoint,
+        ) {
+            (Some(region), _) => self.0.note_region(region),
+            (None, Some(endpoint)) => self.0.note_endpoint(endpoint),
+            (None, None) => {}
+        }
+    }
+
     /// Sends a request, and sends it again after each redirect that may be followed.
     async fn send_following(&self, request: &Request<Buffer>, to_store: bool) -> Result<reqwest::Response> {
         let exchange = &self.0;
@@ -225,7 +237,7 @@ impl Transport {
                 format!("the address of the store is invalid: {error}"),
             )
         })?;
-        let region = Some(exchange.region()).filter(|_| to_store);
+        let region = exchange.region().filter(|_| to_store);
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(request.clone(), url.clone(), to_store).await?;
             match redirect::next(&url, region, request.method(), &response) {
@@ -249,11 +261,7 @@ impl Transport {
     async fn send(&self, request: Request<Buffer>, url: Url, to_store: bool) -> Result<reqwest::Response> {
         let exchange = &self.0;
         let (mut parts, body) = request.into_parts();
-        let client = if !to_store && is_of_this_machine(&url) {
-            &*DIRECT_CLIENT
-        } else {
-            &*CLIENT
-        };
+        let client = client_for(&url, to_store);
         let progress = Arc::new(BodyProgress::default());
         if !body.is_empty() {
             // A stream has no declared length, and S3 accepts no chunked bodies.
@@ -353,17 +361,19 @@ impl Transport {
     }
 }
 
-/// Whether a host is a metadata service or pod agent (169.254.169.254, 169.254.170.23, `[fd00:ec2::23]`). These are
-/// never behind a proxy. STS and SSO also provide credentials, but are on the internet like the store.
-fn is_of_this_machine(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    match host.trim_matches(['[', ']']).parse() {
-        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
-        Ok(IpAddr::V6(address)) => {
-            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+/// Name of the operation that a request belongs to. OpenDAL marks the requests of its operations. Requests without a mark
+/// are for credentials.
+fn operation_of(request: &Request<Buffer>) -> Option<&'static str> {
+    let extensions = request.extensions();
+    let name = extensions.get().map(|ServiceOperation(name)| *name);
+    let is_stat = extensions.get() == Some(&Operation::Stat);
+    name.map(|name| {
+        if is_stat && name == "GetObject" {
+            STAT
+        } else {
+            name
         }
-        Err(_) => host == "localhost",
-    }
+    })
 }
 
 /// Pause that the store requests. Dates are ignored, because clocks differ.

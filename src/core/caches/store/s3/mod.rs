@@ -1,12 +1,7 @@
-//! S3 and compatible services, through OpenDAL. OpenDAL signs requests and implements the credential chain. warmswap
-//! implements timeouts, ranges, retries and conditions (see [`crate::core::caches::store::transport`]).
+//! S3 and compatible services.
 
-mod bucket;
-mod explain;
-mod metadata;
+mod open;
 mod options;
-mod place;
-mod upload;
 
-pub(in crate::core::caches::store) use bucket::S3;
+pub(in crate::core::caches::store) use open::open;
 pub use options::S3Options;

@@ -5,12 +5,15 @@ use opendal::ErrorKind;
 use crate::core::caches::store::answer::{cause_of, letters};
 use crate::core::caches::store::exchange::Exchange;
 use crate::core::caches::store::failure::StoreResult;
+use crate::core::caches::store::kind::Kind;
 use crate::core::failure::{Cause, Failure};
 
 /// Converts the result of an operation. OpenDAL reports success for a delete in a bucket that does not exist.
 pub(super) fn conclude<T>(result: opendal::Result<T>, exchange: &Exchange, path: &str) -> StoreResult<T> {
     let result = result.and_then(|value| match exchange.code().as_str() {
-        "NoSuchBucket" => Err(opendal::Error::new(ErrorKind::ConfigInvalid, "no such bucket")),
+        "NoSuchBucket" | "ContainerNotFound" => {
+            Err(opendal::Error::new(ErrorKind::ConfigInvalid, "no such bucket"))
+        }
         _ => Ok(value),
     });
     result.map_err(|error| explain(&error, exchange, path))
@@ -22,6 +25,9 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         return Failure::new(Cause::Aborted, "the call has ended");
     }
     if let Some(failure) = exchange.failure() {
+        if let Some(missing) = missing_credentials(&failure, exchange) {
+            return missing;
+        }
         return Failure::new(failure.cause, format!("'{path}': {}", failure.error.message));
     }
     if !exchange.has_reached_store() {
@@ -33,8 +39,9 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         return Failure::new(
             cause,
             format!(
-                "no usable credentials ({}). Set them in the environment, a profile, the pod's identity or the options of the store",
-                error.kind()
+                "no usable credentials ({}). {}",
+                error.kind(),
+                exchange.kind().credentials_advice()
             ),
         );
     }
@@ -57,6 +64,17 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         cause,
         format!("'{path}': the store responded with {status}{space}{code}{region}{advice}"),
     )
+}
+
+/// Failure of the last source of credentials. A metadata server that cannot be reached is the usual end of the chains of
+/// Google and Azure outside their clouds.
+fn missing_credentials(failure: &Failure, exchange: &Exchange) -> Option<Failure> {
+    let is_unreachable = failure.cause == Cause::Unavailable && !exchange.has_reached_store();
+    (is_unreachable && exchange.kind() != Kind::S3).then(|| {
+        let advice = exchange.kind().credentials_advice();
+        let message = format!("no usable credentials ({}). {advice}", failure.error.message);
+        Failure::new(Cause::CredentialsMissing, message)
+    })
 }
 
 /// Cause of a failure by its status, for an error name that is not specific.
@@ -90,7 +108,7 @@ fn advice(cause: Cause, status: u16, code: &str, exchange: &Exchange) -> String 
         "Redirect",
         "TemporaryRedirect",
     ];
-    let signed_for = exchange.region();
+    let signed_for = exchange.region().unwrap_or_default();
     if let Some(endpoint) = exchange.named_endpoint() {
         return format!(
             ". The bucket is at '{endpoint}'. Set the endpoint of the store, or its region (currently '{signed_for}')"
@@ -99,7 +117,7 @@ fn advice(cause: Cause, status: u16, code: &str, exchange: &Exchange) -> String 
     if exchange.named_region().is_some() {
         return String::new();
     }
-    if matches!(status, 300..=399) || REGION.contains(&code) {
+    if exchange.region().is_some() && (matches!(status, 300..=399) || REGION.contains(&code)) {
         return format!(
             ". The bucket is in another region or at another endpoint, which the store does not name. Set the region (currently '{signed_for}') or the endpoint of the store"
         );
@@ -118,8 +136,18 @@ fn advice(cause: Cause, status: u16, code: &str, exchange: &Exchange) -> String 
                 exchange.asked_pause()
             )
         }
-        _ if cause == Cause::Denied && exchange.was_reading() && matches!(code, "" | "AccessDenied") => {
-            ". Without the permission s3:ListBucket, a missing object is reported in the same way".to_owned()
+        _ if cause == Cause::Denied
+            && exchange.was_reading()
+            && matches!(code, "" | "AccessDenied" | "forbidden") =>
+        {
+            exchange
+                .kind()
+                .list_permission()
+                .map_or_else(String::new, |permission| {
+                    format!(
+                        ". Without the permission {permission}, a missing object is reported in the same way"
+                    )
+                })
         }
         _ => String::new(),
     }
