@@ -213,7 +213,7 @@ function sendWhole(
   const flat: string[] = []
   let hasLength = body === null
   for (const [name, value] of headers) {
-    hasLength ||= name.toLowerCase() === 'content-length'
+    hasLength ||= ['content-length', 'transfer-encoding'].includes(name.toLowerCase())
     flat.push(name, value)
   }
   if (!hasLength) flat.push('content-length', String(body?.byteLength))
