@@ -202,7 +202,7 @@ async function send(response: ServerResponse, { head, body }: Sendable, gone?: C
   }
 }
 
-/** Up to this length a body is sent in one piece with its head. A text costs a copy, a second piece a longer system call. */
+/** Up to this length a body is sent in one piece with its head. node:http writes it as a text, in one buffer with the head. */
 const ONE_PIECE_BYTES = 16 * 1024
 
 function sendWhole(
