@@ -73,6 +73,26 @@ test.for([
   },
 )
 
+test.skipIf(globalThis.process.env.WARMSWAP_LONG !== '1').for([
+  ['serveFetch()', thread],
+  ['a server that listens', listening],
+] as const)(
+  'a slow body may take longer than timeoutMs, if no pause does: %s',
+  async ([, start], { store, open, serve }) => {
+    await publishFetchWorker(store, 'one', 'return new Response(await request.text())')
+    if (start === listening) await publishServer(store, 'one', SERVER, { before: 'let aborted = 0' })
+    const url = await serve((server) => open(start).attach(server, { timeoutMs: 10_000 }))
+    const request = http.request(url, { method: 'POST', agent: false })
+    for (let part = 0; part < 13; part += 1) {
+      request.write('x')
+      await new Promise((resolve) => setTimeout(resolve, 1_000))
+    }
+    request.end()
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    expect([response.statusCode, await textOf(response)]).toEqual([200, 'x'.repeat(13)])
+  },
+)
+
 test.for([
   ['a name with a space', "['bad name', 'x']"],
   ['a value with a line break', "['x-bad', 'a\\r\\nset-cookie: stolen=1']"],

@@ -23,6 +23,7 @@ if (pathname === '/throw') throw Object.assign(new RangeError('on purpose'), { c
 if (pathname === '/nothing') return undefined
 if (pathname === '/used') { const response = new Response('x'); await response.text(); return response }
 if (pathname === '/exit') process.exit(3)
+if (pathname === '/head') return new Response(new ReadableStream(), { status: 201 })
 if (pathname === '/never') return await new Promise(() => {})
 if (pathname === '/cut') return new Response(new ReadableStream({ async pull(controller) {
   if (this.begun) throw new Error('the source broke')
@@ -94,6 +95,15 @@ describe.each([
     }
     const redirect = await fetch(new URL('/redirect', url), { redirect: 'manual' })
     expect([redirect.status, redirect.headers.get('location')]).toEqual([307, 'http://elsewhere.example/'])
+  })
+
+  test('the head of an answer does not wait for its body', async ({ store, open, serve }) => {
+    await publishFetchWorker(store, 'one', MIRROR)
+    const url = await serve((server) => open(start).attach(server))
+    const request = http.get(new URL('/head', url), { agent: false })
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    expect(response.statusCode).toBe(201)
+    request.destroy()
   })
 
   test('Host is kept; forwarding headers are replaced', async ({ store, open, serve }) => {

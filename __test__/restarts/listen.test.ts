@@ -2,7 +2,7 @@
 
 import { type EventEmitter, once } from 'node:events'
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import http, { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -27,6 +27,7 @@ const thread: Start = (context) => startWorkerThread(context, 'server.mjs', { li
 const MIRROR = `
 const { url, method, headers } = request
 if (url === '/stream') { response.write('first'); return }
+if (url === '/head') return response.flushHeaders()
 let body = ''; for await (const chunk of request) body += chunk
 response.writeHead(201, 'Mirrored', { 'set-cookie': ['a=1', 'b=2'], 'x-version': version })
 response.end(JSON.stringify({ url, method, headers, body }))`
@@ -76,6 +77,15 @@ describe.each([
     })
   })
 
+  test('the head of an answer does not wait for its body', async ({ store, open, serve }) => {
+    await publishServer(store, 'one', MIRROR)
+    const url = await serve((server) => open(start).attach(server))
+    const request = http.get(new URL('/head', url), { agent: false })
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+    expect(response.statusCode).toBe(200)
+    request.destroy()
+  })
+
   test('WebSockets reach the worker; an upgrade that it refuses is refused', async ({ store, open, serve }) => {
     await publishServer(store, 'one', MIRROR, { before: SOCKETS })
     const url = await serve((server) => open(start).attach(server))
@@ -111,6 +121,31 @@ describe.each([
     expect([code, String(reason)]).toEqual([1012, 'the server was replaced'])
     await expect.poll(() => coordinator.status().state, { timeout: 20_000 }).toBe('ready')
   })
+})
+
+test('headers of one connection are not passed on, and an answer does not wait for the rest of a body', async ({
+  store,
+  open,
+  serve,
+}) => {
+  await publishServer(
+    store,
+    'one',
+    `response.writeHead(413, { connection: 'x-mine', 'x-mine': 'no', 'x-yours': 'yes', 'x-seen': JSON.stringify(request.headers) })
+    response.end('too large')`,
+  )
+  const url = await serve((server) => open(thread).attach(server))
+  const size = 4 * 2 ** 20
+  const head = `POST / HTTP/1.1\r\nhost: x\r\nconnection: x-hop, keep-alive\r\nx-hop: no\r\nX-Kept: yes\r\ncontent-length: ${size}\r\n\r\n`
+  const next = 'GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n'
+  const answer = await raw(url, `${head}${'x'.repeat(size)}${next}`)
+  const [first = '', second = ''] = answer.split('too large')
+  expect(first).toMatch(/^HTTP\/1\.1 413 [\s\S]*x-yours: yes/)
+  expect(first).not.toMatch(/x-mine/)
+  expect(first).toMatch(/"x-kept":"yes"/)
+  expect(first).not.toMatch(/x-hop|"expect"/)
+  // The same connection of the client is used again.
+  expect(second).toMatch(/^HTTP\/1\.1 413 /m)
 })
 
 test('a program that knows only PORT is proxied, and a Python server too', async ({ store, open, serve }) => {

