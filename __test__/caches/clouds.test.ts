@@ -288,8 +288,9 @@ describe('Azure Blob Storage', () => {
     mkdirSync(join(memory, 'tree'))
     writeFileSync(join(memory, 'tree/file'), 'text')
     expect(await cache.snapshot({ key: 'site', from: join(memory, 'tree') })).toMatchObject({ outcome: 'uploaded' })
-    // Twice for the test of conditions, and once for the pointer.
-    expect(statuses).toEqual([201, 409, 201])
+    // The test of conditions creates an object, and then tries to create it again.
+    expect(statuses.slice(0, 2)).toEqual([201, 409])
+    expect(statuses.filter((status) => status === 409)).toHaveLength(1)
   })
 
   test('no credentials, and no account: the reason names each place to set them', async ({ memory }) => {

@@ -108,19 +108,25 @@ export type StoreUrl = `s3://${string}` | `gs://${string}` | `az://${string}` | 
  */
 export type StoreLocation = string | S3Location | GcsLocation | AzureLocation | FileLocation | MemoryLocation
 
-/** Options of a URL, by its scheme. Credentials do not belong in a URL, because logs and process lists show it. */
-interface Parameters {
-  s3: Exclude<keyof S3Location, 'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>
-  gs: Exclude<keyof GcsLocation, 'scheme' | 'bucket' | 'prefix' | 'token'>
-  az: Exclude<keyof AzureLocation, 'scheme' | 'container' | 'prefix' | 'accountKey' | 'sasToken' | 'connectionString'>
-}
-
-/** What a URL with a bucket looks like. */
-interface Examples {
-  s3: 's3://bucket/prefix?region=…'
-  gs: 'gs://bucket/prefix'
-  az: 'az://container/prefix?account=…'
-}
+/** Options of a URL. Credentials do not belong in a URL, because logs and process lists show it. */
+type S3Parameter = Exclude<
+  keyof S3Location,
+  'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'
+>
+type GcsParameter = Exclude<keyof GcsLocation, 'scheme' | 'bucket' | 'prefix' | 'token'>
+type AzureParameter = Exclude<
+  keyof AzureLocation,
+  'scheme' | 'container' | 'prefix' | 'accountKey' | 'sasToken' | 'connectionString'
+>
+/** Schemes of the URLs that name a bucket. */
+type Scheme = 's3' | 'gs' | 'az'
+type Parameter<Of extends Scheme> = Of extends 's3' ? S3Parameter : Of extends 'gs' ? GcsParameter : AzureParameter
+/** What a URL with this scheme looks like. */
+type Example<Of extends Scheme> = Of extends 's3'
+  ? 's3://bucket/prefix?region=…'
+  : Of extends 'gs'
+    ? 'gs://bucket/prefix'
+    : 'az://container/prefix?account=…'
 
 type NameOf<Pair extends string> = Pair extends `${infer Name}=${string}` ? Name : Pair
 type NamesOf<Query extends string> = Query extends `${infer Pair}&${infer Rest}`
@@ -142,13 +148,13 @@ type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true
  */
 export type CheckedUrl<Url extends string> = string extends Url
   ? Url
-  : Url extends `${infer Scheme extends keyof Parameters}://${infer Rest}`
+  : Url extends `${infer Of extends Scheme}://${infer Rest}`
     ? Rest extends '' | `/${string}` | `?${string}`
-      ? Examples[Scheme]
+      ? Example<Of>
       : Rest extends `${string}?${infer Query}`
-        ? [Unknown<NamesOf<Query>, Parameters[Scheme]>] extends [never]
+        ? [Unknown<NamesOf<Query>, Parameter<Of>>] extends [never]
           ? Url
-          : `${Scheme}://…?${Parameters[Scheme]}=…`
+          : `${Of}://…?${Parameter<Of>}=…`
         : Url
     : Url extends StoreUrl | `file://${string}`
       ? Url

@@ -3,21 +3,17 @@
 use std::time::Duration;
 
 /// A service that has buckets.
+#[cfg_attr(
+    not(all(feature = "azure", feature = "gcs")),
+    expect(dead_code, reason = "a store that is not in this build")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// S3 or a compatible service.
     S3,
     /// Google Cloud Storage.
-    #[cfg_attr(
-        not(feature = "gcs"),
-        expect(dead_code, reason = "its store is not in this build")
-    )]
     Gcs,
     /// Azure Blob Storage, where a bucket is called a container.
-    #[cfg_attr(
-        not(feature = "azure"),
-        expect(dead_code, reason = "its store is not in this build")
-    )]
     Azure,
 }
 
