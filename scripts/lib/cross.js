@@ -17,7 +17,6 @@ import { macos } from './macos.js'
 import { attempt, root } from './process.js'
 import { ensureNpm } from './setup.js'
 import { addRustTarget, download, must, need, Unavailable, zigbuild } from './toolchain.js'
-import { windowsLints } from './windows-lints.js'
 import * as wine from './wine.js'
 
 const home = join(root, '.cache/cross')
@@ -87,8 +86,6 @@ export const platforms = {
   },
   'win32-x64-wine': { target: wine.target, own: wine },
   'darwin-arm64': { own: macos('aarch64-apple-darwin') },
-  'win32-x64-msvc': { isLong: true, own: windowsLints('x86_64-pc-windows-msvc') },
-  'win32-arm64': { isLong: true, own: windowsLints('aarch64-pc-windows-msvc') },
   'darwin-x64': { isLong: true, own: macos('x86_64-apple-darwin') },
 }
 
