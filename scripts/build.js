@@ -11,6 +11,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { attempt, root, run, useHostTarget } from './lib/process.js'
+import { releasedFeatures } from './lib/toolchain.js'
 
 process.chdir(root)
 const { values, positionals: napiFlags } = parseArgs({
@@ -20,12 +21,6 @@ const { values, positionals: napiFlags } = parseArgs({
     ...Object.fromEntries(['testing', 'dev', 'addon-only', 'js-only'].map((name) => [name, { type: 'boolean' }])),
   },
 })
-
-/**
- * The released addon is without the stores of Google Cloud Storage and Azure: both together cost 1.5 of 12.9 MB. To build it
- * with them: `node scripts/build.js -- --features azure,gcs`.
- */
-const released = ['--release', '--no-default-features', '--features', 'addon']
 
 /** Builds the addon. The files that napi generates next to it are committed in src/js/native and shipped in dist. */
 function buildAddon(outputDirectory, flags, env = {}) {
@@ -93,7 +88,7 @@ const linkTimeOptimized = process.platform === 'win32' ? {} : { CARGO: join(root
 if (values.testing) buildTesting()
 else if (!values['js-only']) {
   if (values.dev) buildAddon(values.out, [])
-  else buildAddon(values.out, released, linkTimeOptimized)
+  else buildAddon(values.out, ['--release', ...releasedFeatures], linkTimeOptimized)
   strip(values.out)
 }
 

@@ -16,7 +16,7 @@ import { delimiter, join } from 'node:path'
 import { macos } from './macos.js'
 import { attempt, root } from './process.js'
 import { ensureNpm } from './setup.js'
-import { addRustTarget, download, must, need, Unavailable, zigbuild } from './toolchain.js'
+import { addRustTarget, download, must, need, releasedFeatures, Unavailable, zigbuild } from './toolchain.js'
 import * as wine from './wine.js'
 
 const home = join(root, '.cache/cross')
@@ -116,7 +116,11 @@ export function build(name) {
   }
   // An old glibc version, so that the addon also loads on the oldest systems that Node supports.
   const triple = target.endsWith('gnu') ? `${target}.2.28` : target
-  const built = attempt('cargo-zigbuild', ['build', '--lib', '--profile', 'cross', '--target', triple], { env })
+  const built = attempt(
+    'cargo-zigbuild',
+    ['build', '--lib', '--profile', 'cross', ...releasedFeatures, '--target', triple],
+    { env },
+  )
   if (built.status !== 0) throw new Error(`the addon for ${target} could not be built`)
   const addon = addonOf(name)
   mkdirSync(join(root, 'build/cross'), { recursive: true })

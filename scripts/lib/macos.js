@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { readMachO } from './mach-o.js'
 import { attempt, root } from './process.js'
-import { addRustTarget, must, zigbuild } from './toolchain.js'
+import { addRustTarget, must, releasedFeatures, zigbuild } from './toolchain.js'
 
 /** The oldest macOS that the addon is for, as in .github/workflows/release.yml. */
 const OLDEST = '11.0'
@@ -58,7 +58,7 @@ export function macos(target) {
       // One profile for both, so that the programs of the build are compiled once.
       const common = ['--lib', '--profile', 'cross', '--target', target]
       must('cargo-zigbuild', ['clippy', '--no-default-features', ...common, '--', '-D', 'warnings'], { env })
-      must('cargo-zigbuild', ['rustc', ...common, '--', '-C', `link-arg=-F${stubs}`], { env })
+      must('cargo-zigbuild', ['rustc', ...common, ...releasedFeatures, '--', '-C', `link-arg=-F${stubs}`], { env })
       const folder = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
       checkAddon(join(folder, target, 'cross/libwarmswap.dylib'), arch)
     },

