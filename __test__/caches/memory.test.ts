@@ -1,4 +1,4 @@
-// @module-tag system
+// @module-tag storm
 /**
  * archives/memory-is-bounded: memory is bounded, whatever a cache contains. Measured in separate processes: the highest resident set during a
  * call (VmHWM) minus that before the first one. The limit is the invariant's; the longer forms run with

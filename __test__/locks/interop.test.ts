@@ -115,9 +115,12 @@ describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
     mkdirSync(path)
     const waiter = theirs(version, 'once', path)
     await waiter.line(/^waiting/)
+    // Otherwise it could acquire the lock between our removal of the directory and our acquisition.
+    waiter.signal('SIGSTOP')
     const lock = await acquireLock(path, { timeoutMs: SOON_MS, foreignStaleMs: 500 })
     expect(lock.tookOverFrom).toMatchObject({ format: 'ownerless' })
-    expect(waiter.lines).toEqual(['waiting'])
+    waiter.signal('SIGCONT')
+    lock.assertHeld()
     lock.release()
     await waiter.line(/^released/)
   })
