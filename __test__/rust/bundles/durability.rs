@@ -1,15 +1,16 @@
 //! Real power loss: loop mounts that are shut down without flushing their log (ext4 and xfs by ioctl), or whose backing
 //! file is copied while they are mounted (btrfs). The negative controls must fail. Otherwise the test detects nothing.
-//! Needs root, loop devices, mkfs and python3, and prints a message if one is missing.
+//! Needs root, loop devices and mkfs, and prints a message if one is missing.
 //!
 //! A publisher is killed at each of its system calls. Then the power is lost: immediately, after another program has
 //! flushed a file (which commits the filesystem's log), or after 6.5 s (when the kernel has written back by itself;
 //! `npm run test:long`). If warmswap flushes nothing, the stores of all points share one crash. With durability 'power'
 //! and an immediate power loss, each point has its own crash. CI runs the points at and after calls that flush or
-//! change a name, and the long form runs all. the long form takes all.
+//! change a name, and the long form runs all.
 
 // guarantee: bundles/power-loses-nothing, bundles/torn-is-not-served
 
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,8 +18,22 @@ use std::time::Duration;
 use crate::fixture::{Outcome, command, not_run, start};
 use crate::forks::run_fork;
 
-/// `_IOR('X', 125, u32)` of ext4 and xfs, with the flag NOLOGFLUSH.
-const SHUTDOWN: &str = "import fcntl,os,sys,struct; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+/// Shuts down the filesystem of ext4 or xfs that is mounted there: nothing more is written to it.
+#[expect(clippy::disallowed_methods, reason = "the test works on the disk directly")]
+fn shut_down(mount_point: &Path) -> std::io::Result<()> {
+    /// `_IOR('X', 125, u32)`.
+    const SHUTDOWN: libc::Ioctl = 0x8004_587d;
+    /// The log is not flushed.
+    const NOLOGFLUSH: u32 = 2;
+
+    let folder = std::fs::File::open(mount_point)?;
+    let how = NOLOGFLUSH;
+    // SAFETY: the descriptor is open, and the call reads one u32, which outlives it.
+    match unsafe { libc::ioctl(folder.as_raw_fd(), SHUTDOWN, &raw const how) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Filesystem {
@@ -131,13 +146,7 @@ impl Disk {
             self.unmount();
             self.image = copy;
         } else {
-            assert!(
-                succeeds(
-                    "python3",
-                    &["-c", SHUTDOWN, self.mount_point().to_str().expect("UTF-8")]
-                ),
-                "the shutdown ioctl"
-            );
+            shut_down(&self.mount_point()).expect("the shutdown ioctl");
             self.unmount();
         }
         // The previous loop device disappears shortly after its mount. Until then, a mount can find the filesystem that
@@ -311,7 +320,7 @@ fn disk_of(filesystem: Filesystem) -> Option<Disk> {
     let disk = Disk::new(filesystem);
     if disk.is_none() {
         not_run(&format!(
-            "power loss on {filesystem:?} needs root, loop devices, mkfs and python3"
+            "power loss on {filesystem:?} needs root, loop devices and mkfs"
         ));
     }
     disk
