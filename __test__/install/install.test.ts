@@ -136,4 +136,11 @@ test('the platform package is the only one with an addon', { timeout: 300_000 },
     .map(String)
     .filter((name) => /^warmswap.*\.node$/.test(name))
   expect(addons).toEqual(['warmswap-linux-x64-gnu/warmswap.linux-x64-gnu.node'])
+  // Google's and Azure's stores are left out for their size, and the error names the way out.
+  const program = `const { openCache } = await import('warmswap')
+    const refused = async (store) => openCache(store).probe().then(() => 'none', ({ code }) => code)
+    console.log(await refused('gs://bucket'), await refused('az://container?account=a'))`
+  const options = { cwd: project.folder, encoding: 'utf8' } as const
+  const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], options)
+  expect(output).toBe('ERR_UNSUPPORTED ERR_UNSUPPORTED\n')
 })

@@ -12,7 +12,7 @@ use super::gcs::{self, GcsOptions};
 use super::interface::Store;
 use super::memory::Memory;
 use super::s3::{self, S3Options};
-use crate::core::error::{Error, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::sys::path::Root;
 
 /// Location of a store. Its `Debug` output contains no secret.
@@ -59,6 +59,7 @@ impl Location {
             "gs" => Self::Gcs(Box::new(GcsOptions::extract(&mut options)?)),
             #[cfg(feature = "azure")]
             "az" => Self::Azure(Box::new(AzureOptions::extract(&mut options)?)),
+            _ if ["gs", "az"].contains(&scheme) => return Err(left_out(scheme)),
             _ => {
                 return Err(Error::argument(
                     "store.scheme",
@@ -76,6 +77,14 @@ impl Location {
             )),
         }
     }
+}
+
+/// The error for a store of a cloud that this build leaves out.
+fn left_out(scheme: &str) -> Error {
+    let message = format!(
+        "this addon is without '{scheme}:' stores, which make it 0.8 MB larger. Build one with them from the sources (docs/reference/stores.md), or use a bucket with an S3 interface"
+    );
+    Error::new(Code::Unsupported, message)
 }
 
 /// Opens a store. Makes no I/O.
