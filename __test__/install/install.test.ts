@@ -138,9 +138,14 @@ test('the platform package is the only one with an addon', { timeout: 300_000 },
   expect(addons).toEqual(['warmswap-linux-x64-gnu/warmswap.linux-x64-gnu.node'])
   // Google's and Azure's stores are left out for their size, and the error names the way out.
   const program = `const { openCache } = await import('warmswap')
-    const refused = async (store) => openCache(store).probe().then(() => 'none', ({ code }) => code)
-    console.log(await refused('gs://bucket'), await refused('az://container?account=a'))`
+    for (const store of ['gs://bucket', 'az://container?account=a']) {
+      try {
+        openCache(store)
+      } catch ({ code }) {
+        console.log(code)
+      }
+    }`
   const options = { cwd: project.folder, encoding: 'utf8' } as const
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], options)
-  expect(output).toBe('ERR_UNSUPPORTED ERR_UNSUPPORTED\n')
+  expect(output).toBe('ERR_UNSUPPORTED\nERR_UNSUPPORTED\n')
 })
