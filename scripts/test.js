@@ -71,23 +71,19 @@ async function testCore({ attempt }) {
   results.addNextest(report, await attempt('cargo', [...nextest, 'run', '--profile', 'ci', ...core]))
 }
 
-/** Runs the TypeScript tests of these tiers (vitest.config.ts). */
-async function testTypescript({ attempt }, tiers) {
-  const report = join(root, `build/reports/${tiers.join('-')}.json`)
+async function testTypescript({ attempt }) {
+  const report = join(root, 'build/reports/vitest.json')
   mkdirSync(join(root, 'build/reports'), { recursive: true })
   rmSync(report, { force: true })
   const ended = await attempt(process.execPath, [
     'node_modules/vitest/vitest.mjs',
     'run',
     ...typescript.map((name) => `__test__/${name}/`),
-    ...tiers.map((name) => `--project=${name}`),
-    '--passWithNoTests',
     '--reporter=verbose',
     '--reporter=json',
     `--outputFile.json=${report}`,
   ])
-  // Files that ran at the same time count in full.
-  for (const [name, seconds] of Object.entries(results.addVitest(report, ended))) addTiming(`  ${name}`, seconds)
+  return results.addVitest(report, ended)
 }
 
 const missing = await missingPrograms({ yes: values.yes })
@@ -95,12 +91,12 @@ useHostTarget()
 const nextest = ensureNextest()
 try {
   await Promise.all([phase('tools', (context) => installTools(context, missing)), buildAll()])
-  // Most tests wait for processes and timers: one after the other, the two leave a third of the CPU idle.
-  await Promise.all([
-    phase('core', testCore),
-    typescript.length > 0 && phase('suites', (context) => testTypescript(context, ['fast', 'system'])),
-  ])
-  if (typescript.length > 0) await phase('storm', (context) => testTypescript(context, ['storm']))
+  await phase('core', testCore)
+  if (typescript.length > 0) {
+    const seconds = await phase('suites', testTypescript)
+    // Files that ran at the same time count in full.
+    for (const [name, each] of Object.entries(seconds)) addTiming(`  ${name}`, each)
+  }
   printTimings()
   results.print()
   process.exitCode = results.failed > 0 || results.passed === 0 ? 1 : 0
