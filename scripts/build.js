@@ -6,6 +6,7 @@
 //   node scripts/build.js --js-only    only dist/*.js and index.d.ts
 //   node scripts/build.js --testing    the addon with fault points and seeded bugs, in the dev profile, into build/testing/,
 //                                      and the child programs of the tests
+//   node scripts/build.js --features azure,gcs   the release addon with the stores that it leaves out otherwise
 //   node scripts/build.js -- FLAGS     passes these flags on to `napi build`, such as --target x86_64-unknown-linux-musl -x
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,6 +18,7 @@ process.chdir(root)
 const { values, positionals: napiFlags } = parseArgs({
   allowPositionals: true,
   options: {
+    features: { type: 'string' },
     out: { type: 'string', default: 'dist' },
     ...Object.fromEntries(['testing', 'dev', 'addon-only', 'js-only'].map((name) => [name, { type: 'boolean' }])),
   },
@@ -88,7 +90,7 @@ const linkTimeOptimized = process.platform === 'win32' ? {} : { CARGO: join(root
 if (values.testing) buildTesting()
 else if (!values['js-only']) {
   if (values.dev) buildAddon(values.out, [])
-  else buildAddon(values.out, ['--release', ...releasedFeatures], linkTimeOptimized)
+  else buildAddon(values.out, ['--release', ...releasedFeatures(values.features)], linkTimeOptimized)
   strip(values.out)
 }
 

@@ -57,6 +57,7 @@ export async function startGcs(): Promise<GcsServer> {
     )
     if (error === undefined) break
     if (child.exitCode !== null || !error.message.includes('fetch failed')) throw error
+    // The program prints nothing when it listens.
     await sleep(20)
   }
   return {

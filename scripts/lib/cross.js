@@ -118,7 +118,7 @@ export function build(name) {
   const triple = target.endsWith('gnu') ? `${target}.2.28` : target
   const built = attempt(
     'cargo-zigbuild',
-    ['build', '--lib', '--profile', 'cross', ...releasedFeatures, '--target', triple],
+    ['build', '--lib', '--profile', 'cross', ...releasedFeatures(), '--target', triple],
     { env },
   )
   if (built.status !== 0) throw new Error(`the addon for ${target} could not be built`)

@@ -58,7 +58,7 @@ export function macos(target) {
       // One profile for both, so that the programs of the build are compiled once.
       const common = ['--lib', '--profile', 'cross', '--target', target]
       must('cargo-zigbuild', ['clippy', '--no-default-features', ...common, '--', '-D', 'warnings'], { env })
-      must('cargo-zigbuild', ['rustc', ...common, ...releasedFeatures, '--', '-C', `link-arg=-F${stubs}`], { env })
+      must('cargo-zigbuild', ['rustc', ...common, ...releasedFeatures(), '--', '-C', `link-arg=-F${stubs}`], { env })
       const folder = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
       checkAddon(join(folder, target, 'cross/libwarmswap.dylib'), arch)
     },

@@ -3,10 +3,10 @@ import { attempt } from './process.js'
 import { ensurePython } from './setup.js'
 
 /**
- * The features of a released addon. The stores of Google Cloud Storage and Azure make it 12.9 MB instead of 11.4, and the
- * limit is 0.4 MB for each. `node scripts/build.js -- --features azure,gcs` builds an addon with them.
+ * Flags for the features of a released addon, and `more` of them. The stores of Google Cloud Storage and Azure make it
+ * 12.9 MB instead of 11.4, and the limit is 0.4 MB for each. napi takes one list: it would pass a second one as an argument.
  */
-export const releasedFeatures = ['--no-default-features', '--features', 'addon']
+export const releasedFeatures = (more) => ['--no-default-features', '--features', more ? `addon,${more}` : 'addon']
 
 const ZIG = ['ziglang==0.17.1', 'cargo-zigbuild==0.24.1']
 

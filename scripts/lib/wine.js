@@ -75,7 +75,7 @@ exit $status
 
 /** Builds the addon. Returns its path. napi-build needs a libnode.dll to link with, but uses nothing of it. */
 export function build() {
-  must('cargo', ['build', '--lib', '--profile', 'cross', ...releasedFeatures, '--target', target], {
+  must('cargo', ['build', '--lib', '--profile', 'cross', ...releasedFeatures(), '--target', target], {
     env: { LIBNODE_PATH: libnode },
   })
   mkdirSync(join(root, 'build/cross'), { recursive: true })
