@@ -5,6 +5,7 @@
 
 // guarantee: restarts/lossy-values-are-refused
 
+import { setFlagsFromString } from 'node:v8'
 import { describe, expect } from 'vitest'
 import { isWarmswapError, sharedCell } from 'warmswap'
 import { child, publishWorker, test, thread } from '../support/coordinators.js'
@@ -192,6 +193,26 @@ test('a worker of your own gets requests as they are: only a copy loses', async 
   const coordinator = open(async () => ({ exited, send: async (request) => request, stop: async () => resolve() }))
   const request = new Request('http://localhost/a')
   expect(await coordinator.dispatch(request)).toBe(request)
+})
+
+test('contexts of requests share a hidden class, which V8 would otherwise keep until a full collection', async ({
+  store,
+  open,
+}) => {
+  await publishWorker(store, 'one', 'return 1')
+  let end = (): void => {}
+  const exited = new Promise<void>((resolve) => (end = resolve))
+  const contexts: { signal: AbortSignal }[] = []
+  const send = async (_: unknown, context: { signal: AbortSignal }): Promise<void> => void contexts.push(context)
+  const coordinator = open(async () => ({ exited, send, stop: async () => end() }))
+  await coordinator.dispatch(1)
+  await coordinator.dispatch(2)
+  setFlagsFromString('--allow-natives-syntax')
+  const haveSameMap = new Function('one', 'other', 'return %HaveSameMap(one, other)')
+  expect(haveSameMap(...contexts)).toBe(true)
+  const [one, other] = contexts.map((context) => ({ ...context }).signal)
+  expect(one).toBeInstanceOf(AbortSignal)
+  expect(other).not.toBe(one)
 })
 
 test('a cell refuses a value that its copy would lose', () => {

@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import { attempt } from '../native/callbacks.js'
 import { invalidArgument, WarmswapError } from '../native/errors.js'
-import type { Cancellation } from './cancellation.js'
+import { type Cancellation, withSignal } from './cancellation.js'
 import type { RawAnswer, RequestHead } from './http/exchange.js'
 import type { Parts } from './parts.js'
 
@@ -95,13 +95,7 @@ export interface SendContext {
 
 /** A context whose signal belongs to this request alone. */
 export function contextOfOne(incarnation: number, cancellation: Cancellation): SendContext {
-  return {
-    incarnation,
-    get signal() {
-      return cancellation.signal
-    },
-    [ONE_REQUEST]: cancellation,
-  }
+  return withSignal({ incarnation, [ONE_REQUEST]: cancellation }, cancellation)
 }
 
 /** The cancellation of a context whose signal belongs to one request; undefined if other requests may share the signal. */

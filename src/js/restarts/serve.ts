@@ -2,6 +2,7 @@
 
 import { refuseLoss } from '../native/loss.js'
 import { callback } from '../native/validate.js'
+import { withSignal } from './cancellation.js'
 import { answerWith, type Host } from './host-link.js'
 import type { Call } from './outgoing.js'
 import { type Parts, partsOf } from './parts.js'
@@ -33,12 +34,7 @@ export type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | 
 export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void {
   callback('handler', handler)
   answerWith('request', async ({ host, message: { id, incarnation, request }, call }) => {
-    const value = await handler(request as Q, {
-      incarnation,
-      get signal() {
-        return call.signal
-      },
-    })
+    const value = await handler(request as Q, withSignal({ incarnation }, call))
     const parts = partsOf(value)
     if (parts) await answerInParts(host, { id, incarnation }, call, parts)
     else await host.send({ warmswap: 'reply', id, incarnation, value: whole(host, value) })
