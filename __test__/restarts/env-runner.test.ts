@@ -169,9 +169,29 @@ test('upgrades, messages and reloadModule() reach the worker that serves', async
   server.close()
 })
 
+test('runners whose names differ only in other characters have a store of their own', async ({ memory }) => {
+  const before = process.cwd()
+  process.chdir(memory)
+  try {
+    const runners = ['é', 'ü'].map((name) => {
+      mkdirSync(name)
+      writeFileSync(join(name, 'app.mjs'), `export default { fetch: () => new Response('${name}') }`)
+      return new WarmswapEnvRunner({ name, data: { entry: join(memory, name, 'app.mjs') } })
+    })
+    for (const runner of runners) await runner.waitForReady()
+    const answers = runners.map(async (runner) => await (await runner.fetch('/')).text())
+    expect(await Promise.all(answers)).toEqual(['é', 'ü'])
+    for (const runner of runners) await runner.close()
+  } finally {
+    process.chdir(before)
+  }
+})
+
 test('options that cannot work are refused', ({ project, memory }) => {
   project.write(1)
   expect(() => project.runner({ name: 1 as never })).toThrow(/options\.name/)
+  expect(() => project.runner({ name: '' })).toThrow(/options\.name/)
+  expect(() => project.runner({}, { runner: 'deno' as never })).toThrow(/options\.warmswap\.runner.*deno-process/)
   expect(() => project.runner({ data: {} })).toThrow(/options\.data\.entry/)
   expect(() => project.runner({ listen: { port: 1 } })).toThrow(/no public address/)
   const directory = join(memory, 'elsewhere')

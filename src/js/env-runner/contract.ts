@@ -97,6 +97,6 @@ export interface WarmswapOptions extends Omit<CoordinatorOptions<never, never>, 
   runner?: 'node-worker' | 'node-process' | 'bun-process' | 'deno-process'
   /** Directory with the output of the build, which contains the entry. Each reload publishes it. @default the directory of the entry */
   directory?: string
-  /** Path of the store. @default `.warmswap/<name>` in the working directory */
+  /** Path of the store. @default `.warmswap/<name>` in the working directory, with a hash if the name has other characters than letters, digits, `_` and `-` */
   store?: string
 }

@@ -1,5 +1,6 @@
 /** The store and the coordinator that all runners of one store share: a runner is one reload, and not one worker. */
 
+import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
@@ -16,10 +17,16 @@ const engines = new Map<string, Engine>()
 
 /** The engine of this runner's store. The first runner of a store decides about its options. */
 export function engineOf({ name, warmswap = {} }: WarmswapRunnerOptions): Engine {
-  const root = resolve(warmswap.store ?? join('.warmswap', name.replaceAll(/[^\w-]+/g, '-')))
+  const root = resolve(warmswap.store ?? join('.warmswap', folderOf(name)))
   const engine = engines.get(root) ?? new Engine(root, warmswap)
   engines.set(root, engine)
   return engine
+}
+
+/** Two names must not become one store: the runners of one would answer with the code of the other. */
+function folderOf(name: string): string {
+  const folder = name.replaceAll(/[^\w-]+/g, '-')
+  return folder === name ? name : `${folder}-${createHash('sha256').update(name).digest('hex').slice(0, 8)}`
 }
 
 interface Opened {
@@ -142,7 +149,8 @@ function entryIn(options: WarmswapRunnerOptions): string {
 
 type RunnerClass = new (options: object) => EnvRunner
 
-const CLASSES: Record<string, string> = {
+/** The runners of env-runner that can run a worker. */
+export const CLASSES: Record<string, string> = {
   'node-worker': 'NodeWorkerEnvRunner',
   'node-process': 'NodeProcessEnvRunner',
   'bun-process': 'BunProcessEnvRunner',

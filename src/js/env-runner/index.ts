@@ -7,7 +7,7 @@
 
 import { isAbsolute, relative, resolve, sep } from 'node:path'
 import { invalidArgument, WarmswapError } from '../native/errors.js'
-import { milliseconds, string } from '../native/validate.js'
+import { milliseconds, oneOf, string } from '../native/validate.js'
 import type {
   EnvRunner,
   RunnerAddress,
@@ -16,7 +16,7 @@ import type {
   RunnerUpgrade,
   WarmswapRunnerOptions,
 } from './contract.js'
-import { directoryOf, type Engine, engineOf } from './engine.js'
+import { CLASSES, directoryOf, type Engine, engineOf } from './engine.js'
 
 export type {
   EnvRunner,
@@ -57,8 +57,10 @@ export class WarmswapEnvRunner implements EnvRunner {
    * @throws {WarmswapError} ERR_INVALID_ARGUMENT.
    */
   constructor(options: WarmswapRunnerOptions) {
-    string('options.name', options?.name)
+    if (string('options.name', options?.name) === '') throw invalidArgument('options.name', '', 'a name')
     const entry = string('options.data.entry', options.data?.entry)
+    const { runner } = options.warmswap ?? {}
+    if (runner !== undefined) oneOf('options.warmswap.runner', runner, Object.keys(CLASSES))
     if (options.listen !== undefined)
       throw invalidArgument('options.listen', options.listen, 'no value: the worker has no public address of its own')
     if (!contains(directoryOf(options), resolve(entry)))
