@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, chmodSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openBundles } from 'warmswap'
 import { expect } from 'vitest'
@@ -69,7 +69,9 @@ test('publish adopts what has changed, and the other commands show and change wh
 
 test('each kind of failure has its exit code and one line', async ({ memory }) => {
   const [root, folder] = [join(memory, 'store'), join(memory, 'build')]
+  const alias = join(memory, 'alias')
   mkdirSync(folder)
+  symlinkSync(folder, alias)
   await (await openBundles(root)).close()
   const results = bundles(
     root,
@@ -84,8 +86,16 @@ test('each kind of failure has its exit code and one line', async ({ memory }) =
     ['publish', memory],
     ['publish', folder, '--link', folder],
     ['publish', folder, '--durability', 'high'],
+    ['publish', folder, '--link', join(folder, 'dist')],
+    ['publish', ''],
+    ['publish', alias],
+    ['run', '--', ''],
+    ['run', '--cwd', join(memory, 'absent'), '--', 'true'],
+    ['run', '--name', 'n', '--expires', '0', '--', 'true'],
+    ['run', '--name', 'n', '--expires', '999999999999d', '--', 'true'],
   )
-  expect(results.map(({ code }) => code)).toEqual([3, 3, 3, 6, 6, 3, 2, 2, 2, 2, 2])
+  expect(results.map(({ code }) => code)).toEqual([3, 3, 3, 6, 6, 3, ...Array.from({ length: 12 }, () => 2)])
+  expect(results.at(-2)?.errors).toContain("Invalid --expires: '0'")
   for (const { errors } of results.slice(1)) expect(errors).toMatch(/^warmswap: [^\n]+ \[ERR_[A-Z_]+\]\n$/)
   expect(json(results[4])).toMatchObject({ outcome: 'error', code: 'ERR_MISSING_ENTRY' })
 
@@ -108,7 +118,11 @@ test('without --store: WARMSWAP_BUNDLES, else .warmswap/<directory>, else the on
   }
   expect(await cli(['ls'])).toMatchObject({ code: 2, errors: expect.stringContaining("/.warmswap' has no store") })
   expect(await cli(['publish', 'build'])).toMatchObject({ code: 0 })
-  expect((await cli(['current'])).out).toBe(join(memory, '.warmswap/build/gens/000001/tree'))
+  // A first publish that failed has left a store without a generation.
+  mkdirSync(join(memory, 'empty'))
+  expect(await cli(['publish', 'empty'])).toMatchObject({ code: 6 })
+  for (const env of [{}, { WARMSWAP_BUNDLES: '' }])
+    expect((await cli(['current'], env)).out).toBe(join(memory, '.warmswap/build/gens/000001/tree'))
   expect(await cli(['publish', 'build'], { WARMSWAP_BUNDLES: '.warmswap/other' })).toMatchObject({ code: 0 })
   expect((await cli(['current'])).errors).toContain('has 2 stores: build, other')
   expect((await cli(['current', '--store', 'absent'])).errors).toContain('is not a store of bundles')

@@ -5,6 +5,7 @@
  * this program is killed.
  */
 
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type BundleStore, type Pin, descriptorOf } from '../bundles/index.js'
 import { countOf, durationOf, parse, wrongArguments } from './arguments.js'
@@ -20,17 +21,18 @@ export async function run(args: string[]): Promise<number> {
   const own = separator < 0 ? args : args.slice(0, separator)
   const [command, ...rest] = separator < 0 ? [] : args.slice(separator + 1)
   const { values } = parse('bundles run', HELP, OPTIONS.run, own, { what: USAGE })
-  if (command === undefined) throw wrongArguments(`the command to run is missing. Expected ${USAGE}`)
+  if (!command) throw wrongArguments(`the command to run is missing. Expected ${USAGE}`)
   if (values.expires !== undefined && values.name === undefined)
     throw wrongArguments("option '--expires' needs '--name'")
   const generation = countOf('--generation', values.generation)
-  const expiresMs = durationOf('--expires', values.expires ?? DEFAULT_EXPIRY) as number
+  const cwd = values.cwd === undefined ? undefined : existingDirectory(values.cwd)
+  const expiresAt = expiryOf(values.expires ?? DEFAULT_EXPIRY)
   const timeoutMs = durationOf('--timeout', values.timeout)
   await using store = await openExisting(values.store, timeoutMs === undefined ? {} : { timeoutMs })
   const signals = new Signals()
   using pin = await pinOf(store, {
     ...(generation === undefined ? {} : { generation }),
-    ...(values.name === undefined ? {} : { name: values.name, expiresAt: Date.now() + expiresMs }),
+    ...(values.name === undefined ? {} : { name: values.name, expiresAt }),
   })
   if (signals.exitCode !== undefined) return signals.exitCode
   const inherited = process.platform === 'win32' ? undefined : descriptorOf(pin)
@@ -41,7 +43,24 @@ export async function run(args: string[]): Promise<number> {
     started: () => {},
     release: async () => {},
   }
-  return await execute(command, rest, held, signals, values.cwd === undefined ? pin.path : resolve(values.cwd))
+  return await execute(command, rest, held, signals, cwd ?? pin.path)
+}
+
+/** The system would report a missing working directory as a missing command. */
+function existingDirectory(given: string): string {
+  const path = resolve(given)
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return path
+  throw wrongArguments(`Invalid --cwd: '${path}' is not a directory, or does not exist`)
+}
+
+/** The last time that a Date can have. */
+const LAST_TIME = 8.64e15
+
+function expiryOf(text: string): number {
+  const ms = durationOf('--expires', text) as number
+  const time = Date.now() + ms
+  if (ms > 0 && time <= LAST_TIME) return time
+  throw wrongArguments(`Invalid --expires: '${text}'. Expected a time above 0, such as 7d`)
 }
 
 async function pinOf(

@@ -1,6 +1,5 @@
 /** `warmswap bundles ls|current|pins|verify|rollback|collect|publish|run`: a store from the shell. */
 
-import { statSync } from 'node:fs'
 import { relative, resolve, sep } from 'node:path'
 import { type BundleStore, type BundleStoreOptions, type Generation, openBundles } from '../bundles/index.js'
 import { isWarmswapError } from '../native/errors.js'
@@ -17,7 +16,7 @@ import {
 } from './arguments.js'
 import { type BundlesCommand, HELP, OPTIONS } from './bundles-help.js'
 import { run } from './bundles-run.js'
-import { existingStore, generationsIn, storeFor } from './bundles-store.js'
+import { directoryToPublish, existingStore, generationsIn, storeFor } from './bundles-store.js'
 import { duration, size } from './text.js'
 
 /** Exit codes of errors; of all others 1. */
@@ -106,7 +105,7 @@ async function execute(
   values: Given,
   argument: string | undefined,
 ): Promise<Report> {
-  if (command === 'publish') return await publish(values, resolve(argument as string))
+  if (command === 'publish') return await publish(values, directoryToPublish(argument as string))
   const generation = generationOf(argument)
   const root = existingStore(values.store)
   const before = command === 'collect' ? generationsIn(root) : []
@@ -152,10 +151,14 @@ async function list(store: BundleStore): Promise<Report> {
   }))
   const lines = generations.map(({ number: of, files, bytes, publishedAt, current: isCurrent, names: under }) => {
     const facts = [`${files} file${files === 1 ? '' : 's'}`, size(bytes), `${ago(publishedAt)} ago`]
-    return `${isCurrent ? '*' : ' '} ${String(of).padStart(6)}  ${facts.join(', ')}${under.length > 0 ? `  ${under.join(', ')}` : ''}`
+    return `${isCurrent ? '*' : ' '} ${String(of).padStart(6)}  ${facts.join(', ')}${under.length > 0 ? `  ${under.map(printable).join(', ')}` : ''}`
   })
   return { json: generations, text: lines.join('\n') }
 }
+
+/** A name may have line breaks, and sequences that change the terminal. */
+const printable = (name: string): string =>
+  name.replace(/\p{Cc}/gu, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 const ago = (time: string): string => duration(Math.max(0, Date.now() - Date.parse(time)))
 
@@ -168,7 +171,7 @@ function current(store: BundleStore): Report {
 async function pins(store: BundleStore): Promise<Report> {
   const named = await store.pins()
   const line = (pin: (typeof named)[number]): string =>
-    `${pin.name}  generation ${pin.generation}, for ${duration(Date.parse(pin.expiresAt) - Date.now())} more`
+    `${printable(pin.name)}  generation ${pin.generation}, for ${duration(Date.parse(pin.expiresAt) - Date.now())} more`
   return { json: named, text: named.map(line).join('\n') }
 }
 
@@ -185,13 +188,12 @@ async function verify(store: BundleStore, given: number | undefined): Promise<Re
 }
 
 async function publish(values: Given, directory: string): Promise<Report> {
-  // An empty store and a link to it would hide a misspelt path.
-  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory())
-    throw wrongArguments(`'${directory}' is not a directory, or does not exist. Expected the directory to publish`)
   const root = storeFor(values.store, directory)
   if (isBelow(directory, root)) throw wrongArguments(`the store '${root}' is inside the directory to publish`)
   if (values.link !== undefined && isBelow(resolve(values.link), directory))
     throw wrongArguments(`--link is the directory to publish, or holds it. Let the tool write to another directory`)
+  if (values.link !== undefined && isBelow(directory, resolve(values.link)))
+    throw wrongArguments(`--link is inside the directory to publish: each generation would contain the link`)
   const meta = metaOf(values.meta)
   await using store = await openBundles(root, storeOptions(values))
   const { generation, changed } = await adopt(store, directory, values, meta)
