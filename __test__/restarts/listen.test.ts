@@ -163,6 +163,18 @@ test('a program that knows only PORT is proxied, and a Python server too', async
   expect([answer.status, await answer.text()]).toEqual([200, 'from python'])
 })
 
+test.runIf(process.platform === 'linux')(
+  'a program that listens on one address of the machine alone is reached there',
+  async ({ store, open }) => {
+    // Next.js listens on the address of $HOSTNAME.
+    for (const host of ['127.0.0.2', '::ffff:127.0.0.1', '::1']) {
+      await publishServer(store, host, MIRROR, { on: `process.env.PORT, '${host}'` })
+      const answer = await open(child).fetch(new Request('http://x/'))
+      expect([answer.headers.get('x-version'), ((await answer.json()) as { url: string }).url]).toEqual([host, '/'])
+    }
+  },
+)
+
 test('each request other than GET and HEAD gets a connection of its own', async ({ store, open, serve }) => {
   await publishServer(store, 'one', 'request.resume(); response.end(String(request.socket.number))', {
     before: "let count = 0; server.on('connection', (socket) => (socket.number = ++count))",

@@ -1,6 +1,7 @@
 /** Listeners and connections, from the kernel's tables (only Linux has them as files). */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { endianness } from 'node:os'
 import { numbers } from './processes.js'
 
 interface Row {
@@ -28,6 +29,18 @@ export function listenerOf(number: number): number | undefined {
 /** The sockets that listen on a port. */
 export function listenersOn(number: number): { address: string; inode: string }[] {
   return (rows() ?? []).filter(({ port, listens }) => port === number && listens)
+}
+
+/** The host that reaches a listener on this address, which is as the kernel prints it. */
+export function hostOf(address: string): string {
+  const bytes = Buffer.from(address, 'hex')
+  // The kernel prints words of 32 bits in the order of the processor.
+  if (endianness() === 'LE') bytes.swap32()
+  const isEvery = bytes.every((byte) => byte === 0)
+  if (bytes.length === 4) return isEvery ? '127.0.0.1' : bytes.join('.')
+  const groups = bytes.toString('hex').match(/.{4}/g) ?? []
+  // In its shortest form.
+  return isEvery ? '::1' : new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1)
 }
 
 /** The ports that these processes listen on. */

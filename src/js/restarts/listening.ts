@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { removeAtEnd } from '../keeper/client.js'
 import { groupOf } from '../keeper/processes.js'
-import { listenersOn, portsOf, socketsOf } from '../keeper/tcp-table.js'
+import { hostOf, listenersOn, portsOf, socketsOf } from '../keeper/tcp-table.js'
 import { messageOf } from '../native/callbacks.js'
 import { WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
@@ -144,9 +144,8 @@ export class Listening {
     const isAccepted = ({ inode }: { inode: string }): boolean => this.accepted.has(inode)
     if (!listeners.every(isAccepted)) this.accepted = new Set(this.owners().flatMap(socketsOf))
     if (!listeners.every(isAccepted)) return undefined
-    // 127.0.0.1 or 0.0.0.0, as the kernel prints them; all others are reached over IPv6.
-    const isV4 = listeners.some(({ address }) => address === '0100007F' || address === '00000000')
-    return { host: isV4 ? '127.0.0.1' : '::1', port }
+    const hosts = listeners.map(({ address }) => hostOf(address))
+    return { host: ['127.0.0.1', '::1'].find((host) => hosts.includes(host)) ?? (hosts[0] as string), port }
   }
 }
 

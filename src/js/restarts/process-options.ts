@@ -1,6 +1,7 @@
 /** Options of startProcess(), and what they mean for node:child_process. */
 
 import type { ChildProcess, ForkOptions } from 'node:child_process'
+import { statSync } from 'node:fs'
 import { invalidArgument } from '../native/errors.js'
 import {
   absolutePath,
@@ -81,10 +82,17 @@ export function checkedProcessOptions(options: ProcessOptions | undefined): Chec
   boolean('options.killDetached', killDetached)
   if (given.execPath !== undefined) string('options.execPath', given.execPath)
   if (given.execArgv !== undefined) strings('options.execArgv', given.execArgv)
-  if (given.cwd !== undefined) absolutePath('options.cwd', given.cwd)
+  if (given.cwd !== undefined) checkCwd(given.cwd)
   if (given.outputPrefix !== undefined) string('options.outputPrefix', given.outputPrefix)
   const output = checkedOutput(given)
   return { ...given, args, env: checkedEnv(env), listen, readyTimeoutMs, killDetached, output }
+}
+
+/** The system would report a missing working directory as a missing program. */
+function checkCwd(cwd: string): void {
+  const path = absolutePath('options.cwd', cwd)
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw invalidArgument('options.cwd', cwd, 'a directory that exists')
 }
 
 function checkedOutput({ stdio, outputPrefix }: ProcessOptions): [WorkerOutput, WorkerOutput] {
