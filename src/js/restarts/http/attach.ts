@@ -3,25 +3,26 @@
  * Fetch. It creates a `Request`, `Response` or `Headers` object only when one is used: all three take 30 µs per request.
  */
 
-import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Server as SecureServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { NodeRequest, NodeResponse, sendNodeResponse } from 'srvx/node'
+import { NodeRequest } from 'srvx/node'
 import { invalidArgument, WarmswapError } from '../../native/errors.js'
 import { isSeeded } from '../../native/seeded-bugs.js'
 import { Cancellation } from '../cancellation.js'
-import { LongAnswer } from '../long-answer.js'
 import type { Parts } from '../parts.js'
 import type { Carry } from '../queue.js'
 import { hasBody } from './agents.js'
 import { carryHttp, type HttpAnswer } from './carry.js'
 import { answerClientError } from './client-error.js'
-import { type AnswerHead, type HeaderPairs, isFetchMethod, type RequestHead } from './exchange.js'
+import { type HeaderPairs, isFetchMethod, type RequestHead } from './exchange.js'
 import { type FailedAnswer, failedAnswer } from './failed-answer.js'
 import { forwardingHeaders, isForwardingHeader } from './forwarded.js'
 import { type CheckedFetchOptions, type Exchanger, isReplayable } from './options.js'
+import { offersHttp2, withoutOffer } from './offered-http2.js'
 import { ProxiedAnswer, proxied } from './proxy.js'
+import { rawHead, send } from './send.js'
 import { carryUpgrade } from './upgrade.js'
 
 /** A server that attach() accepts: one of node:http or node:https. */
@@ -33,6 +34,9 @@ const attached = new WeakSet<AttachedServer>()
 export function attach(server: AttachedServer, exchanger: Exchanger, options: CheckedFetchOptions): () => void {
   if (typeof server?.on !== 'function' || typeof server.listen !== 'function')
     throw invalidArgument('server', server, 'a server of node:http or node:https')
+  // Only a server of node:http2 has it. Its requests have pseudo-headers, and its answers no connection.
+  if (typeof (server as { updateSettings?: unknown }).updateSettings === 'function')
+    throw invalidArgument('server', server, 'a server of node:http or node:https, not of node:http2')
   if (attached.has(server)) throw invalidArgument('server', server, 'a server that no coordinator is attached to')
   attached.add(server)
   const attachment = new Attachment(exchanger, options)
@@ -40,7 +44,11 @@ export function attach(server: AttachedServer, exchanger: Exchanger, options: Ch
     request: (request: IncomingMessage, response: ServerResponse) => void attachment.answer(request, response, false),
     checkContinue: (request: IncomingMessage, response: ServerResponse) =>
       void attachment.answer(request, response, true),
-    upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void attachment.upgrade(request, socket, head),
+    upgrade(request: IncomingMessage, socket: Duplex, head: Buffer) {
+      if (!offersHttp2(request)) return void attachment.upgrade(request, socket, head)
+      socket.unshift(withoutOffer(request, head))
+      server.emit('connection', socket)
+    },
     clientError: answerClientError,
   }
   for (const [event, listener] of Object.entries(listeners)) server.on(event, listener)
@@ -84,12 +92,13 @@ class Attachment {
     socket.on('error', () => {})
     socket.once('close', () => cancellation.cancel(disconnected()))
     try {
+      checkHost(request)
       const { timeoutMs } = this.options
       const acceptance = { idempotent: isReplayable(this.options, 'GET', false), timeoutMs, cancellation }
       await this.exchanger.accept(carryUpgrade(request, socket, head), acceptance)
     } catch (error) {
       if (socket.destroyed) return
-      const { head, body } = failedAnswer(error, request.headers.accept, this.options, this.exchanger)
+      const { head, body } = this.failedAnswer(request, error)
       socket.end(Buffer.concat([Buffer.from(rawHead({ head, body })), body]), () => socket.destroy())
     }
   }
@@ -100,6 +109,7 @@ class Attachment {
     expectsContinue: boolean,
     cancellation: Cancellation,
   ): Promise<HttpAnswer | ProxiedAnswer> {
+    checkHost(request)
     const { method = 'GET' } = request
     const carry: Carry<HttpAnswer | ProxiedAnswer> = (handle, context, progress) => {
       if (typeof handle.connect === 'function')
@@ -120,13 +130,15 @@ class Attachment {
   }
 
   private async fail(request: IncomingMessage, response: ServerResponse, error: unknown): Promise<void> {
-    const answer =
-      error instanceof BadRequest
-        ? badRequest(error)
-        : failedAnswer(error, request.headers.accept, this.options, this.exchanger)
+    const answer = this.failedAnswer(request, error)
     // The rest of an unread body would be parsed as the next request.
     if (!request.complete) answer.head.headers.push(['connection', 'close'])
     await send(response, answer).catch(() => response.destroy())
+  }
+
+  private failedAnswer({ headers }: IncomingMessage, error: unknown): FailedAnswer {
+    if (error instanceof BadRequest) return badRequest(error)
+    return failedAnswer(error, headers.accept, this.options, this.exchanger)
   }
 }
 
@@ -135,6 +147,16 @@ function disconnected(): WarmswapError {
 }
 
 class BadRequest extends Error {}
+
+/** RFC 9112 has such a request refused: this server and the worker may each take another one of the hosts. */
+function checkHost({ rawHeaders }: IncomingMessage): void {
+  let hosts = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1
+  }
+  if (hosts > 1) throw new BadRequest('The request has more than one Host.')
+}
 
 function badRequest({ message }: BadRequest): FailedAnswer {
   const headers: HeaderPairs = [['content-type', 'text/plain; charset=utf-8']]
@@ -182,49 +204,4 @@ function partsOfRequest(request: IncomingMessage, response: ServerResponse, expe
     },
     stop: () => void iterator.return?.().catch(() => {}),
   }
-}
-
-type Sendable = Pick<HttpAnswer, 'head' | 'body'>
-
-async function send(response: ServerResponse, { head, body }: Sendable, gone?: Cancellation): Promise<void> {
-  // Like node:http, and unlike srvx: "200 OK" for a Response without a text.
-  const statusText = head.statusText || STATUS_CODES[head.status] || ''
-  if (!(body instanceof LongAnswer)) return sendWhole(response, { ...head, statusText }, body)
-  const { stream } = gone ? body.untilCancelled(gone) : body
-  try {
-    const sent = sendNodeResponse(response, new NodeResponse(stream as ReadableStream, { ...head, statusText }))
-    // The first part may come much later.
-    if (!response.destroyed) response.flushHeaders()
-    await sent
-  } catch (error) {
-    body.cut(error)
-    throw error
-  }
-}
-
-/** Up to this length a body is sent in one piece with its head. node:http writes it as a text, in one buffer with the head. */
-const ONE_PIECE_BYTES = 16 * 1024
-
-function sendWhole(
-  response: ServerResponse,
-  { status, statusText, headers }: AnswerHead,
-  body: Uint8Array | null,
-): void {
-  const flat: string[] = []
-  let hasLength = body === null
-  for (const [name, value] of headers) {
-    hasLength ||= ['content-length', 'transfer-encoding'].includes(name.toLowerCase())
-    flat.push(name, value)
-  }
-  if (!hasLength) flat.push('content-length', String(body?.byteLength))
-  response.writeHead(status, statusText, flat)
-  if (body === null) response.end()
-  else if (body.byteLength > ONE_PIECE_BYTES) response.end(body)
-  else response.end(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1'), 'latin1')
-}
-
-function rawHead({ head, body }: FailedAnswer): string {
-  const { status, headers } = head
-  const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}content-length: ${body.byteLength}\r\nconnection: close\r\n\r\n`
 }

@@ -33,10 +33,10 @@ export async function fetchThrough(
 
 /** A `Request` of another library is accepted too. */
 function check(request: Request): void {
-  const { url, method, headers, signal, bodyUsed } = (request ?? {}) as Partial<Request>
+  const { url, method, headers, signal, body, bodyUsed } = (request ?? {}) as Partial<Request>
   const isRequest = typeof url === 'string' && typeof method === 'string' && signal !== undefined
   if (!isRequest || typeof headers?.[Symbol.iterator] !== 'function')
     throw invalidArgument('request', request, 'a Request')
-  if (bodyUsed) throw invalidArgument('request', request, 'a Request whose body was not read')
+  if (bodyUsed || body?.locked) throw invalidArgument('request', request, 'a Request whose body was not read')
   if (!isFetchMethod(method)) throw invalidArgument('request.method', method, 'a method that Fetch allows')
 }

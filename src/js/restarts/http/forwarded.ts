@@ -27,3 +27,9 @@ export function forwardingHeaders({ socket, headers }: IncomingMessage): Record<
     ...(headers.host !== undefined && { 'x-forwarded-host': headers.host }),
   }
 }
+
+/** The host for a request of HTTP/1.0 that names none: a worker that listens refuses an HTTP/1.1 request without one. */
+export function ownHost({ socket: { localAddress = 'localhost', localPort } }: IncomingMessage): string {
+  const name = localAddress.includes(':') ? `[${localAddress}]` : localAddress
+  return localPort === undefined ? name : `${name}:${localPort}`
+}

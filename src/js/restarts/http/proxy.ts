@@ -11,7 +11,8 @@ import { LASTING, type Lasting } from '../long-answer.js'
 import type { Progress } from '../queue.js'
 import { within } from '../wait.js'
 import { agentOf, freshAgentOf, hasBody, isReusable } from './agents.js'
-import { forwardingHeaders, isForwardingHeader } from './forwarded.js'
+import { forwardingHeaders, isForwardingHeader, ownHost } from './forwarded.js'
+import { hasNoTrailers, passInformation, passTrailers } from './trailers.js'
 
 /** An answer that is sent to the client without further help. */
 export class ProxiedAnswer implements Lasting {
@@ -88,6 +89,7 @@ class Attempt {
       let hasAnswer = false
       upstream.once('close', () => hasAnswer || reject(new Error('the connection was closed')))
       upstream.once('socket', () => this.connected(upstream))
+      upstream.on('information', (interim) => passInformation(interim, response))
       upstream.once('response', (answer) => {
         hasAnswer = true
         try {
@@ -110,6 +112,8 @@ class Attempt {
     if (this.mustContinue) this.response.writeContinue()
     if (!hasBody(request)) return
     request.on('data', this.progress.touch)
+    // Before pipe(), which ends it.
+    request.once('end', () => passTrailers(request, upstream))
     request.pipe(upstream)
     // A worker may answer before it has read everything. The rest would be parsed as the client's next request.
     upstream.once('close', () => {
@@ -119,8 +123,9 @@ class Attempt {
   }
 
   private forward(answer: IncomingMessage): void {
-    const { response } = this
-    response.writeHead(answer.statusCode as number, answer.statusMessage, headersForClient(answer))
+    const { request, response } = this
+    const headers = headersForClient(answer, request.httpVersion)
+    response.writeHead(answer.statusCode as number, answer.statusMessage, headers)
     let hasContent = false
     answer.on('data', (bytes: Buffer) => {
       hasContent = true
@@ -130,6 +135,7 @@ class Attempt {
     })
     answer.once('end', () => {
       hasContent = true
+      passTrailers(answer, response)
       response.end()
     })
     answer.on('error', () => {})
@@ -151,12 +157,15 @@ const OF_THE_CONNECTION: ReadonlySet<string> = new Set(['connection', 'keep-aliv
 function headersForWorker(request: IncomingMessage): string[] {
   const { rawHeaders, method, headers } = request
   const named = namedBy(headers.connection)
+  const isWithoutTrailers = headers.trailer !== undefined && hasNoTrailers(request, '1.1')
   const kept: string[] = []
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = (rawHeaders[at] as string).toLowerCase()
-    if (!OF_THE_CONNECTION.has(name) && !isForwardingHeader(name) && !named?.includes(name))
+    const isDropped = OF_THE_CONNECTION.has(name) || (isWithoutTrailers && name === 'trailer')
+    if (!isDropped && !isForwardingHeader(name) && !named?.includes(name))
       kept.push(rawHeaders[at] as string, rawHeaders[at + 1] as string)
   }
+  if (headers.host === undefined) kept.push('host', ownHost(request))
   kept.push('connection', isReusable(request) ? 'keep-alive' : 'close')
   for (const [name, value] of Object.entries(forwardingHeaders(request))) kept.push(name, value)
   const isBodyless = method === 'GET' || method === 'HEAD'
@@ -166,13 +175,18 @@ function headersForWorker(request: IncomingMessage): string[] {
 }
 
 /** The worker's headers, without those of its connection. node:http chooses the encoding of the transfer. */
-function headersForClient({ rawHeaders, headers }: IncomingMessage): string[] {
+function headersForClient(answer: IncomingMessage, httpVersion: string): string[] {
+  const { rawHeaders, headers } = answer
+  const isWithoutTrailers = headers.trailer !== undefined && hasNoTrailers(answer, httpVersion)
   const named = namedBy(headers.connection)
   const isChunked = headers['transfer-encoding']?.toLowerCase() === 'chunked'
   const kept: string[] = []
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = (rawHeaders[at] as string).toLowerCase()
-    const isOfConnection = OF_THE_CONNECTION.has(name) || (isChunked && name === 'transfer-encoding')
+    const isOfConnection =
+      OF_THE_CONNECTION.has(name) ||
+      (isChunked && name === 'transfer-encoding') ||
+      (isWithoutTrailers && name === 'trailer')
     if (!isOfConnection && !named?.includes(name)) kept.push(rawHeaders[at] as string, rawHeaders[at + 1] as string)
   }
   return kept

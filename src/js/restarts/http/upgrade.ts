@@ -4,6 +4,7 @@
  */
 
 import { type IncomingMessage, request as requestUpstream } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WarmswapError } from '../../native/errors.js'
 import { isSeeded } from '../../native/seeded-bugs.js'
@@ -12,7 +13,7 @@ import { LASTING, type Lasting } from '../long-answer.js'
 import type { Carry, Progress } from '../queue.js'
 import { deferred } from '../wait.js'
 import { freshAgentOf } from './agents.js'
-import { forwardingHeaders, isForwardingHeader } from './forwarded.js'
+import { forwardingHeaders, isForwardingHeader, ownHost } from './forwarded.js'
 import { explain } from './proxy.js'
 import { closeFrame, SERVICE_RESTART, WebSocketFrames } from './web-socket-frames.js'
 
@@ -36,7 +37,8 @@ export class Upgraded implements Lasting {
       one.on('error', () => other.destroy())
       one.once('close', () => {
         this.end.resolve()
-        other.destroy()
+        // What this one has sent is still on its way if the other one reads slowly.
+        closeAfterWrites(other)
       })
     }
     client.pipe(worker)
@@ -84,11 +86,19 @@ class Refused implements Lasting {
     client.on('error', () => answer.destroy())
     answer.on('error', () => client.destroy())
     answer.pipe(client)
+    // The client may keep its side open forever, and its worker would wait for that.
+    client.once('finish', () => closeAfterWrites(client))
   }
 
   cut(): void {
     this.client.destroy()
   }
+}
+
+/** Closes a socket once everything that was written to it is sent. */
+function closeAfterWrites(socket: Duplex): void {
+  if (typeof (socket as Partial<Socket>).destroySoon === 'function') (socket as Socket).destroySoon()
+  else socket.end(() => socket.destroy())
 }
 
 /** Carries out an upgrade. `head` is what the client has sent after its request. */
@@ -114,7 +124,8 @@ function handshake(
   progress: Progress,
 ): Promise<Lasting> {
   const { method, url: path } = request
-  const upstream = requestUpstream({ method, path, headers: headersOf(request), agent })
+  // Without a name the agent would derive one from the headers, for TLS.
+  const upstream = requestUpstream({ method, path, headers: headersOf(request), agent, servername: '' } as object)
   const abort = (): void => void upstream.destroy()
   signal.addEventListener('abort', abort, { once: true })
   return new Promise((resolve, reject) => {
@@ -138,17 +149,15 @@ function handshake(
 }
 
 /** Header names keep the case in which the client sent them, because WebSocket libraries may compare it. */
-function headersOf(request: IncomingMessage): Record<string, string[] | string> {
-  const headers: Record<string, string[] | string> = {}
+function headersOf(request: IncomingMessage): string[] {
   const { rawHeaders } = request
+  const kept: string[] = []
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
-    if (isForwardingHeader(name)) continue
-    const before = headers[name]
-    const value = rawHeaders[at + 1] as string
-    headers[name] = before === undefined ? value : [before, value].flat()
+    if (!isForwardingHeader(name)) kept.push(name, rawHeaders[at + 1] as string)
   }
-  return { ...headers, ...forwardingHeaders(request) }
+  if (request.headers.host === undefined) kept.push('host', ownHost(request))
+  return [...kept, ...Object.entries(forwardingHeaders(request)).flat()]
 }
 
 function rawHead({ statusCode, statusMessage, rawHeaders }: IncomingMessage, more = ''): string {
