@@ -44,9 +44,9 @@ const SIGNAL: PropertyDescriptor = {
 }
 
 /**
- * Adds the property `signal`, which reads that of `source`. All objects share one getter: an object literal with a getter
- * gets a hidden class of its own, which kept a fifth of the memory of all requests until the next full collection, so
- * that each collection of young objects took 3.5 ms instead of 0.5.
+ * Adds the property `signal`, which reads that of `source`. All objects share one getter. An object literal with a getter
+ * gets a hidden class of its own, which V8 frees only in a full collection, with the request that the getter refers to.
+ * With such objects each collection of young objects took 3.5 ms under attach(), and takes 0.5 ms without them.
  */
 export function withSignal<T extends object>(
   context: T,
