@@ -29,8 +29,8 @@ const results = new Results()
 const script = (name, ...args) => [process.execPath, [`scripts/${name}.js`, ...args]]
 /** Platforms without a target run with this machine's addon. */
 const needsRelease = wanted.some((name) => name === 'packages' || (!platforms[name].target && !platforms[name].own))
-/** The addon for Linux x64 has 11.4 MB. */
-const MOST_BYTES = 11.8e6
+/** The addon for Linux x64 has 8.96 MB. The rest is for changes of dependencies and of the core. */
+const MOST_BYTES = 9.2e6
 const addonsIn = (folder) => readdirSync(folder).filter((name) => name.endsWith('.node'))
 
 async function testPackages({ attempt }) {

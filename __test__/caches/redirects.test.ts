@@ -303,4 +303,35 @@ describe('caches/credentials-stay-with-the-store: the region that the store name
       /^unavailable .*'http:\/\/s3\.eu-west-1\.other\.test/,
     )
   })
+
+  test.runIf(isRoot)('an endpoint with a host in another script is its host in ASCII', async ({ memory }) => {
+    const hosts = join(memory, 'hosts')
+    writeFileSync(hosts, '127.0.0.1 xn--bcher-kva.store.test\n')
+    const port = new URL(server.endpoint).port
+    const named = new Set<string | undefined>()
+    server.intercept = (request) => {
+      named.add(request.headers.host)
+      return false
+    }
+    await openCache(server.store('scripts')).snapshot({ key: 'site', from: makeTree(join(memory, 'tree')) })
+    const restore = async (store: object, into: string): Promise<string> => {
+      const program = join(repository, '__test__/programs/caches-calls.js')
+      const child = startWithHosts(hosts, program, 'told', JSON.stringify(store), join(memory, into))
+      await child.ended
+      return child.lines.join('\n') + child.stderr()
+    }
+    for (const [index, host] of ['bücher.store.test', 'BÜCHER。store.test', 'xn--bcher-kva.store.test'].entries()) {
+      named.clear()
+      const store = { ...server.store('scripts'), endpoint: `http://${host}:${port}` }
+      expect(await restore(store, `into-${index}`), host).toMatch(/^restored/)
+      expect([...named], host).toEqual([`xn--bcher-kva.store.test:${port}`])
+    }
+    // Credentials, and a host that is none.
+    for (const address of [`http://user:secret@bücher.store.test:${port}`, 'http://bü cher.store.test'])
+      expect(() => openCache({ ...server.store('scripts'), endpoint: address })).toThrow(/Invalid store\.endpoint/)
+    // The addon reads the environment itself.
+    setAwsEnvironment({ AWS_ENDPOINT_URL: `http://bücher.store.test:${port}` })
+    const { endpoint: _, ...unnamed } = server.store('scripts')
+    expect(() => openCache({ ...unnamed, region: 'us-east-1' })).toThrow(/AWS_ENDPOINT_URL.*'xn--'/)
+  })
 })

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, run } from './process.js'
 
-const RUST_SOURCES = ['src/core', 'src/addon', 'src/lib.rs', 'Cargo.toml', 'Cargo.lock', 'build.rs']
+const RUST_SOURCES = ['src/core', 'src/addon', 'src/lib.rs', 'crates', 'Cargo.toml', 'Cargo.lock', 'build.rs']
 const SCRIPT_SOURCES = ['src/js', 'tsdown.config.ts', 'scripts/build.js']
 
 /** Time of the last change below these paths. */

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -59,15 +60,18 @@ pub(crate) fn promised<T: ToNapiValue + Send + 'static>(
 ) -> napi::Result<PromiseRaw<'_, Reply<T>>> {
     let (settling, promise) = promise::open(env)?;
     match handle() {
-        Ok(handle) => drop(handle.spawn(async move {
-            match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(result) => settling.settle(result),
-                Err(panic) => match thread::refused_in(panic.as_ref()) {
-                    Some(refused) => settling.settle(Err(refused)),
-                    None => settling.reject(bug(panic.as_ref())),
-                },
-            }
-        })),
+        Ok(handle) => start(
+            &handle,
+            Box::pin(async move {
+                match AssertUnwindSafe(work).catch_unwind().await {
+                    Ok(result) => settling.settle(result),
+                    Err(panic) => match thread::refused_in(panic.as_ref()) {
+                        Some(refused) => settling.settle(Err(refused)),
+                        None => settling.reject(bug(panic.as_ref())),
+                    },
+                }
+            }),
+        ),
         Err(error) => settling.settle(Err(error)),
     }
     Ok(PromiseRaw::new(env.raw(), promise.raw()))
@@ -97,7 +101,12 @@ pub(crate) fn blocking<'env, T: ToNapiValue + Send + 'static>(
 /// # Errors
 /// `ERR_IO` if the operating system refuses a thread.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-    handle().map(|handle| drop(handle.spawn(work)))
+    handle().map(|handle| start(&handle, Box::pin(work)))
+}
+
+/// Starts a task. It takes a box, because tokio's code for a task is compiled once for each type: 6 KB.
+fn start(handle: &Handle, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    drop(handle.spawn(work));
 }
 
 /// Runs a synchronous call and converts a panic to an error that names warmswap.

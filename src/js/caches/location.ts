@@ -60,7 +60,7 @@ export function cacheLocationFromEnv(
 /** The scheme and options in the form that the addon expects. */
 export function parseStoreLocation(store: unknown): { scheme: string; options: Record<string, string> } | undefined {
   if (store === undefined) return undefined
-  if (typeof store === 'string') return parseUrl(store)
+  if (typeof store === 'string') return withAsciiHost(parseUrl(store))
   if (typeof store !== 'object' || store === null)
     throw invalidArgument('store', store, "a URL such as 's3://bucket/prefix', an object with a scheme, or undefined")
   const { scheme, ...options } = store as Record<string, unknown>
@@ -71,7 +71,20 @@ export function parseStoreLocation(store: unknown): { scheme: string; options: R
       throw new WarmswapError('ERR_INVALID_ARGUMENT', `Invalid store.${name}. Expected a string, true or false`)
     given[name] = String(value)
   }
-  return { scheme: validate.string('store.scheme', scheme), options: given }
+  return withAsciiHost({ scheme: validate.string('store.scheme', scheme), options: given })
+}
+
+/**
+ * The location with the host of its endpoint in ASCII, such as `https://xn--bcher-kva.example`. The addon refuses other
+ * hosts: it has no Unicode tables for them.
+ */
+function withAsciiHost<T extends { options: Record<string, string> }>(location: T): T {
+  const { endpoint } = location.options
+  if (endpoint === undefined || !/[^ -~]/.test(endpoint) || !URL.canParse(endpoint)) return location
+  const { origin, username, password, pathname, search } = new URL(endpoint)
+  // The addon refuses credentials.
+  if (origin === 'null' || username !== '' || password !== '') return location
+  return { ...location, options: { ...location.options, endpoint: `${origin}${pathname.replace(/\/$/, '')}${search}` } }
 }
 
 /** The option of each store that is a path in it. */

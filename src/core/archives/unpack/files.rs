@@ -14,6 +14,8 @@ use crate::core::sys::{errno, fs, name};
 
 /// Number of attempts to get a file descriptor. The pauses double from 2 ms to 200 ms, 5 s in total (like pnpm).
 const DESCRIPTOR_TRIES: u32 = 32;
+/// Number of bytes of a hole that are hashed between two checks for a cancel.
+const ZEROS_PER_STEP: usize = 64 << 10;
 
 /// Creates a new file of the archive.
 pub(super) fn create(directory: &Directory, path: &[u8], mode: u32) -> Result<File> {
@@ -91,13 +93,12 @@ impl HoleHasher {
     }
 
     pub(super) fn hole_to(&mut self, offset: u64, cancel: &Cancel) -> Result<()> {
-        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        let left = |at: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX);
+        // A constant would be 64 KB of the addon.
+        let zeros = vec![0; left(self.at).min(ZEROS_PER_STEP)];
         while self.hasher.is_some() && self.at < offset {
             cancel.check()?;
-            let count = usize::try_from(offset - self.at)
-                .unwrap_or(ZEROS.len())
-                .min(ZEROS.len());
-            self.bytes(&ZEROS[..count]);
+            self.bytes(&zeros[..left(self.at).min(zeros.len())]);
         }
         self.at = offset;
         Ok(())

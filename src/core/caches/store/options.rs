@@ -46,7 +46,21 @@ pub(super) fn check_endpoint(endpoint: Option<&String>) -> Result<()> {
     Err(Error::argument(
         "store.endpoint",
         "not a valid address",
-        "http://host or https://host without credentials",
+        "http://host or https://host without credentials, with the host in ASCII",
+    ))
+}
+
+/// The address of a server in the first of these environment variables that is set.
+pub(super) fn endpoint_from_environment(names: &[&str]) -> Result<Option<String>> {
+    let endpoint = from_environment(names);
+    // Hosts in other scripts would need 0.2 MB of tables. src/js/caches/location.ts converts those of options.
+    if endpoint.as_ref().is_none_or(|endpoint| endpoint.is_ascii()) {
+        return Ok(endpoint);
+    }
+    Err(Error::argument(
+        &names.join(" or "),
+        "the host contains characters outside ASCII",
+        "the ASCII form of the host, which begins with 'xn--'",
     ))
 }
 

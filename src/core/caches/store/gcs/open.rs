@@ -5,7 +5,7 @@ use opendal::Operator;
 use super::options::GcsOptions;
 use crate::core::caches::store::bucket::{Bucket, Place};
 use crate::core::caches::store::kind::Kind;
-use crate::core::caches::store::options::from_environment;
+use crate::core::caches::store::options::endpoint_from_environment;
 use crate::core::error::{Error, Result};
 
 /// Opens a bucket. Makes no I/O.
@@ -17,7 +17,7 @@ pub(in crate::core::caches::store) fn open(options: &GcsOptions) -> Result<Bucke
         }
         format!("http://{host}")
     };
-    let emulator = from_environment(&["STORAGE_EMULATOR_HOST"]).map(with_scheme);
+    let emulator = endpoint_from_environment(&["STORAGE_EMULATOR_HOST"])?.map(with_scheme);
     let is_emulated = options.endpoint.is_none() && emulator.is_some();
     let endpoint = options.endpoint.clone().or(emulator);
     let text = |option: &Option<String>| option.clone().unwrap_or_default();

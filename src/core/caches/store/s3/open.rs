@@ -7,7 +7,7 @@ use opendal::{HttpTransporter, Operator};
 use super::options::S3Options;
 use crate::core::caches::store::bucket::{Bucket, CREDENTIALS, Place};
 use crate::core::caches::store::kind::Kind;
-use crate::core::caches::store::options::from_environment;
+use crate::core::caches::store::options::endpoint_from_environment;
 use crate::core::caches::store::redirect;
 use crate::core::caches::store::transport::StsTransport;
 use crate::core::error::{Error, Result};
@@ -17,9 +17,13 @@ pub(in crate::core::caches::store) fn open(options: &S3Options) -> Result<Bucket
     // The certificate of a virtual host does not cover a bucket name with dots.
     let is_in_path = options.endpoint.is_some() || options.bucket.iter().any(|name| name.contains('.'));
     let region = options.region()?;
+    let endpoint = match &options.endpoint {
+        Some(endpoint) => Some(endpoint.clone()),
+        None => endpoint_from_environment(&["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT"])?,
+    };
     let options = S3Options {
         region: Some(region.clone()),
-        endpoint: options.endpoint.clone().or_else(endpoint_of_environment),
+        endpoint,
         path_style: options
             .path_style
             .clone()
@@ -80,8 +84,4 @@ fn place(options: &S3Options, region: String) -> Result<Place> {
         operator,
         region: Some(region),
     })
-}
-
-fn endpoint_of_environment() -> Option<String> {
-    from_environment(&["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT"])
 }
