@@ -8,7 +8,8 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use napi::Env;
@@ -106,7 +107,38 @@ pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<(
 
 /// Starts a task. It takes a box, because tokio's code for a task is compiled once for each type: 6 KB.
 fn start(handle: &Handle, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
-    drop(handle.spawn(work));
+    let running = Running::begin();
+    drop(handle.spawn(async move {
+        let _running = running;
+        work.await;
+    }));
+}
+
+/// Number of tasks that run, for all environments.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a task until it has settled its promise.
+struct Running;
+
+impl Running {
+    fn begin() -> Self {
+        RUNNING.fetch_add(1, Ordering::AcqRel);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Waits until no task runs, for at most `limit`.
+pub(crate) fn wait_for_tasks(limit: Duration) {
+    let started = Instant::now();
+    while RUNNING.load(Ordering::Acquire) > 0 && started.elapsed() < limit {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Runs a synchronous call and converts a panic to an error that names warmswap.

@@ -5,16 +5,17 @@ use std::time::Duration;
 use napi::Env;
 
 use crate::addon::per_environment::PerEnvironment;
+use crate::addon::runtime;
 use crate::core::sys::cancel::Cancel;
 
-/// Time that an ending environment waits for its calls. It is long enough to abort an unfinished multipart upload in
-/// the store, and for napi to settle the promises of the calls. Settling them after the environment has ended crashes
-/// Node (a terminated worker). The wait happens once per environment, whatever the number of its caches.
+/// Most time that an ending environment waits for calls that run. It is long enough to abort an unfinished multipart
+/// upload in the store, and for napi to settle the promises of the calls. Settling them after the environment has ended
+/// crashes Node (a terminated worker). The wait happens once per environment, whatever the number of its caches.
 const TIDY_UP: Duration = Duration::from_millis(50);
 
 static ENDING: PerEnvironment<Cancel> = PerEnvironment::new(Cancel::new, |ending| {
     ending.cancel();
-    std::thread::sleep(TIDY_UP);
+    runtime::wait_for_tasks(TIDY_UP);
 });
 
 /// Token that is raised when this environment ends. Its calls stop then, because nobody receives their results.
