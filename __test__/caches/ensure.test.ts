@@ -537,6 +537,8 @@ describe('warmswap cache ensure', () => {
       [...common, '--into', into],
       ['--into', into, ...build],
       [...common, ...build],
+      [...common, '--into', into, '--', ''],
+      [...common, '--fingerprint-file', join(memory, 'absent'), '--into', into, ...build],
     ])
       expect((await run(wrong)).code).toBe(2)
     expect((await run(['--help'])).out).toContain('warmswap cache ensure')

@@ -69,7 +69,14 @@ impl OwnedStage {
         });
         let (stage, opened) = opening.await?;
         self.stage = Some(stage);
-        opened
+        opened.map_err(|failure| {
+            let message = format!(
+                "the build left no directory at '{}' ({}). Write the result into that directory",
+                path.display(),
+                failure.error.message
+            );
+            Failure::new(failure.cause, message)
+        })
     }
 }
 
@@ -140,12 +147,7 @@ impl BuildJob {
             Some(None) => {}
         }
         if let Err(failure) = stage.check().await {
-            let message = format!(
-                "the build left no directory at '{}' ({}). Write the result into that directory",
-                directory.display(),
-                failure.error.message
-            );
-            return ended(BuildResult::Failed(message));
+            return ended(BuildResult::Failed(failure.error.message));
         }
         let Some(store) = self.store.clone() else {
             return BuildEnd {
