@@ -576,9 +576,9 @@ interface EnsureBuild {
 }
 /** The lease of a build. */
 interface EnsureLock {
-  /** Shows `phase` to the callers that wait. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost. */
+  /** Shows `phase` to the callers that wait. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost or the build has ended. */
   progress(phase: string): void;
-  /** Throws ERR_LOCK_LOST if the lease is lost. */
+  /** Throws ERR_LOCK_LOST if the lease is lost or the build has ended. */
   assertHeld(): void;
 }
 /** What happens during a call: another caller builds, this caller builds, or the lease of its build was lost. */

@@ -2,7 +2,7 @@
 // reason, and the target is unchanged after every outcome that is not a success.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type EnsureEvent, type EnsureOptions, openCache } from 'warmswap'
+import { type EnsureEvent, type EnsureLock, type EnsureOptions, openCache } from 'warmswap'
 import { afterAll, beforeAll, beforeEach, describe, expect } from 'vitest'
 import { start } from '../support/children.js'
 import { program } from '../support/cli.js'
@@ -252,13 +252,55 @@ describe('in a folder', () => {
   }) => {
     const cache = openCache(`file://${join(memory, 'store')}`)
     const into = join(memory, 'into')
-    await expect(cache.ensure('site', call(into, { build: () => {} }))).rejects.toThrow(/0 files/)
+    await expect(cache.ensure('site', call(into, { build: () => {} }))).rejects.toThrow(/left no file/)
     const build: EnsureOptions['build'] = ({ dir }) => {
       writeFileSync(join(dir, 'file'), 'built')
       symlinkSync('/etc/hostname', join(dir, 'outside'))
     }
     await expect(cache.ensure('site', call(into, { build }))).rejects.toMatchObject({ outcome: 'refused' })
     await expectNames(memory, ['store'])
+  })
+
+  test('fleet/target-is-unchanged: a build that leaves a link or a file in place of its directory fails', async ({
+    memory,
+  }) => {
+    const [into, elsewhere] = [join(memory, 'into'), join(memory, 'elsewhere')]
+    mkdirSync(elsewhere)
+    writeFileSync(join(elsewhere, 'file'), 'built')
+    const replacements: Record<string, (dir: string) => void> = {
+      // As `nix build --out-link` does.
+      link: (dir) => symlinkSync(elsewhere, dir),
+      file: (dir) => writeFileSync(dir, 'a file'),
+      nothing: () => {},
+    }
+    for (const cache of [openCache(`file://${join(memory, 'store')}`), openCache(undefined)])
+      for (const [name, replace] of Object.entries(replacements)) {
+        const build: EnsureOptions['build'] = ({ dir }) => {
+          rmSync(dir, { recursive: true })
+          replace(dir)
+        }
+        await expect(cache.ensure('site', call(into, { build })), name).rejects.toThrow('left no directory')
+        expect(existsSync(into), name).toBe(false)
+      }
+    expect(readdirSync(elsewhere)).toEqual(['file'])
+  })
+
+  test('fleet/lock-ends-with-its-build: the lock of a build that has ended is not held', async ({ memory }) => {
+    const cache = openCache(`file://${join(memory, 'store')}`)
+    const locks: EnsureLock[] = []
+    await cache.ensure(
+      'site',
+      call(join(memory, 'into'), {
+        build({ dir, lock }) {
+          lock.assertHeld()
+          locks.push(lock)
+          writeFileSync(join(dir, 'file'), 'built')
+        },
+      }),
+    )
+    const [lock] = locks
+    for (const use of [() => lock?.assertHeld(), () => lock?.progress('linking')])
+      expect(use).toThrow(expect.objectContaining({ code: 'ERR_LOCK_LOST' }))
   })
 
   test('fleet/alone-has-a-reason: without a store, read-only and without conditions it builds alone and says so', async ({
@@ -288,6 +330,8 @@ describe('in a folder', () => {
       ['a//b', call(into)],
       ['site', { ...call(into), fingerprint: '' }],
       ['site', { ...call(into), fingerprint: undefined }],
+      // In UTF-8 it would be the same fingerprint as every other lone surrogate.
+      ['site', { ...call(into), fingerprint: '\ud800' }],
       ['site', { ...call(into), into: 'relative' }],
       ['site', { ...call(into), build: 'npm ci' }],
       ['site', { ...call(into), ttlMs: 10 }],
@@ -493,6 +537,8 @@ describe('warmswap cache ensure', () => {
       [...common, '--into', into],
       ['--into', into, ...build],
       [...common, ...build],
+      [...common, '--into', into, '--', ''],
+      [...common, '--fingerprint-file', join(memory, 'absent'), '--into', into, ...build],
     ])
       expect((await run(wrong)).code).toBe(2)
     expect((await run(['--help'])).out).toContain('warmswap cache ensure')

@@ -179,6 +179,47 @@ describe('in a folder', () => {
     expect(await prewarm(storeIn(memory), fileJob(join(memory, 'made')))).toMatchObject({ role: 'ran' })
   })
 
+  test('fleet/abort-releases: the signal ends a check that hangs, before the lease and for a waiter', async ({
+    memory,
+  }) => {
+    const reason = new Error('the pod is stopped')
+    for (const place of [storeIn(memory), join(memory, 'lock')]) {
+      const mine = new AbortController()
+      const isReady = (): Promise<undefined> => {
+        mine.abort(reason)
+        return new Promise(() => {})
+      }
+      await expect(prewarm(place as 's3://a/b', { isReady, run: () => 'never' }, { signal: mine.signal })).rejects.toBe(
+        reason,
+      )
+    }
+    await prewarm(storeIn(memory), fileJob(join(memory, 'made')))
+    // The record says that the job was run, so that this caller checks again.
+    const theirs = new AbortController()
+    let checks = 0
+    const hangs: Job = {
+      isReady() {
+        if (checks++ === 0) return undefined
+        theirs.abort(reason)
+        return new Promise(() => {})
+      },
+      run: () => 'never',
+    }
+    await expect(prewarm(storeIn(memory), hangs, { signal: theirs.signal })).rejects.toBe(reason)
+    expect([checks, readRecord(memory).state]).toEqual([2, 'ready'])
+  })
+
+  test('fleet/lock-ends-with-its-build: the lock of a run that has ended is not held', async ({ memory }) => {
+    const locks: StoreLock[] = []
+    const job = fileJob(join(memory, 'made'), (lock) => {
+      lock.assertHeld()
+      locks.push(lock)
+      return 'made'
+    })
+    await prewarm(storeIn(memory), job)
+    expect(() => locks[0]?.assertHeld()).toThrow(expect.objectContaining({ code: 'ERR_LOCK_LOST' }))
+  })
+
   test('fleet/one-run: a run that leaves no result is ERR_NOT_READY', async ({ memory }) => {
     const job: Job = { isReady: () => false, run: () => 'claimed' }
     await expect(prewarm(storeIn(memory), job)).rejects.toMatchObject({ code: 'ERR_NOT_READY' })
@@ -210,6 +251,7 @@ describe('in a folder', () => {
       ['s3://key:secret@bucket/prefix/site', job],
       ['s3://bucket/prefix/site?color=red', job],
       ['redis://host/site', job],
+      ['file:store/site', job],
       [{ scheme: 's3', bucket: 'bucket' }, job],
       [{ scheme: 'ftp', path: '/a/b' }, job],
       [undefined, job],

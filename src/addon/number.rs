@@ -16,7 +16,7 @@ pub(crate) fn duration(name: &str, milliseconds: f64) -> Result<Duration> {
     Err(Error::argument(
         name,
         milliseconds,
-        "a finite, non-negative number of milliseconds",
+        "a non-negative number of milliseconds, at most 100 years",
     ))
 }
 

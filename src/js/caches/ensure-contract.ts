@@ -65,9 +65,9 @@ export interface EnsureBuild {
 
 /** The lease of a build. */
 export interface EnsureLock {
-  /** Shows `phase` to the callers that wait. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost. */
+  /** Shows `phase` to the callers that wait. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost or the build has ended. */
   progress(phase: string): void
-  /** Throws ERR_LOCK_LOST if the lease is lost. */
+  /** Throws ERR_LOCK_LOST if the lease is lost or the build has ended. */
   assertHeld(): void
 }
 

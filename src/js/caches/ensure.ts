@@ -61,22 +61,30 @@ class Build {
     this.#lost = lost
     this.failure = undefined
     const reason = alone === undefined ? {} : { alone }
+    const state = { hasEnded: false }
     this.#checked.notify({ kind: 'building', dir, ...reason })
     try {
-      const lock = lockOf(call, lost.signal)
+      const lock = lockOf(call, this.#checked.native.key, lost.signal, state)
       if (this.#checked.signal?.aborted) lost.abort(this.#checked.signal.reason)
       await this.#checked.build({ dir, lock, signal: lost.signal, ...reason })
+      state.hasEnded = true
       call.settle()
     } catch (error) {
+      state.hasEnded = true
       this.failure = { error }
       call.settle(messageOf(error))
     }
   }
 }
 
-function lockOf(call: NativeEnsure, signal: AbortSignal): EnsureLock {
+function lockOf(call: NativeEnsure, key: string, signal: AbortSignal, state: { hasEnded: boolean }): EnsureLock {
   const assertHeld = (): void => {
     if (signal.aborted) throw signal.reason
+    if (state.hasEnded)
+      throw new WarmswapError(
+        'ERR_LOCK_LOST',
+        `the lease of the build of '${key}' is no longer held: the build has ended`,
+      )
   }
   return {
     assertHeld,

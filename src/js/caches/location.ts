@@ -180,6 +180,8 @@ function parseUrl(text: string): { scheme: string; options: Record<string, strin
   switch (url.protocol) {
     case 'file:':
       if (url.host !== '') throw refuse('it names a host')
+      // Otherwise 'file:cache' would be the folder '/cache'.
+      if (!/^\s*file:[/\\]/i.test(text)) throw refuse('its folder is not absolute')
       url.search = ''
       return { scheme: 'file', options: { ...query, path: filePath(url, refuse) } }
     case 'memory:':

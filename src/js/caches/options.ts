@@ -28,6 +28,9 @@ export function secretBytes(value: unknown): Uint8Array {
 /** The fingerprint is stored in the pointer, which is small. */
 export function checkFingerprint(value: unknown): string {
   const text = validate.string('options.fingerprint', value)
+  // The addon gets UTF-8, in which all lone surrogates are the same character.
+  if (/\p{Surrogate}/u.test(text))
+    throw invalidArgument('options.fingerprint', text, 'a string without lone surrogates, such as a hash in hex digits')
   if (Buffer.byteLength(text) > MAX_FINGERPRINT_BYTES)
     throw invalidArgument(
       'options.fingerprint',

@@ -44,7 +44,7 @@ export function ensureArguments(args: string[]): Call | undefined {
     what: "no argument but the command after '--'",
   })
   const command = separator < 0 ? [] : args.slice(separator + 1)
-  if (command.length === 0) throw wrongArguments("the command is missing. Expected '--' and the command that builds")
+  if (!command[0]) throw wrongArguments("the command is missing. Expected '--' and the command that builds")
   return { values: values as Given, command }
 }
 
@@ -61,7 +61,10 @@ export async function cacheEnsure({ values, command }: Call): Promise<number> {
       into,
       build: (context) => build.run(context),
       signal: ending.signal,
-      onEvent: values.quiet ? () => {} : report,
+      // The lease of a command that a signal ends is given up, not lost.
+      onEvent: (event) => {
+        if (!values.quiet && !ending.signal.aborted) report(event)
+      },
       ...optionsOf(values),
     })
     const { restore, ...facts } = result
@@ -70,7 +73,10 @@ export async function cacheEnsure({ values, command }: Call): Promise<number> {
       console.log(`${result.role} in ${duration(result.ms)}${result.reason === undefined ? '' : `: ${result.reason}`}`)
     return 0
   } catch (error) {
-    if (ending.code !== undefined) return ending.code
+    if (ending.code !== undefined) {
+      if (values.json) console.log(JSON.stringify({ outcome: 'aborted', reason: 'ended by a signal' }))
+      return ending.code
+    }
     if (isWarmswapError(error) && error.code === 'ERR_INVALID_ARGUMENT')
       throw wrongArguments(inShellWords(error.message))
     if (error !== build.failure && isWarmswapError(error)) {
@@ -146,9 +152,17 @@ function fingerprintOf(values: Given): string {
     )
   if (files.length === 0) return values.fingerprint as string
   const hash = createHash('sha256')
-  for (const file of files) hash.update(createHash('sha256').update(readFileSync(file)).digest())
+  for (const file of files) hash.update(createHash('sha256').update(readInput(file)).digest())
   const digest = `sha256:${hash.digest('hex')}`
   return values.fingerprint === undefined ? digest : `${values.fingerprint} ${digest}`
+}
+
+function readInput(file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    throw wrongArguments(`--fingerprint-file '${file}' cannot be read: ${(error as NodeJS.ErrnoException).code}`)
+  }
 }
 
 function optionsOf(values: Given) {

@@ -42,6 +42,22 @@ export function isValue<T>(answer: T | undefined | false): answer is T {
   return answer !== undefined && answer !== false
 }
 
+/** The answer of `isReady()` of a caller that holds nothing. A check that hangs does not outlive the caller's signal. */
+export async function untilAborted<T>(answer: Promise<T> | T, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await answer
+  let stop = (): void => {}
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason)
+    signal.addEventListener('abort', stop, { once: true })
+    if (signal.aborted) stop()
+  })
+  try {
+    return await Promise.race([answer, aborted])
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
 /** Runs the job and requires that it left its result. */
 // biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 export async function runJob<T extends {} | null, Held>(

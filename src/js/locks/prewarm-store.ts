@@ -15,7 +15,7 @@ import { native, unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
 import type { LockOptions, StoreLock } from './contract.js'
 import { describeHolder, type Holder } from './holder.js'
-import { checkJob, isValue, type Prewarmed, type PrewarmJob, runJob } from './job.js'
+import { checkJob, isValue, type Prewarmed, type PrewarmJob, runJob, untilAborted } from './job.js'
 import { type CheckedLockOptions, checkLockOptions } from './options.js'
 
 const LEAST_TTL_MS = 1_000
@@ -40,7 +40,7 @@ export async function prewarmInStore<T extends {} | null>(
   checkJob(job)
   const handle = unwrap(native().openCache(scheme, location, undefined, false, 'auto'))
 
-  const early = await job.isReady()
+  const early = await untilAborted(job.isReady(), checked.signal)
   if (isValue(early)) return { value: early, role: 'reused', waitedMs: 0, tookOverFrom: null }
 
   checked.signal?.throwIfAborted()
@@ -146,7 +146,7 @@ class StoreCall<T extends {} | null> {
 
   /** Another caller has said that the result is ready. */
   async #check(call: NativeLease): Promise<void> {
-    const ready = await this.#job.isReady()
+    const ready = await untilAborted(this.#job.isReady(), this.#checked.signal)
     if (isValue(ready)) this.#outcome = { value: ready, role: 'reused' }
     call.settle(isValue(ready))
   }
@@ -161,8 +161,10 @@ class StoreCall<T extends {} | null> {
     this.#tookOverFrom = step.holder === undefined ? null : holderOf(step.holder)
     this.#waitedMs = step.waitedMs
     this.#lost = new AbortController()
-    const lock = lockOf(call, step, this.#checked.path, this.#tookOverFrom, this.#lost.signal)
+    const state = { hasEnded: false }
+    const lock = lockOf(call, step, this.#checked.path, this.#tookOverFrom, this.#lost.signal, state)
     const { settled, failure } = await this.#runUnder(lock)
+    state.hasEnded = true
     this.#outcome = settled
     call.settle('value' in settled, failure)
   }
@@ -229,9 +231,12 @@ function lockOf(
   path: string,
   tookOverFrom: Holder | null,
   signal: AbortSignal,
+  state: { hasEnded: boolean },
 ): StoreLock {
   const assertHeld = (): void => {
     if (signal.aborted) throw signal.reason
+    if (state.hasEnded)
+      throw new WarmswapError('ERR_LOCK_LOST', `the lease of '${path}' is no longer held: the run has ended`, { path })
   }
   return {
     path,

@@ -17,7 +17,7 @@ import { unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
 import { type AcquiredLock, acquireChecked } from './acquire.js'
 import type { LockOptions, StoreLock } from './contract.js'
-import { checkJob, isValue, type Prewarmed, type PrewarmJob, runJob } from './job.js'
+import { checkJob, isValue, type Prewarmed, type PrewarmJob, runJob, untilAborted } from './job.js'
 import { checkLockOptions } from './options.js'
 import { isStore, prewarmInStore } from './prewarm-store.js'
 
@@ -98,7 +98,7 @@ async function prewarmUnderLock<T extends {} | null>(
   const onFailure = validate.oneOf('options.onFailure', options.onFailure ?? 'share', ['share', 'retry'])
   checkJob(job)
 
-  const early = await job.isReady()
+  const early = await untilAborted(job.isReady(), checked.signal)
   if (isValue(early)) return { value: early, role: 'reused', waitedMs: 0, tookOverFrom: null }
 
   const started = performance.now()

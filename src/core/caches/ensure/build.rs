@@ -55,6 +55,29 @@ impl OwnedStage {
         let stage = self.stage.as_ref();
         stage.map_or_else(PathBuf::new, |stage| stage.path().to_path_buf())
     }
+
+    /// Fails if the build has left something else than a directory at its path: `nix build --out-link` makes a link there.
+    /// The target would become that link, and its tree would not be the one that was published.
+    async fn check(&mut self) -> Result<()> {
+        let Some(stage) = self.stage.take() else {
+            return Ok(());
+        };
+        let path = stage.path().to_path_buf();
+        let opening = thread::run(&path, move || {
+            let opened = stage.open().map(drop);
+            (stage, opened)
+        });
+        let (stage, opened) = opening.await?;
+        self.stage = Some(stage);
+        opened.map_err(|failure| {
+            let message = format!(
+                "the build left no directory at '{}' ({}). Write the result into that directory",
+                path.display(),
+                failure.error.message
+            );
+            Failure::new(failure.cause, message)
+        })
+    }
 }
 
 impl Drop for OwnedStage {
@@ -103,13 +126,13 @@ impl BuildJob {
             uploaded: None,
             result,
         };
-        let stage = match self.stage().await {
+        let mut stage = match self.stage().await {
             Ok(stage) => stage,
             Err(failure) => return ended(BuildResult::Stopped(failure)),
         };
         let directory = stage.path();
         let step = EnsureStep::Build {
-            directory,
+            directory: directory.clone(),
             alone: self.alone.clone(),
         };
         if self.steps.send(Ok(step)).is_err() {
@@ -122,6 +145,9 @@ impl BuildJob {
                 return ended(BuildResult::Stopped(Cancel::error().into()));
             }
             Some(None) => {}
+        }
+        if let Err(failure) = stage.check().await {
+            return ended(BuildResult::Failed(failure.error.message));
         }
         let Some(store) = self.store.clone() else {
             return BuildEnd {
@@ -138,7 +164,11 @@ impl BuildJob {
                 result: BuildResult::Uploaded,
             },
             // Every other caller would build the same tree.
-            Err(failure) if matches!(failure.cause, Cause::Empty | Cause::Refused) => {
+            Err(failure) if failure.cause == Cause::Empty => ended(BuildResult::Failed(format!(
+                "the build left no file with a byte in it, and no link, in '{}'. Write the result into that directory",
+                directory.display()
+            ))),
+            Err(failure) if failure.cause == Cause::Refused => {
                 ended(BuildResult::Failed(failure.error.message))
             }
             Err(failure) => BuildEnd {
@@ -197,6 +227,8 @@ pub(super) async fn commit(
     let committed = thread::run(&into, move || {
         let target = tree.target().to_path_buf();
         let committed_ns = clock::wall_nanos();
+        // A process that the build has left behind can have replaced it.
+        tree.open()?;
         let committed = tree.commit(&Gate::new())?;
         if let Some(uploaded) = uploaded {
             let UploadedTree { pointer, tree } = *uploaded;

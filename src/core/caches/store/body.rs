@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, Stream, StreamExt as _, ready};
 use http::StatusCode;
 use opendal::{Buffer, Result};
 
@@ -99,14 +100,18 @@ pub(super) struct Outgoing {
     body: Buffer,
     context: Option<Arc<CallContext>>,
     progress: Arc<BodyProgress>,
+    /// What the last byte waits for.
+    start: Option<BoxFuture<'static, ()>>,
 }
 
 impl Outgoing {
     pub(super) fn new(body: Buffer, context: Option<Arc<CallContext>>, progress: Arc<BodyProgress>) -> Self {
+        let start_line = context.as_ref().and_then(|context| context.start_line());
         Self {
             body,
             context,
             progress,
+            start: start_line.map(|start_line| start_line.wait().boxed()),
         }
     }
 }
@@ -114,13 +119,20 @@ impl Outgoing {
 impl Stream for Outgoing {
     type Item = std::result::Result<Bytes, std::convert::Infallible>;
 
-    fn poll_next(mut self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         // Pieces are small enough that a slow connection shows progress within the idle time.
         const PIECE_BYTES: usize = 64 * 1024;
         if self.body.is_empty() {
             return Poll::Ready(None);
         }
-        let size = self.body.len().min(PIECE_BYTES);
+        if self.body.len() == 1
+            && let Some(start) = &mut self.start
+        {
+            ready!(start.poll_unpin(task));
+            self.start = None;
+        }
+        let held_back = usize::from(self.start.is_some());
+        let size = (self.body.len() - held_back).min(PIECE_BYTES);
         let piece = self.body.split_to(size).to_bytes();
         if let Some(context) = &self.context {
             context.sent(size);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::start_line::StartLine;
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::sync::Mutex;
 
 /// Traffic of one call.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct CallContext {
     waiting: AtomicU32,
     retries: AtomicU32,
     credentials: AtomicBool,
+    /// Where the uploads of a race wait for each other.
+    start_line: Mutex<Option<Arc<StartLine>>>,
 }
 
 impl CallContext {
@@ -35,6 +39,7 @@ impl CallContext {
             waiting: AtomicU32::new(0),
             retries: AtomicU32::new(0),
             credentials: AtomicBool::new(false),
+            start_line: Mutex::new(None),
         }
     }
 
@@ -78,6 +83,15 @@ impl CallContext {
     /// Number of repeated requests.
     pub fn retries(&self) -> u32 {
         self.retries.load(Ordering::Relaxed)
+    }
+
+    /// Holds back the last byte of each upload from now on, or of none.
+    pub fn race_from(&self, start_line: Option<Arc<StartLine>>) {
+        *self.start_line.lock() = start_line;
+    }
+
+    pub(super) fn start_line(&self) -> Option<Arc<StartLine>> {
+        self.start_line.lock().clone()
     }
 
     /// Records whether credentials are being fetched.

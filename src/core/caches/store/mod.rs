@@ -29,6 +29,7 @@ mod ranges;
 mod redirect;
 mod s3;
 mod spool;
+mod start_line;
 mod transport;
 
 #[cfg(feature = "azure")]
@@ -45,3 +46,4 @@ pub(in crate::core::caches) use prefixed::Prefixed;
 pub use ranges::{Chunks, PART_BYTES, download};
 pub use s3::S3Options;
 pub use spool::Spool;
+pub use start_line::StartLine;
