@@ -48,7 +48,7 @@ describe('caches/process-may-exit: an exit is not held up', () => {
       rounds.push({
         without: await after(''),
         opened: await after("openCache('memory:')"),
-        used: await after("await openCache('memory:').inspect({ key: 'a' })"),
+        used: await after("await openCache('memory:').inspect('a')"),
       })
     }
     const best = (name: 'without' | 'opened' | 'used'): number => Math.min(...rounds.map((round) => round[name]))
