@@ -20,7 +20,7 @@ function step(name, work) {
 }
 
 function runAll(commands) {
-  for (const [command, args] of commands) run(command, args)
+  for (const [command, args, options] of commands) run(command, args, options)
 }
 
 process.chdir(root)

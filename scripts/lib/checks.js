@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { attempt, root } from './process.js'
 import { has } from './toolchain.js'
+import { msvcEnvironment } from './windows.js'
 
 const clippy = (...args) => ['cargo', ['clippy', ...args, '--', '-D', 'warnings']]
 
@@ -39,10 +40,13 @@ export function foreignLints() {
     'aarch64-unknown-linux-musl': ['cargo-zigbuild', 'cargo-zigbuild'],
     'aarch64-apple-darwin': ['cargo-zigbuild', 'cargo-zigbuild'],
     'x86_64-pc-windows-gnu': ['x86_64-w64-mingw32-gcc', 'cargo'],
+    // These compile no C code.
+    'x86_64-pc-windows-msvc': ['cargo', 'cargo', msvcEnvironment],
+    'aarch64-pc-windows-msvc': ['cargo', 'cargo', msvcEnvironment],
   }
   return Object.entries(compilers)
     .filter(([target, [compiler]]) => printed.includes(target) && has(compiler))
-    .map(([target, [, cargo]]) => [cargo, lint(target)])
+    .map(([target, [, cargo, environment]]) => [cargo, lint(target), { env: environment?.() }])
 }
 
 /** Checks that need the declarations in dist. */

@@ -17,6 +17,7 @@ import { macos } from './macos.js'
 import { attempt, root } from './process.js'
 import { ensureNpm } from './setup.js'
 import { addRustTarget, download, must, need, releasedFeatures, Unavailable, zigbuild } from './toolchain.js'
+import * as windows from './windows.js'
 import * as wine from './wine.js'
 
 const home = join(root, '.cache/cross')
@@ -85,6 +86,11 @@ export const platforms = {
     env: slow,
   },
   'win32-x64-wine': { target: wine.target, own: wine },
+  // About 100 CPU s to compile.
+  'win32-x64-core': { isLong: true, own: wine.core },
+  'win32-x64-msvc': { own: windows.msvc },
+  // About 200 CPU s.
+  'win32-arm64': { isLong: true, own: windows.arm64 },
   'darwin-arm64': { own: macos('aarch64-apple-darwin') },
   'darwin-x64': { isLong: true, own: macos('x86_64-apple-darwin') },
 }

@@ -43,14 +43,16 @@ mod tests {
 
     #[test]
     fn advice_is_appended_and_the_errno_kept() {
-        let full = Error::io(
-            "write",
-            Path::new("/store/a"),
-            std::io::Error::from_raw_os_error(28),
+        let full = || std::io::Error::from_raw_os_error(if cfg!(windows) { 112 } else { 28 });
+        let error = with_advice::<()>(Err(Error::io("write", Path::new("/store/a"), full())))
+            .expect_err("still an error");
+        assert_eq!(full().kind(), std::io::ErrorKind::StorageFull);
+        assert!(
+            error
+                .message
+                .starts_with(&format!("write '/store/a': {}", full()))
         );
-        let error = with_advice::<()>(Err(full)).expect_err("still an error");
-        assert!(error.message.starts_with("write '/store/a': No space left"));
         assert!(error.message.contains("Free disk space"));
-        assert_eq!(error.errno(), Some(28));
+        assert_eq!(error.errno(), full().raw_os_error());
     }
 }

@@ -25,7 +25,7 @@ pub fn of(path: &Path) -> Result<Filesystem> {
     Ok(found)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 

@@ -231,10 +231,19 @@ mod tests {
         assert_eq!(told("eve"), "eve");
     }
 
+    /// A process that ends soon.
+    fn ending() -> std::process::Child {
+        std::process::Command::new(std::env::current_exe().expect("this program"))
+            .arg("--help")
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("started")
+    }
+
     #[test]
     fn this_process_is_alive_and_a_reaped_child_is_dead() {
         assert_eq!(this_process().liveness(), Liveness::Alive);
-        let mut child = std::process::Command::new("true").spawn().expect("true");
+        let mut child = ending();
         let pid = child.id();
         child.wait().expect("reaped");
         let gone = Identity {
@@ -248,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_zombie_is_dead_and_a_reused_pid_is_another_process() {
-        let mut child = std::process::Command::new("true").spawn().expect("true");
+        let mut child = ending();
         let zombie = Identity {
             pid: child.id(),
             ..this_process().clone()

@@ -204,7 +204,7 @@ fn open_directory_at(parent: Base<'_>, name: &OsStr, path: &Path) -> Result<Hand
 mod tests {
     use super::*;
     use crate::core::sys::dir::LinkUse;
-    use crate::core::sys::fs::{create_directories, read, rename, set_mode, symlink, write_new};
+    use crate::core::sys::fs::{create_directories, read, set_mode, symlink, write_new};
 
     /// Creates `levels` nested directories, far beyond the longest path.
     fn deep(top: &Path, levels: usize) {
@@ -243,7 +243,8 @@ mod tests {
     fn a_tree_of_20_000_levels_is_removed_on_the_stack_of_a_thread() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let tree = root.path().join("tree");
-        deep(&tree, 20_000);
+        // Windows cannot name what is deeper than 32 767 UTF-16 units.
+        deep(&tree, if cfg!(windows) { 10_000 } else { 20_000 });
         deep(&tree.join("d/d/d/second"), 2_000);
         // Less than a tenth of the stack of pool threads.
         let thread = std::thread::Builder::new().stack_size(128 << 10);
@@ -253,6 +254,8 @@ mod tests {
         assert!(stat(&tree).optional().expect("stat").is_none());
     }
 
+    // Windows moves no directory while one below it is open.
+    #[cfg(not(windows))]
     #[test]
     fn a_directory_that_was_moved_away_ends_the_removal_and_is_kept() {
         let root = tempfile::tempdir().expect("a temporary directory");
@@ -278,7 +281,7 @@ mod tests {
         create_directories(&elsewhere).expect("mkdir");
         write_new(&elsewhere.join("kept"), b"kept", 0o644).expect("write");
         let boundary = tree.join(vec!["d"; 69].join("/"));
-        rename(&boundary, &elsewhere.join("d")).expect("moved");
+        crate::core::sys::fs::rename(&boundary, &elsewhere.join("d")).expect("moved");
         let error = loop {
             match removal.leave() {
                 Ok(()) => assert!(!removal.levels.is_empty(), "the move was not noticed"),

@@ -1,3 +1,5 @@
+// Windows has no fork.
+#[cfg(unix)]
 #[path = "../../../../__test__/programs/forked.rs"]
 mod forked;
 
@@ -140,6 +142,7 @@ fn a_directory_is_locked_until_its_lock_is_dropped() {
 }
 
 /// The child has a copy of each descriptor until it executes its program.
+#[cfg(unix)]
 #[test]
 fn a_child_between_fork_and_exec_keeps_no_lock_that_was_dropped() {
     let root = tempfile::tempdir().expect("a temporary directory");
