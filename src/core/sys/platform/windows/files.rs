@@ -273,15 +273,33 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     Ok(())
 }
 
-/// Flushes the data and metadata of an open entry.
+/// Flushes the data and metadata of an open entry. That needs a handle for writing, which nobody gets for a read-only
+/// file. So such a file is writable while it is opened.
 pub(crate) fn sync(handle: impl AsHandle) -> io::Result<()> {
-    with_access(handle.as_handle(), FILE_GENERIC_WRITE, |handle| {
-        // SAFETY: the handle is open.
-        if unsafe { FlushFileBuffers(handle.as_raw_handle()) } == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
-    })
+    let handle = handle.as_handle();
+    let denied = match with_access(handle, FILE_GENERIC_WRITE, flush) {
+        Err(error) if errno::is_access_denied(&error) => error,
+        done => return done,
+    };
+    let attributes = stats::attributes(handle)?;
+    if attributes & FILE_ATTRIBUTE_READONLY == 0 || attributes & FILE_ATTRIBUTE_DIRECTORY != 0 {
+        return Err(denied);
+    }
+    set_mode(handle, OWNER_MAY_WRITE)?;
+    let writable = nt::reopen(
+        handle,
+        Request::existing(FILE_GENERIC_WRITE, FILE_OPEN_REPARSE_POINT),
+    );
+    set_mode(handle, 0)?;
+    flush(writable?.as_handle())
+}
+
+fn flush(handle: BorrowedHandle<'_>) -> io::Result<()> {
+    // SAFETY: the handle is open.
+    if unsafe { FlushFileBuffers(handle.as_raw_handle()) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Lists the entries of a directory. Works only once, right after it was opened.
@@ -289,5 +307,30 @@ pub(super) fn fresh_entries(directory: Base<'_>) -> io::Result<Vec<Entry>> {
     match directory {
         Base::Open(directory) => listing::all(directory),
         Base::Current => Entries::of_open(directory)?.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_only_file_is_flushed_and_stays_read_only() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let path = root.path().join("file");
+        drop(open(CURRENT, &path, OpenOptions::new(Access::Write, 0o444)).expect("created"));
+        let file = open(CURRENT, &path, OpenOptions::unknown(Access::Read)).expect("opened");
+        sync(&file).expect("flushed");
+        assert_eq!(stat_handle(&file).expect("stat").mode, 0o444);
+    }
+
+    #[test]
+    fn a_read_only_file_is_removed_or_keeps_its_name() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let path = root.path().join("file");
+        drop(open(CURRENT, &path, OpenOptions::new(Access::Write, 0o444)).expect("created"));
+        // Wine refuses, like filesystems without POSIX semantics.
+        let is_kept = remove_file(CURRENT, &path).is_err();
+        assert_eq!(path.exists(), is_kept);
     }
 }

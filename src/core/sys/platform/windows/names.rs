@@ -137,7 +137,16 @@ fn remove_entry(base: Base<'_>, name: &Path) -> io::Result<()> {
         Base::Open(_) => unused.into(),
     };
     nt::set_name(entry.as_handle(), FileRenameInformation, 0, base, &beside)?;
-    nt::delete_at_last_close(entry.as_handle())
+    nt::delete_at_last_close(entry.as_handle()).inspect_err(|_| {
+        // Such a filesystem removes no read-only file. It must keep its name then.
+        drop(nt::set_name(
+            entry.as_handle(),
+            FileRenameInformation,
+            0,
+            base,
+            name,
+        ));
+    })
 }
 
 /// Removes an empty directory.

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use windows_sys::Wdk::Storage::FileSystem::FILE_OPEN_REPARSE_POINT;
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_ATTRIBUTE_TAG_INFO,
-    FILE_BASIC_INFO, FILE_ID_INFO, FILE_INFO_BY_HANDLE_CLASS, FILE_READ_ATTRIBUTES, FILE_STANDARD_INFO,
-    FILE_TYPE_DISK, FileAttributeTagInfo, FileBasicInfo, FileIdInfo, FileStandardInfo,
+    BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY,
+    FILE_ATTRIBUTE_REPARSE_POINT, FILE_ATTRIBUTE_TAG_INFO, FILE_BASIC_INFO, FILE_ID_INFO,
+    FILE_INFO_BY_HANDLE_CLASS, FILE_READ_ATTRIBUTES, FILE_STANDARD_INFO, FILE_TYPE_DISK,
+    FileAttributeTagInfo, FileBasicInfo, FileIdInfo, FileStandardInfo, GetFileInformationByHandle,
     GetFileInformationByHandleEx, GetFileType, READ_CONTROL,
 };
 use windows_sys::Win32::System::SystemServices::{IO_REPARSE_TAG_MOUNT_POINT, IO_REPARSE_TAG_SYMLINK};
@@ -44,12 +45,15 @@ unsafe fn query<T>(handle: BorrowedHandle<'_>, class: FILE_INFO_BY_HANDLE_CLASS)
 /// read-only file.
 pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
     // SAFETY: the structures belong to these classes and contain numbers.
-    let (basic, standard, id) = unsafe {
+    let (basic, standard) = unsafe {
         (
             query::<FILE_BASIC_INFO>(handle, FileBasicInfo)?,
             query::<FILE_STANDARD_INFO>(handle, FileStandardInfo)?,
-            query::<FILE_ID_INFO>(handle, FileIdInfo)?,
         )
+    };
+    let (device, inode) = match long_id(handle) {
+        Err(error) if errno::is_unsupported(&error) => short_id(handle)?,
+        id => id?,
     };
     let kind = if is_disk(handle) {
         kind(basic.FileAttributes, tag(handle, basic.FileAttributes)?)
@@ -67,8 +71,8 @@ pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
             Kind::File | Kind::Other => 0o644,
         },
         size: u64::try_from(standard.EndOfFile).unwrap_or(0),
-        device: id.VolumeSerialNumber,
-        inode: fold(u128::from_le_bytes(id.FileId.Identifier)),
+        device,
+        inode,
         links: if standard.DeletePending {
             0
         } else {
@@ -91,6 +95,27 @@ pub(super) fn at(base: Base<'_>, name: &Path, follow: bool) -> io::Result<Stat> 
         opened => opened,
     }?;
     of(entry.as_handle())
+}
+
+/// Volume and file id.
+fn long_id(handle: BorrowedHandle<'_>) -> io::Result<(u64, u64)> {
+    // SAFETY: the structure belongs to this class and contains numbers.
+    let id = unsafe { query::<FILE_ID_INFO>(handle, FileIdInfo)? };
+    let inode = fold(u128::from_le_bytes(id.FileId.Identifier));
+    Ok((id.VolumeSerialNumber, inode))
+}
+
+/// Volume and file id on filesystems that have no long ids, such as FAT, exFAT and those of some file servers.
+fn short_id(handle: BorrowedHandle<'_>) -> io::Result<(u64, u64)> {
+    let mut found = std::mem::MaybeUninit::<BY_HANDLE_FILE_INFORMATION>::zeroed();
+    // SAFETY: the handle is open, and the structure outlives the call.
+    if unsafe { GetFileInformationByHandle(handle.as_raw_handle(), found.as_mut_ptr()) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all bytes are initialised.
+    let found = unsafe { found.assume_init() };
+    let inode = u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow);
+    Ok((found.dwVolumeSerialNumber.into(), inode))
 }
 
 /// Folds a file id to 64 bits. NTFS ids have 64 bits. ReFS uses all 128, with the number of the directory in the high
@@ -162,6 +187,23 @@ mod tests {
         );
         assert_eq!(nanoseconds(file_time(-1)), -100);
         assert_eq!(file_time(-20_000_000_000_000_000_000), 1);
+    }
+
+    #[test]
+    fn short_ids_distinguish_files() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let id = |name: &str| {
+            let file = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(root.path().join(name))
+                .expect("opened");
+            short_id(file.as_handle()).expect("an id")
+        };
+        let (one, other) = (id("one"), id("other"));
+        assert_eq!(id("one"), one);
+        assert_eq!(one.0, other.0);
+        assert_ne!(one.1, other.1);
     }
 
     #[test]
