@@ -34,7 +34,7 @@ describe('caches/process-may-exit: an exit is not held up', () => {
   })
 
   test('without a call that runs, it waits for nothing', async () => {
-    const after = async (work: string): Promise<number> => {
+    const exitOf = async (work: string): Promise<number> => {
       const script = `import('warmswap').then(async ({ openCache }) => { ${work}; process.on('exit', () => console.log('ends')) })`
       const child = start(process.execPath, ['-e', script], { cwd: join(repository, '__test__/programs') })
       await child.line(/^ends$/)
@@ -46,9 +46,9 @@ describe('caches/process-may-exit: an exit is not held up', () => {
     const rounds: { without: number; opened: number; used: number }[] = []
     for (let round = 0; round < 10; round += 1) {
       rounds.push({
-        without: await after(''),
-        opened: await after("openCache('memory:')"),
-        used: await after("await openCache('memory:').inspect('a')"),
+        without: await exitOf(''),
+        opened: await exitOf("openCache('memory:')"),
+        used: await exitOf("await openCache('memory:').inspect('a')"),
       })
     }
     const best = (name: 'without' | 'opened' | 'used'): number => Math.min(...rounds.map((round) => round[name]))
